@@ -1,0 +1,51 @@
+# What a stranger would guess: make run, make test. A fresh machine has python3, make and apt.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+WORKERS ?= 4
+
+.PHONY: run demo test lint bench soak install clean venv
+
+run demo: $(VENV)/.demo
+	$(BIN)/sipwatch demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m tests.servers.fetch
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not soak" $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.servers.fetch sipp sipsak
+	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.servers.fetch
+	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+install:
+	systemd/install.sh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Debian splits ensurepip off python3: fetch it where it is missing.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); $(SUDO) apt-get update && \
+	  $(SUDO) apt-get install -y --no-install-recommends python3-venv && $(PYTHON) -m venv $(VENV); }
+
+venv: $(VENV)/.test
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,test,dev]'
+	touch $@ $(VENV)/.demo

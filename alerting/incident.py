@@ -1,0 +1,133 @@
+"""What is told to humans: incidents, what each notifier was told, batches of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+from checks.observation import Cause, Fact, Loss, State, Subject
+
+
+class Severity(IntEnum):
+    """How bad; compared by size, written by its lower-case name."""
+
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Told(IntEnum):
+    """What a notifier has been told of an incident, or shall be."""
+
+    NOTHING = 0
+    FIRING = 1
+    WORSE = 2
+    RESOLVED = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Outcome(StrEnum):
+    """How one attempt at a delivery ended."""
+
+    ACCEPTED = "accepted"
+    TRANSIENT = "transient"  # try again
+    PERMANENT = "permanent"  # this notifier will never take it
+
+
+@dataclass(slots=True, eq=False)
+class Incident:
+    """One problem of one subject in one family, from opening to resolution."""
+
+    id: int
+    subject: Subject
+    family: str  # liveness latency certificate policy ...
+    rule: str  # the leading one: the most severe that fires
+    severity: Severity
+    state: State  # of the subject, as last observed
+    since: float  # when it happened, UTC s; the first of the thread
+    opened_at: float
+    resolved_at: float | None = None  # when we closed it
+    ended_at: float | None = None  # when the trouble ended: the downtime's end
+    closed: str = ""  # why, where it did not simply recover: "no longer watched"
+    cause: Cause | None = None
+    loss: Loss | None = None
+    detail: str = ""
+    last_seen: str = ""
+    evidence: tuple[Fact, ...] = ()
+    acknowledged_by: str = ""
+
+    @property
+    def firing(self) -> bool:
+        """Whether it is still open."""
+        return self.resolved_at is None
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One outbox row: what one notifier should know and knows of one incident."""
+
+    incident: Incident
+    notifier: str
+    group: str  # rows of one group and one `wanted` may share a notification
+    wanted: Told
+    told: Told = Told.NOTHING
+    step: int = 0
+    thread: str = ""  # batch id of the first notification that was accepted
+    batch: str = ""  # the unit of retry; empty until the first attempt
+    not_before: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    dead: bool = False  # refused for good
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is still owed."""
+        return self.wanted != self.told and not self.dead
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that go out as one notification; retried as one under the same id."""
+
+    id: str  # Message-ID is <id@instance>: the idempotency key
+    notifier: str
+    change: Told  # FIRING, WORSE or RESOLVED: the same for all rows
+    deliveries: tuple[Delivery, ...]
+    thread: str  # id of the thread's first batch; equals `id` when this is the first
+    late: bool = False  # firing untold at its end: told once as "was down from .. to"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a human gets: a group of incidents as subject, text and HTML."""
+
+    id: str
+    thread: str
+    instance: str  # right side of the Message-ID
+    change: Told
+    incidents: tuple[Incident, ...]
+    subject: str
+    text: str
+    html: str
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class DeliveryError(Exception):
+    """A notifier did not take it; `permanent` says that it never will."""
+
+    def __init__(self, why: str, *, permanent: bool = False) -> None:
+        super().__init__(why)
+        self.permanent = permanent
+
+
+class Notifier(Protocol):
+    """The one-method interface of everything that tells a human."""
+
+    async def send(self, notification: Notification) -> None:
+        """Deliver, or raise DeliveryError; returning means it was accepted."""

@@ -1,0 +1,218 @@
+"""The words that travel upstairs: what a check saw, of what, since when, and why.
+
+All times are UTC seconds as floats, read from the daemon's one clock.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+EVIDENCE_LINES = 4  # what a tired reader takes in
+TEXT_LIMIT = 300  # characters of one line that came from the network
+
+
+class Kind(StrEnum):
+    """What a subject is."""
+
+    TARGET = "target"
+    EXTENSION = "extension"
+    REGISTRATION = "registration"
+    ACCOUNT = "account"
+    REGISTRAR = "registrar"
+    SITE = "site"
+    VANTAGE = "vantage"
+    TWILIO = "twilio"
+    SELF = "self"
+
+
+class State(StrEnum):
+    """The states of all kinds; each kind uses the few that are its own."""
+
+    UP = "up"  # target
+    DEGRADED = "degraded"
+    DOWN = "down"
+    REGISTERED = "registered"  # extension
+    UNREACHABLE = "unreachable"
+    UNREGISTERED = "unregistered"
+    NEVER_REGISTERED = "never_registered"
+    OK = "ok"  # registration, account, self
+    REJECTED = "rejected"
+    FAILING = "failing"
+    READABLE = "readable"  # registrar
+    UNREADABLE = "unreadable"
+
+
+class Loss(StrEnum):
+    """How the last binding of an extension ended."""
+
+    EXPIRED = "expired"
+    DEREGISTERED = "deregistered"
+    CONNECTION_LOST = "connection_lost"
+    UNKNOWN = "unknown"
+
+
+class Event(StrEnum):
+    """What happens to a registrar or to us at one moment, and is no state."""
+
+    RESTARTED = "restarted"
+    FAILED_OVER = "failed_over"
+    CLOCK_JUMPED = "clock_jumped"
+
+
+class Cause(StrEnum):
+    """Why, in stable names; a final response without a name is response_<code>."""
+
+    TIMEOUT = "timeout"
+    ICMP_UNREACHABLE = "icmp_unreachable"
+    CONNECTION_REFUSED = "connection_refused"
+    CONNECTION_RESET = "connection_reset"
+    DNS_NXDOMAIN = "dns_nxdomain"
+    DNS_FAILURE = "dns_failure"
+    TLS_VERIFY = "tls_verify"
+    TLS_EXPIRED = "tls_expired"
+    TLS_HANDSHAKE = "tls_handshake"
+    MALFORMED = "malformed"
+    OVERLOADED = "overloaded"  # 503
+    UNAUTHORIZED = "unauthorized"  # 401, 407; a refused log-in
+    FORBIDDEN = "forbidden"  # 403; rights missing
+    NOT_FOUND = "not_found"  # 404
+    UNAVAILABLE = "unavailable"  # 480
+    UNREGISTERED = "unregistered"  # 480 refined, from here on
+    DO_NOT_DISTURB = "do_not_disturb"
+    OUT_OF_HOURS = "out_of_hours"
+    MAINTENANCE = "maintenance"
+    STALE_BINDING = "stale_binding"
+    UNREACHABLE_CONTACT = "unreachable_contact"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Cause | None:
+        if not (isinstance(value, str) and _RESPONSE.fullmatch(value)):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value.upper()
+        member._value_ = value
+        # The same object for the same code, so that `is` holds as for the others.
+        found: Cause = cls._value2member_map_.setdefault(value, member)  # type: ignore[assignment]
+        return found
+
+    @classmethod
+    def of_response(cls, code: int) -> Cause:
+        """The cause that a final response stands for (RFC 3261 21)."""
+        return _BY_CODE.get(code) or cls(f"response_{code}")
+
+
+_RESPONSE = re.compile(r"response_[2-6]\d\d")
+_BY_CODE = {
+    401: Cause.UNAUTHORIZED,
+    403: Cause.FORBIDDEN,
+    404: Cause.NOT_FOUND,
+    407: Cause.UNAUTHORIZED,
+    480: Cause.UNAVAILABLE,
+    503: Cause.OVERLOADED,
+}
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """What all subjects of one configuration entry share."""
+
+    name: str
+    role: str = ""  # of targets: trunk, pbx, phone
+    labels: dict[str, str] = field(default_factory=dict)  # registrar, site, ...
+    parent: Subject | None = None  # its state makes ours effectively unknown
+
+
+@dataclass(slots=True, eq=False)
+class Subject:
+    """One thing that is watched; made once, compared by identity."""
+
+    kind: Kind
+    name: str
+    scope: Scope
+    title: str = ""  # a human's name for it ("Reception"), from the PBX or a file
+    required: bool = False  # its loss is critical
+
+    @property
+    def key(self) -> str:
+        """Its stable name in store, API and links: extension:hq/1001@example.com."""
+        if self.name == self.scope.name:
+            return f"{self.kind}:{self.name}"
+        return f"{self.kind}:{self.scope.name}/{self.name}"
+
+    @property
+    def parent(self) -> Subject | None:
+        """The subject through which this one is seen, if any."""
+        return self.scope.parent
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a check counted; rules read it, so that they need no memory."""
+
+    failures: int = 0  # in a row
+    successes: int = 0  # in a row
+    outcomes: int = 0  # the last 32 probes as bits, newest lowest, 1 = failed
+    resent: int = 0  # the last 32 probes as bits, 1 = needed a retransmission
+    probes: int = 0  # how many of those bits are real, at most 32
+    rtt: float | None = None  # s, of the last answer
+    rtt_mean: float | None = None  # s, exponentially weighted
+    days: float | None = None  # until the certificate ends; below 0 after
+    expires: int | None = None  # s granted
+    expected: int | None = None  # registrar: extensions that should be there
+    present: int | None = None  # registrar: extensions that are
+    due_by: float | None = None  # registrar: end of the grace after a restart
+    options_failed: bool = False  # registrar: OPTIONS to it fails too
+
+
+NONE = Figures()
+
+
+class Fact(NamedTuple):
+    """One line of evidence; the time is rendered in the reader's zone."""
+
+    at: float | None
+    text: str
+
+
+@dataclass(slots=True)
+class Observation:
+    """What a check says of a subject. The state holds `since` (UTC s); seen `at`."""
+
+    subject: Subject
+    state: State
+    since: float
+    at: float
+    cause: Cause | None = None
+    loss: Loss | None = None
+    event: Event | None = None
+    not_before: float = 0.0  # `for` counts from here at the earliest (restart grace)
+    figures: Figures = NONE
+    detail: str = ""  # why, in one sentence
+    last_seen: str = ""  # where: "10.20.0.31:5060 over UDP, Yealink SIP-T46U"
+    evidence: tuple[Fact, ...] = ()  # at most EVIDENCE_LINES
+
+
+@dataclass(slots=True)
+class Binding:
+    """One contact that a registrar holds for an AOR (RFC 3261 10)."""
+
+    aor: str  # canonical: user@domain, or user where the registrar has a domain
+    contact: str  # the Contact URI as the registrar gives it
+    expires_at: float | None = None  # UTC s on the registrar's clock
+    granted: int | None = None  # s
+    reachable: bool | None = None  # the registrar's own qualify; None: not asked
+    user_agent: str = ""
+    received: str = ""  # ip:port that the registrar saw
+    rtt: float | None = None  # s, of the registrar's qualify
+
+
+def plain(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Text from the network made harmless for a line: printable, bounded."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

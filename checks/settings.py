@@ -1,0 +1,154 @@
+"""The types that configuration classes share.
+
+Settings are plain frozen dataclasses beside the code that uses them. What pydantic
+needs to know of a type rides on it as a `Parsed`, so that only `sipwatch.config`
+imports pydantic. A key that is no Python name (`from`) is a field with
+`metadata={"alias": "from"}`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Marks an annotated type as written in a form of its own in YAML."""
+
+    parse: Callable[[Any], Any]  # raises ValueError with a sentence for the user
+    schema: tuple[tuple[str, Any], ...]  # JSON Schema of the written form
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        """The core schema as a plain dict: parse the written form, nothing else."""
+        return {
+            "type": "function-plain",
+            "function": {"type": "no-info", "function": self.parse},
+        }
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        """The JSON Schema of the written form."""
+        return dict(self.schema)
+
+
+def duration(written: Any) -> float:
+    """Seconds of "60s", "1m30s", "500ms"; a bare number is refused."""
+    if isinstance(written, bool) or not isinstance(written, str | int | float):
+        raise ValueError(f"{written!r} is not a duration (write 30s)")
+    text = str(written).strip()
+    parts = _DURATION.findall(text)
+    if not parts or "".join(n + u for n, u in parts) != text:
+        hint = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text) else "30s, 2m, 1h"
+        raise ValueError(f"{text} is not a duration (write {hint})")
+    return sum(float(n) * _UNITS[u] for n, u in parts)
+
+
+def written_duration(seconds: float) -> str:
+    """The shortest written form of a duration: 120.0 is "2m"."""
+    if 0 < seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    for unit in ("w", "d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{int(seconds // _UNITS[unit])}{unit}"
+    return f"{seconds:g}s"
+
+
+Duration = Annotated[
+    float,
+    Parsed(
+        duration,
+        (("type", "string"), ("pattern", r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$")),
+    ),
+]
+
+
+class Secret:
+    """A value that is never printed; `.reveal()` where it is used."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> dict[str, Any]:
+        return {
+            "type": "function-plain",
+            "function": {"type": "no-info", "function": secret},
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def secret(written: Any) -> Secret:
+    """A secret from a string, or the one that `!secret` and `!env` have read."""
+    if isinstance(written, Secret):
+        return written
+    if not isinstance(written, str) or not written:
+        raise ValueError("is not a secret (write !secret name, !env NAME or a string)")
+    return Secret(written)
+
+
+class Glob:
+    """A pattern of names as shells write them: `1*`, `10[0-4]?`."""
+
+    __slots__ = ("_match", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._match = re.compile(fnmatch.translate(pattern)).match
+
+    def __call__(self, name: str) -> bool:
+        return self._match(name) is not None
+
+    def __repr__(self) -> str:
+        return f"Glob({self.pattern!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Glob) and other.pattern == self.pattern
+
+    def __hash__(self) -> int:
+        return hash(self.pattern)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> dict[str, Any]:
+        return {
+            "type": "function-plain",
+            "function": {"type": "no-info", "function": glob},
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def glob(written: Any) -> Glob:
+    """A pattern from a string."""
+    if isinstance(written, Glob):
+        return written
+    if not isinstance(written, str) or not written:
+        raise ValueError(f"{written!r} is not a pattern (write 10* in quotes)")
+    return Glob(written)
