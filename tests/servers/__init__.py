@@ -1,0 +1,22 @@
+"""The real servers that sipwatch is tested against, started in place on loopback."""
+
+from __future__ import annotations
+
+import os
+
+from tests.servers.tree import Command, missing, program
+
+__all__ = ["Command", "missing", "program", "require"]
+
+
+def require(name: str) -> Command:
+    """A fetched program; without it the test is skipped, or fails where CI=true."""
+    import pytest  # not at the top: the fetch runs before pytest is installed
+
+    command = program(name)
+    if command is not None:
+        return command
+    why = missing(name) or name
+    if os.environ.get("CI") == "true":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
