@@ -1,0 +1,116 @@
+"""The command line: thin, and quick to start, since probes run it from monitoring.
+
+Each command imports what it needs when it runs. A user's own mistake is one line on
+stderr and exit status 2 (3 for `probe`, as monitoring plugins do), never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sipwatch import __version__
+
+CONFIG = "/etc/sipwatch/sipwatch.yaml"
+SOCKET = "/run/sipwatch/api.sock"
+
+_config = click.option(
+    "-c", "--config", default=CONFIG, show_default=True, help="Configuration file."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_socket = click.option(
+    "--socket", default=SOCKET, show_default=True, help="The daemon's Unix socket."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="sipwatch %(version)s")
+def main() -> None:
+    """Watches phones, trunks and registrations of a PBX; tells the on-call first."""
+
+
+@main.command()
+@_config
+@click.option("--log-json", is_flag=True, help="Log lines as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is only of interest.")
+def run(config: str, log_json: bool, verbose: bool) -> None:
+    """Run the daemon in the foreground."""
+    from sipwatch import service
+
+    sys.exit(service.run(config, log_json=log_json, verbose=verbose))
+
+
+@main.command("check-config")
+@_config
+@click.option("--schema", is_flag=True, help="Print the JSON Schema for editors.")
+def check_config(config: str, schema: bool) -> None:
+    """Check a configuration; every error at once, with its place."""
+    import json
+
+    from sipwatch import config as configuration
+
+    if schema:
+        print(json.dumps(configuration.schema(), indent=2))
+        return
+    problems = configuration.check(config)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        plural = "" if len(problems) == 1 else "s"
+        print(f"{len(problems)} error{plural}", file=sys.stderr)
+        sys.exit(2)
+    print(f"{config}: well")
+
+
+@main.command()
+@click.argument("uris", nargs=-1, metavar="URI...")
+@click.option("--targets", metavar="FILE", help="One SIP URI or host:port a line.")
+@click.option("--timeout", default="5s", show_default=True, help="For each target.")
+@click.option("--from", "from_uri", metavar="URI", help="From, where one is asked for.")
+@click.option("--user-agent", help="User-Agent to show.")
+@click.option("--source", metavar="IP", help="Address to send from.")
+@click.option("--ca-file", metavar="FILE", help="Trust these CAs for TLS as well.")
+@click.option("--healthy", metavar="CODES", help="Healthy answers: 2xx,401,404.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the SIP exchange.")
+@_json
+def probe(**options: Any) -> None:
+    """Send OPTIONS to one or many SIP URIs and say what answers.
+
+    Exit status as monitoring plugins have it: 0 all up, 1 degraded, 2 down, 3 wrong
+    use. With many targets a line a target, with one also performance data.
+    """
+    from sipwatch import probing
+
+    sys.exit(probing.run(**options))
+
+
+@main.command()
+@_socket
+@_json
+def status(socket: str, as_json: bool) -> None:
+    """Show what the running daemon sees."""
+    from sipwatch import remote
+
+    sys.exit(remote.status(socket, as_json=as_json))
+
+
+@main.command("test-notify")
+@click.argument("notifiers", nargs=-1, metavar="[NOTIFIER]...")
+@_socket
+@_json
+def test_notify(notifiers: tuple[str, ...], socket: str, as_json: bool) -> None:
+    """Have the daemon send a test by each notifier, or by those named."""
+    from sipwatch import remote
+
+    sys.exit(remote.test_notify(socket, notifiers, as_json=as_json))
+
+
+@main.command()
+@click.option("--seconds", type=float, help="Stop by itself after so many seconds.")
+def demo(seconds: float | None) -> None:
+    """Watch a simulated site in which a phone dies and a trunk stops answering."""
+    from sipwatch.demo import show
+
+    sys.exit(show.run(seconds))

@@ -1,0 +1,46 @@
+"""The one clock: monotonic seconds that read as UTC, and what the wall does beside it.
+
+Every time inside the process is `Clock.now()`. A step of the wall clock moves no
+deadline: it is measured once a second and applied only where a time becomes wall
+time (store, mail, schedules).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+JUMP = 1.0  # s; less between two looks is NTP slewing or our own lateness
+
+
+class Clock:
+    """Monotonic time plus an offset fixed at start, and the wall's skew against it."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        self.offset = wall() - monotonic()
+        self.skew = 0.0  # s that the wall clock is ahead of now()
+
+    def now(self) -> float:
+        """UTC seconds that never jump."""
+        return self._monotonic() + self.offset
+
+    def measure(self) -> float:
+        """Look at the wall clock; the step since the last look, 0.0 if it is none."""
+        skew = self._wall() - self.now()
+        step = skew - self.skew
+        self.skew = skew
+        return step if abs(step) >= JUMP else 0.0
+
+    def to_wall(self, at: float) -> float:
+        """A time of ours as the wall clock tells it."""
+        return at + self.skew
+
+    def from_wall(self, at: float) -> float:
+        """A time of the wall clock as ours."""
+        return at - self.skew

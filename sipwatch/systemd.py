@@ -1,0 +1,33 @@
+"""What systemd is told: sd_notify(3) in one datagram, and its watchdog's rhythm."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell systemd `READY=1`, `STOPPING=1`, `WATCHDOG=1`; False where it is not there.
+
+    A leading @ is an abstract socket. Failures are silent: the daemon runs without
+    systemd, and a manager that went away must not stop it.
+    """
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(state.encode(), address)
+    except OSError:
+        return False
+    return True
+
+
+def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds between two feeds: half of what systemd allows; None without watchdog."""
+    allowed = environ.get("WATCHDOG_USEC", "")
+    mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(allowed) / 2e6 if allowed.isdigit() and int(allowed) and mine else None

@@ -1,0 +1,140 @@
+"""The HTTP interface: metrics, health, status; one application per listener."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+
+from sipwatch import __version__
+
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class Watched(Protocol):
+    """What the daemon shows of itself."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every source has been read, or tried, once."""
+
+    def unwell(self) -> str:
+        """Why the daemon does not do its work; empty while it does."""
+
+    def status(self) -> dict[str, Any]:
+        """The answer of /api/v1/status."""
+
+    def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
+        """A rendering in slices; None while as many as allowed are under way."""
+
+    async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
+        """Send a test by each; the error of each, empty where it was accepted."""
+
+
+def application(
+    watched: Watched,
+    *,
+    allow: Iterable[str] = (),
+    metrics_only: bool = False,
+    operate: bool = False,
+) -> FastAPI:
+    """The application of a listener.
+
+    `allow` are the networks that may ask (empty: all that can connect); with
+    `metrics_only` it has nothing but /metrics; `operate` adds what changes something
+    (the Unix socket).
+    """
+    app = FastAPI(
+        title="sipwatch",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None if metrics_only else "/openapi.json",
+    )
+    networks = [ipaddress.ip_network(n) for n in allow]
+    app.middleware("http")(_guard(networks))
+    _add_metrics(app, watched)
+    if not metrics_only:
+        _add_status(app, watched)
+    if operate:
+        _add_operations(app, watched)
+    return app
+
+
+def _guard(
+    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
+) -> Callable[..., Awaitable[Response]]:
+    async def guard(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        if networks and not _inside(request, networks):
+            return PlainTextResponse("not allowed from here\n", 403, HEADERS)
+        response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
+
+    return guard
+
+
+def _inside(
+    request: Request,
+    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
+) -> bool:
+    if request.client is None:
+        return False
+    address = ipaddress.ip_address(request.client.host)
+    return any(address in n for n in networks)
+
+
+def _add_metrics(app: FastAPI, watched: Watched) -> None:
+    @app.get("/metrics", response_class=PlainTextResponse, summary="Prometheus")
+    async def metrics(request: Request) -> Response:
+        gzip = "gzip" in request.headers.get("accept-encoding", "")
+        slices = watched.metrics(gzip=gzip)
+        if slices is None:
+            raise HTTPException(503, "two renderings are under way; ask again")
+        headers = {"Content-Encoding": "gzip"} if gzip else {}
+        return StreamingResponse(slices, media_type=METRICS, headers=headers)
+
+
+def _add_status(app: FastAPI, watched: Watched) -> None:
+    @app.get("/-/healthy", response_class=PlainTextResponse)
+    async def healthy() -> Response:
+        """200 while the daemon does its work, 503 with the reason otherwise."""
+        why = watched.unwell()
+        return PlainTextResponse(f"{why or 'well'}\n", 503 if why else 200)
+
+    @app.get("/-/ready", response_class=PlainTextResponse)
+    async def ready() -> Response:
+        """200 after the first pass over every source."""
+        is_ready = watched.ready
+        text = "ready\n" if is_ready else "the first pass is under way\n"
+        return PlainTextResponse(text, 200 if is_ready else 503)
+
+    @app.get("/api/v1/status")
+    async def status() -> Response:
+        """The state of everything in short; times are ISO 8601 UTC."""
+        return JSONResponse(watched.status())
+
+    @app.get("/", response_class=PlainTextResponse, include_in_schema=False)
+    async def index() -> str:
+        return "sipwatch: /metrics /-/healthy /-/ready /api/v1/status\n"
+
+
+def _add_operations(app: FastAPI, watched: Watched) -> None:
+    @app.post("/api/v1/test-notify")
+    async def test_notify(notifier: list[str] | None = None) -> dict[str, str]:
+        """Send a test notification by each named notifier, or by all."""
+        async with asyncio.timeout(60):
+            return await watched.test_notify(notifier or ())

@@ -1,0 +1,118 @@
+"""Listeners on the daemon's own loop: TCP and the Unix socket of the CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+BACKLOG = 128
+STOP = 1  # s that open requests have to end when the daemon stops
+IDLE = 30  # s that an idle connection is kept
+CONCURRENT = 100  # connections and requests at once; more are answered 503
+
+log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals are the daemon's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def tcp_socket(listen: str) -> socket.socket:
+    """A bound socket for `host:port` or `[v6]:port`; OSError where it is taken."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind((host, int(port)))
+        s.listen(BACKLOG)
+    except OSError as e:
+        s.close()
+        raise OSError(e.errno, f"cannot listen on {listen}: {e.strerror}") from None
+    s.setblocking(False)
+    return s
+
+
+def unix_socket(path: str, group: str = "sipwatch") -> socket.socket:
+    """A bound socket at the path, 0660, of the group where there is one.
+
+    A socket that nobody answers is a dead daemon's and is replaced.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode) and not _answered(path):
+            os.unlink(path)
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        s.bind(path)
+        s.listen(BACKLOG)
+    except OSError as e:
+        s.close()
+        raise OSError(e.errno, f"cannot listen on {path}: {e.strerror}") from None
+    finally:
+        os.umask(mask)
+    with contextlib.suppress(KeyError, PermissionError):
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    s.setblocking(False)
+    return s
+
+
+def _answered(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        try:
+            s.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+class Listener:
+    """One HTTP application on one bound socket, until closed."""
+
+    def __init__(self, app: Any, sock: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            server_header=False,
+            limit_concurrency=CONCURRENT,
+            timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=STOP,
+        )
+        self._server = _Server(config)
+        self._socket = sock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+
+    async def close(self) -> None:
+        """Stop accepting, give open requests their second, close the socket."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=STOP + 0.5)
+            self._task.cancel()
+        name = self._socket.getsockname() if self._socket.fileno() >= 0 else ""
+        self._socket.close()
+        if isinstance(name, str) and name:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
