@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import os
 
+from tests.servers.process import Process, ServerError, eventually, until
 from tests.servers.tree import Command, missing, program
 
-__all__ = ["Command", "missing", "program", "require"]
+__all__ = [
+    "Command",
+    "Process",
+    "ServerError",
+    "eventually",
+    "missing",
+    "program",
+    "require",
+    "until",
+]
 
 
 def require(name: str) -> Command:
@@ -14,9 +24,9 @@ def require(name: str) -> Command:
     import pytest  # not at the top: the fetch runs before pytest is installed
 
     command = program(name)
-    if command is not None:
-        return command
-    why = missing(name) or name
-    if os.environ.get("CI") == "true":
-        pytest.fail(why, pytrace=False)
-    pytest.skip(why)
+    if command is None:
+        why = missing(name) or name
+        if os.environ.get("CI") == "true":
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    return command

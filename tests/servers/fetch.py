@@ -51,7 +51,7 @@ PRUNED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info"
 MERGED = ("bin", "sbin", "lib", "lib64")
 
 
-class Unavailable(Exception):
+class FetchError(Exception):
     """A server cannot be had on this machine; the text says why."""
 
 
@@ -83,7 +83,7 @@ def machine_sources(folder: Path = Path("/etc/apt")) -> list[Source]:
 
 def one_line_sources(text: str) -> list[Source]:
     """sources.list(5), ONE-LINE-STYLE FORMAT."""
-    found = []
+    found: list[Source] = []
     for line in text.splitlines():
         match = re.match(r"\s*deb\s+(?:\[([^]]*)\]\s*)?(\S+)\s+(\S+)\s+([^#]*)", line)
         if match is None:
@@ -97,7 +97,7 @@ def one_line_sources(text: str) -> list[Source]:
 
 def deb822_sources(text: str) -> list[Source]:
     """sources.list(5), DEB822-STYLE FORMAT."""
-    found = []
+    found: list[Source] = []
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
         pairs = re.findall(r"^([\w-]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
@@ -142,7 +142,7 @@ def sources_for(suite: str) -> list[list[Source]]:
 
 @dataclass
 class Apt:
-    """One suite's private apt in a folder: own state, lists, cache, and nothing installed."""
+    """One suite's private apt: own state, lists and cache, and nothing installed."""
 
     folder: Path
     suite: str
@@ -155,7 +155,7 @@ class Apt:
             return
         keyring = next((k for k in KEYRINGS if k.exists()), None)
         if keyring is None:
-            raise Unavailable("this machine has no Debian archive keyring")
+            raise FetchError("this machine has no Debian archive keyring")
         tried = "the machine's apt sources name no Debian mirror"
         for sources in sources_for(self.suite):
             self._configure(sources, keyring)
@@ -164,7 +164,7 @@ class Apt:
                 self.ready = True
                 return
             tried = _last_error(done)
-        raise Unavailable(f"apt-get update of {self.suite or 'own suite'}: {tried}")
+        raise FetchError(f"apt-get update of {self.suite or 'own suite'}: {tried}")
 
     def download(self, packages: tuple[str, ...], into: Path) -> list[Path]:
         """Fetch packages with all that they need; returns the .debs, linked `into`."""
@@ -184,7 +184,7 @@ class Apt:
     def _install(self, packages: tuple[str, ...], *options: str) -> str:
         done = self._run("install", "--download-only", "-y", "-qq", *options, *packages)
         if done.returncode != 0:
-            raise Unavailable(f"apt-get install {packages[0]}: {_last_error(done)}")
+            raise FetchError(f"apt-get install {packages[0]}: {_last_error(done)}")
         return done.stdout
 
     def _configure(self, sources: list[Source], keyring: Path) -> None:
@@ -238,7 +238,7 @@ class Apt:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise Unavailable(f"apt-get took over {APT_TIMEOUT:.0f} s") from None
+            raise FetchError(f"apt-get took over {APT_TIMEOUT:.0f} s") from None
 
 
 def _machine_acquire() -> str:
@@ -270,7 +270,7 @@ def build(server: str, apts: dict[str, Apt], work: Path) -> str:
         debs.mkdir()
         try:
             packages = apts[suite].download(SERVERS[server].packages, debs)
-        except Unavailable as error:
+        except FetchError as error:
             refusals.append(str(error))
             continue
         size = sum(deb.stat().st_size for deb in packages)
@@ -281,7 +281,7 @@ def build(server: str, apts: dict[str, Apt], work: Path) -> str:
         _put_in_place(root, root_of(server), work)
         took = time.monotonic() - started
         return f"{len(packages)} packages, {size / 1e6:.0f} MB, {took:.0f} s"
-    raise Unavailable("; ".join(refusals))
+    raise FetchError("; ".join(refusals))
 
 
 def unpack(debs: list[Path], root: Path) -> None:
@@ -307,7 +307,7 @@ def unpack(debs: list[Path], root: Path) -> None:
                 check=False,
             )
         if done.returncode or reader.returncode:
-            raise Unavailable(f"cannot unpack {deb.name}: {done.stderr.strip()[-200:]}")
+            raise FetchError(f"cannot unpack {deb.name}: {done.stderr.strip()[-200:]}")
     for name in PRUNED:
         shutil.rmtree(root / name, ignore_errors=True)
 
@@ -335,7 +335,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def fetch(servers: Iterable[str], say: Callable[[str], None] = print) -> dict[str, str]:
-    """Make the trees that are not there; returns the reasons of those that cannot be."""
+    """Make the trees that are not there; returns why, of those that cannot be."""
     wanted = [name for name in servers if not is_ready(name)]
     if not wanted:
         return {}
@@ -364,7 +364,7 @@ def _fetch_one(
             return ""
         try:
             say(f"{name}: {build(name, apts, work)}")
-        except Unavailable as error:
+        except FetchError as error:
             return _refuse(name, str(error))
         reason_file(name).unlink(missing_ok=True)
         return ""
