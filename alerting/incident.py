@@ -77,7 +77,8 @@ class Delivery:
     group: str  # rows of one group and one `wanted` may share a notification
     wanted: Told
     told: Told = Told.NOTHING
-    step: int = 0
+    telling: Told = Told.NOTHING  # what `batch` says; until accepted it is in doubt
+    step: int = 0  # 0 tells the incident; above are repeats
     thread: str = ""  # batch id of the first notification that was accepted
     batch: str = ""  # the unit of retry; empty until the first attempt
     not_before: float = 0.0

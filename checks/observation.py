@@ -165,6 +165,7 @@ class Figures:
     present: int | None = None  # registrar: extensions that are
     due_by: float | None = None  # registrar: end of the grace after a restart
     options_failed: bool = False  # registrar: OPTIONS to it fails too
+    answered: bool = True  # target: has it ever answered
 
 
 NONE = Figures()

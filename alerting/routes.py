@@ -1,0 +1,127 @@
+"""Who is told of an incident, with which others together, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from checks.settings import Duration, Glob, Parsed, duration
+
+from .incident import Incident, Severity
+from .matching import Patterns, RoutePatterns, matches_field, severity, subject_field
+
+# Without routes: every warning and every critical to every notifier.
+TOLD_BY_DEFAULT = Severity.WARNING
+
+
+def repeats(written: Any) -> Mapping[Severity, float]:
+    """A mapping of severities to durations."""
+    if not isinstance(written, Mapping):
+        raise ValueError("is a mapping of severities (write {critical: 4h})")
+    return {severity(name): duration(value) for name, value in written.items()}
+
+
+Repeats = Annotated[
+    Mapping[Severity, float],
+    Parsed(
+        repeats,
+        (
+            ("type", "object"),
+            ("propertyNames", {"enum": [str(s) for s in Severity]}),
+            ("additionalProperties", {"type": "string"}),
+        ),
+    ),
+]
+_REPEAT = MappingProxyType(
+    {Severity.CRITICAL: 4 * 3600.0, Severity.WARNING: 24 * 3600.0}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """Incidents that match all fields go to these notifiers."""
+
+    notify: tuple[str, ...]
+    match: RoutePatterns = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """Which incidents share a notification, and when it goes."""
+
+    by: tuple[str, ...] = ("rule", "registrar")
+    wait: Duration = 10.0  # before the first notification of a group
+    interval: Duration = 300.0  # before the next one of the same group
+    repeat: Repeats = _REPEAT  # while it fires and nobody acknowledged
+
+
+class Routes:
+    """The routes as written, or the default one."""
+
+    def __init__(
+        self, settings: Sequence[RouteSettings], notifiers: Sequence[str]
+    ) -> None:
+        self._settings = tuple(settings)
+        self.notifiers = tuple(notifiers)
+
+    def of(self, incident: Incident, named: Sequence[str] = ()) -> tuple[str, ...]:
+        """The notifiers to tell, in order; a rule's own `notify` goes first."""
+        own = own_notifier(incident)
+        found = dict.fromkeys(named or self._matching(incident))
+        return tuple(n for n in found if n != own and n in self.notifiers)
+
+    def _matching(self, incident: Incident) -> list[str]:
+        if not self._settings:
+            told = incident.severity >= TOLD_BY_DEFAULT
+            return list(self.notifiers) if told else []
+        return [
+            name
+            for route in self._settings
+            if _fits(incident, route.match)
+            for name in route.notify
+        ]
+
+    def after(self, incident: Incident, told: Sequence[str]) -> str | None:
+        """Who stands in for a notifier that refused for good: the next untold."""
+        own = own_notifier(incident)
+        for name in (*self.of(incident), *self.notifiers):
+            if name not in told and name != own:
+                return name
+        return None
+
+
+def own_notifier(incident: Incident) -> str | None:
+    """The notifier that an incident is about: nobody reports its own silence."""
+    kind, _, name = incident.subject.name.partition("/")
+    return name if incident.subject.kind == "self" and kind == "notifier" else None
+
+
+def _fits(incident: Incident, match: Patterns) -> bool:
+    return all(_fits_one(incident, name, several) for name, several in match.items())
+
+
+def _fits_one(incident: Incident, name: str, several: tuple[Glob, ...]) -> bool:
+    own = _own_field(incident, name)
+    if own is None:
+        return matches_field(incident.subject, name, several)
+    return any(one(own) for one in several)
+
+
+def _own_field(incident: Incident, name: str) -> str | None:
+    if name == "severity":
+        return str(incident.severity)
+    if name in ("rule", "family"):
+        return incident.rule if name == "rule" else incident.family
+    return None
+
+
+def group_of(incident: Incident, by: Sequence[str]) -> str:
+    """The group an incident falls in; incidents of one group are told together."""
+    parts = []
+    for name in by:
+        own = _own_field(incident, name)
+        value = subject_field(incident.subject, name) if own is None else own
+        parts.append(f"{name}={value}")
+    return " ".join(parts)

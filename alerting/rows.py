@@ -1,0 +1,118 @@
+"""What the core asks the store to write, and what the store gives back.
+
+Every row is a whole snapshot under a key of its own, so a later one replaces an
+earlier one and a transaction may be repeated. Rows are frozen: the writer thread
+reads them while the core goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from checks.observation import Cause, Fact, Kind, Loss, State
+
+from .incident import Severity, Told
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRow:
+    """The state that a subject holds since; written on change only."""
+
+    key: str
+    state: State
+    since: float
+    well_since: float = 0.0  # of an ancestor: since when it is well again
+
+
+@dataclass(frozen=True, slots=True)
+class DropSubject:
+    """A subject that is watched no more."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """An incident with enough of its subject to be told without it."""
+
+    id: int
+    key: str  # of the subject
+    kind: Kind
+    name: str
+    scope: str
+    role: str
+    title: str
+    labels: dict[str, str]
+    family: str
+    rule: str
+    severity: Severity
+    state: State
+    since: float
+    opened_at: float
+    resolved_at: float | None
+    ended_at: float | None
+    closed: str
+    cause: Cause | None
+    loss: Loss | None
+    detail: str
+    last_seen: str
+    evidence: tuple[Fact, ...]
+    acknowledged_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One outbox row."""
+
+    incident: int
+    notifier: str
+    step: int
+    group: str
+    wanted: Told
+    told: Told
+    telling: Told
+    thread: str
+    batch: str
+    not_before: float
+    attempts: int
+    error: str
+    dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DropDelivery:
+    """An outbox row that is owed no more: a repeat that was told or acknowledged."""
+
+    incident: int
+    notifier: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What another part wants to find again after a restart (a learned roster)."""
+
+    name: str
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Forget incidents that were resolved before this moment."""
+
+    resolved_before: float
+
+
+Write = (
+    SubjectRow | DropSubject | IncidentRow | DeliveryRow | DropDelivery | Memo | Prune
+)
+
+
+@dataclass(slots=True)
+class Restored:
+    """What the core needs to go on where it stopped."""
+
+    subjects: dict[str, SubjectRow] = field(default_factory=dict)
+    incidents: list[IncidentRow] = field(default_factory=list)  # open, or just closed
+    deliveries: list[DeliveryRow] = field(default_factory=list)  # of those incidents
+    last_incident: int = 0
