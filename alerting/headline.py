@@ -1,0 +1,329 @@
+"""The subject line: who, what, since when, why, where, in at most 150 characters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from checks.observation import Kind, Subject, plain
+
+from .incident import Batch, Incident, Severity, Told
+from .wording import (
+    NOUNS,
+    PLURAL,
+    ROLES,
+    SINGULAR,
+    Wording,
+    borrowed,
+    reason,
+    span,
+    wording,
+)
+
+SUBJECT_LIMIT = 150  # characters; phones show about 80 of them, archives keep all
+NAME_LIMIT = 64  # of one name; an AOR may be longer, a title anything
+BECAUSE_LIMIT = 70  # what still leaves room for name and time
+
+# Not strftime's, which follow the locale of the daemon.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun")
+_MONTHS += ("Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The reader's clock: what a moment is called in their zone, today."""
+
+    zone: ZoneInfo
+    now: float
+
+    def short(self, at: float) -> str:
+        """A moment in a subject: "10:02", with its date when that is not today."""
+        return self._dated(at) + self._local(at).strftime("%H:%M")
+
+    def full(self, at: float) -> str:
+        """A moment in a body: "10:02:14", with its date when that is not today."""
+        return self._dated(at) + self._local(at).strftime("%H:%M:%S")
+
+    def ago(self, at: float) -> str:
+        """How long it has been: "2 min ago"."""
+        return f"{span(self.now - at)} ago"
+
+    def _local(self, at: float) -> datetime:
+        return datetime.fromtimestamp(at, self.zone)
+
+    def _dated(self, at: float) -> str:
+        day, today = self._local(at).date(), self._local(self.now).date()
+        if day == today:
+            return ""
+        return _day(day) + (f" {day.year} " if day.year != today.year else " ")
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]}"
+
+
+def name_of(subject: Subject, *, place: bool = True) -> str:
+    """What humans call it: "1001 Reception (Lyon)", "trunk twilio", "hq"."""
+    words = [plain(subject.name, NAME_LIMIT), plain(subject.title, NAME_LIMIT)]
+    if subject.kind is Kind.TARGET:
+        words.insert(0, plain(subject.scope.role, NAME_LIMIT) or "target")
+    elif subject.kind is Kind.SELF:
+        words[0] = words[0].replace("/", " ", 1)
+    site = plain(subject.scope.labels.get("site", ""), NAME_LIMIT)
+    if place and site and site not in (registrar_of(subject), subject.name):
+        words.append(f"({site})")
+    return " ".join(word for word in words if word)
+
+
+def registrar_of(subject: Subject) -> str:
+    """The registrar through which a subject is seen; empty if it is by none."""
+    name = subject.scope.labels.get("registrar", "")
+    if not name and subject.kind is Kind.EXTENSION:
+        name = subject.scope.name
+    return plain(name, NAME_LIMIT)
+
+
+def names_of(incidents: Sequence[Incident], total: int | None) -> str:
+    """The subjects of several incidents in words: "3 extensions of Lyon"."""
+    subjects = [incident.subject for incident in incidents]
+    kinds = {subject.kind for subject in subjects}
+    roles = {subject.scope.role for subject in subjects}
+    noun = NOUNS.get(subjects[0].kind, "subjects") if len(kinds) == 1 else "subjects"
+    if kinds == {Kind.TARGET} and len(roles) == 1:
+        noun = ROLES.get(subjects[0].scope.role, noun)
+    count = f"{len(subjects)} of {total}" if total else f"{len(subjects)}"
+    site = "" if total else common_site(incidents)
+    return f"{count} {noun}" + (f" of {site}" if site else "")
+
+
+def common_site(incidents: Sequence[Incident]) -> str:
+    """The site that all share, where that says more than the registrar does."""
+    sites = {i.subject.scope.labels.get("site", "") for i in incidents}
+    if len(sites) != 1:
+        return ""
+    site = plain(sites.pop(), NAME_LIMIT)
+    return "" if site == registrar_of(incidents[0].subject) else site
+
+
+def ended(incident: Incident) -> float:
+    """When the trouble ended; when we closed it, where nobody knows better."""
+    return incident.ended_at or incident.resolved_at or incident.since
+
+
+@dataclass(frozen=True, slots=True)
+class Tale:
+    """What is put into words: incidents of one change, their forms, the reader."""
+
+    incidents: tuple[Incident, ...]  # worst first, then oldest
+    change: Told
+    late: bool  # over before it could be told
+    repeat: bool  # told before, and still so
+    words: Wording | None  # None: several rules at once
+    own: str  # an own rule that borrows the words of a built-in one
+    total: int | None  # how many extensions there are, where that is known
+    times: Times
+    instance: str
+
+    @property
+    def first(self) -> Incident:
+        """The one that stands for all where they are alike."""
+        return self.incidents[0]
+
+    @property
+    def single(self) -> bool:
+        """Whether it is about one incident alone."""
+        return len(self.incidents) == 1
+
+    @property
+    def over(self) -> bool:
+        """Whether the trouble has ended."""
+        return self.late or self.change is Told.RESOLVED
+
+    @property
+    def severity(self) -> Severity:
+        """The worst of all."""
+        return max(incident.severity for incident in self.incidents)
+
+    @property
+    def since(self) -> float:
+        """The first of all."""
+        return min(incident.since for incident in self.incidents)
+
+    @property
+    def until(self) -> float:
+        """When the last of all ended."""
+        return max(ended(incident) for incident in self.incidents)
+
+    @property
+    def lasted(self) -> float:
+        """The longest of all, in s."""
+        return max(ended(incident) - incident.since for incident in self.incidents)
+
+
+def tale(
+    batch: Batch, times: Times, instance: str, count: Callable[[Subject], int | None]
+) -> Tale:
+    """The incidents of a batch in the order and with the words to tell them in."""
+    incidents = tuple(
+        sorted(
+            (delivery.incident for delivery in batch.deliveries),
+            key=lambda i: (-i.severity, i.since, i.id),
+        )
+    )
+    first = incidents[0]
+    alike = len({(i.rule, i.subject.kind) for i in incidents}) == 1
+    words = wording(first.rule, first.subject.kind, first.state) if alike else None
+    return Tale(
+        incidents=incidents,
+        change=batch.change,
+        late=batch.late,
+        repeat=all(delivery.step > 0 for delivery in batch.deliveries),
+        words=words,
+        own=first.rule if alike and borrowed(first.rule, words) else "",
+        total=_total(incidents, count),
+        times=times,
+        instance=instance,
+    )
+
+
+def _total(
+    incidents: Sequence[Incident], count: Callable[[Subject], int | None]
+) -> int | None:
+    """How many there are of what is told: of a registrar's extensions, nothing else."""
+    first = incidents[0].subject
+    if first.kind is Kind.REGISTRAR:
+        return count(first) if len(incidents) == 1 else None
+    parents = {i.subject.parent for i in incidents}
+    parent = parents.pop()
+    if len(incidents) == 1 or parents or parent is None:
+        return None
+    return count(parent) if first.kind is Kind.EXTENSION else None
+
+
+def headline(story: Tale) -> str:
+    """The whole subject line; it alone tells the story."""
+    line = f"[{_tag(story)}] {_own(story)}{sentence(story)}"
+    tail = _because(story) + _unknown(story) + _where(story)
+    if len(line + tail) > SUBJECT_LIMIT:
+        tail = _where(story)
+    return plain(line + tail, SUBJECT_LIMIT)
+
+
+def _tag(story: Tale) -> str:
+    if not story.over:
+        return str(story.severity)
+    if all(incident.closed for incident in story.incidents):
+        return "closed"
+    return "resolved"
+
+
+def _own(story: Tale) -> str:
+    return f"{plain(story.own, NAME_LIMIT)}: " if story.own else ""
+
+
+def sentence(story: Tale, *, long: bool = False) -> str:
+    """What happened; `long` as a whole sentence of a body, else as in a subject."""
+    names = name_of(story.first.subject, place=not long)
+    if not story.single:
+        names = names_of(story.incidents, story.total)
+    if story.over and all(incident.closed for incident in story.incidents):
+        return f"{names}: {plain(story.first.closed)}"
+    if story.words is None:
+        return _mixed(story)
+    form = _form(story, story.words)
+    return form.format(rule=plain(story.first.rule), name=names, **_fields(story, long))
+
+
+def _form(story: Tale, words: Wording) -> str:
+    if story.late:
+        return words.late
+    if story.change is Told.RESOLVED:
+        return words.resolved
+    forms = {
+        words.forms.get(i.state) or words.forms.get(i.cause or i.state)
+        for i in story.incidents
+    }
+    return (forms.pop() if len(forms) == 1 else None) or words.firing
+
+
+def _fields(story: Tale, long: bool) -> dict[str, str]:
+    verbs = SINGULAR if story.single else PLURAL
+    since = story.times.full if long else story.times.short
+    began, until = since(story.since), since(story.until)
+    lasted = span(story.lasted)
+    adverb = _adverb(story)
+    return {
+        **verbs,
+        "is_": f"{verbs['is']} " if long else "",
+        "adverb": adverb,
+        "since": f", in trouble since {began}"
+        if adverb == "now "
+        else f" since {began}",
+        "at_time": f" at {began}",
+        "after": f" after {lasted}" if story.single else f" after up to {lasted}",
+        "span": f" from {began} to {until} ({lasted})",
+    }
+
+
+def _adverb(story: Tale) -> str:
+    if story.change is Told.WORSE and story.words:
+        return story.words.worse
+    return "still " if story.repeat and not story.over else ""
+
+
+def _mixed(story: Tale) -> str:
+    """Several rules at once: how many of each."""
+    rules = Counter(plain(i.rule, NAME_LIMIT) for i in story.incidents)
+    what = ", ".join(f"{rule} {count}" for rule, count in rules.most_common(4))
+    fields = _fields(story, long=False)
+    if story.late:
+        return f"{len(story.incidents)} problems came and went{fields['span']}: {what}"
+    if story.over:
+        return f"{len(story.incidents)} problems over{fields['after']}: {what}"
+    return f"{len(story.incidents)} problems{fields['since']}: {what}"
+
+
+def _because(story: Tale) -> str:
+    """The cause in brackets: "(timeout, 4 sends to 54.172.60.0)"."""
+    if story.over or story.words is None or not story.words.because:
+        return ""
+    causes = {because(incident) for incident in story.incidents}
+    why = causes.pop()
+    return f" ({why})" if why and not causes else ""
+
+
+def because(incident: Incident) -> str:
+    """Why in a few words: the cause's, and the detail's where they are few."""
+    detail = re.split(r"[;—]|\. ", plain(incident.detail))[0].strip().rstrip(".")
+    if len(detail) > BECAUSE_LIMIT:
+        detail = ""
+    return both(reason(incident.cause).short if incident.cause else "", detail, ", ")
+
+
+def both(words: str, detail: str, joint: str) -> str:
+    """Two texts as one; the second alone where it already says the first."""
+    if words.casefold() in detail.casefold():
+        return detail
+    return f"{words}{joint}{detail}" if detail else words
+
+
+def _unknown(story: Tale) -> str:
+    """Blind is not down: said where it could be misread."""
+    blind = story.first.rule == "RegistrarUnreadable" and not story.over
+    if not (blind and story.single and story.total):
+        return ""
+    return f"; its {story.total} extensions are unknown, not down"
+
+
+def _where(story: Tale) -> str:
+    """The registrar of extensions, or this host where it is about ourselves."""
+    if all(incident.subject.kind is Kind.SELF for incident in story.incidents):
+        return f" - {plain(story.instance, NAME_LIMIT)}"
+    registrars = {registrar_of(i.subject) for i in story.incidents}
+    where = registrars.pop()
+    is_it = story.first.subject.kind is Kind.REGISTRAR
+    return f" - {where}" if where and not registrars and not is_it else ""

@@ -1,0 +1,433 @@
+"""The words for what happened: each cause, loss and rule in plain English.
+
+Tables only. A rule's forms are templates in which `notification` puts the name and
+the times; verbs are fields too ({does}, {was}), so that one form serves one
+extension and thirty.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from checks.observation import Cause, Kind, Loss, State
+
+
+class Reason(NamedTuple):
+    """A cause as two words, as a sentence, and what to do about it."""
+
+    short: str
+    words: str
+    step: str
+
+
+_TLS_STEP = "look at its certificate: openssl s_client -connect HOST:5061"
+_LOG_STEP = "read the peer's own log for this answer"
+
+CAUSES: dict[Cause, Reason] = {
+    Cause.TIMEOUT: Reason(
+        "timeout",
+        "nothing answered in time",
+        "check that it is up; then firewalls and routing on the way; "
+        "then whether it has banned this host (fail2ban, ACL)",
+    ),
+    Cause.ICMP_UNREACHABLE: Reason(
+        "ICMP unreachable",
+        "a router or the host itself said that it cannot be reached",
+        "check that the host is on and that something listens on the port",
+    ),
+    Cause.CONNECTION_REFUSED: Reason(
+        "connection refused",
+        "the host is up, but nothing listens on the port",
+        "start the service there, or correct the port",
+    ),
+    Cause.CONNECTION_RESET: Reason(
+        "connection reset",
+        "the connection was cut by the other side",
+        "see whether the service there has restarted; then firewalls on the way",
+    ),
+    Cause.DNS_NXDOMAIN: Reason(
+        "no such name in DNS",
+        "DNS says that the name does not exist",
+        "check the spelling of the name, and that the domain has not lapsed",
+    ),
+    Cause.DNS_FAILURE: Reason(
+        "DNS failure",
+        "the DNS servers gave no usable answer",
+        "check the resolvers of this host (/etc/resolv.conf)",
+    ),
+    Cause.TLS_VERIFY: Reason(
+        "certificate not valid for it",
+        "its TLS certificate is not trusted or is for another name",
+        f"{_TLS_STEP}; compare the names and the issuer",
+    ),
+    Cause.TLS_EXPIRED: Reason(
+        "certificate expired",
+        "its TLS certificate has expired",
+        f"renew it there; {_TLS_STEP}",
+    ),
+    Cause.TLS_HANDSHAKE: Reason(
+        "TLS handshake failed",
+        "TLS could not be agreed on",
+        "check that the port speaks TLS, and which versions it offers",
+    ),
+    Cause.MALFORMED: Reason(
+        "malformed answer",
+        "something answered, but not in readable SIP or not completely",
+        "check that the port is the right one, and who else answers there",
+    ),
+    Cause.OVERLOADED: Reason(
+        "503 Service Unavailable",
+        "it answers 503: overloaded, starting, or in maintenance",
+        "look at its load and at announced maintenance",
+    ),
+    Cause.UNAUTHORIZED: Reason(
+        "credentials refused",
+        "it refused the user name or password",
+        "check both on each side (case counts)",
+    ),
+    Cause.FORBIDDEN: Reason(
+        "forbidden",
+        "it knows us and says no: rights are missing",
+        "allow this host's address and user there",
+    ),
+    Cause.NOT_FOUND: Reason(
+        "404 Not Found",
+        "it does not know what was asked for",
+        "check the user, domain or path in the configured address",
+    ),
+    Cause.UNAVAILABLE: Reason(
+        "480 Temporarily Unavailable",
+        "it answers 480: nobody is there to take a call",
+        "see whether the phone behind it is registered",
+    ),
+    Cause.UNREGISTERED: Reason(
+        "not registered",
+        "no phone is registered there",
+        "check power and network of the phone, then its account",
+    ),
+    Cause.DO_NOT_DISTURB: Reason(
+        "do not disturb",
+        "its user has switched on do not disturb",
+        "nothing is broken; ask the user",
+    ),
+    Cause.OUT_OF_HOURS: Reason(
+        "out of hours",
+        "the PBX says that it is closed at this hour",
+        "nothing is broken; check the time condition if this is wrong",
+    ),
+    Cause.MAINTENANCE: Reason(
+        "maintenance",
+        "it is in maintenance",
+        "wait for the end of the maintenance, or ask who runs it",
+    ),
+    Cause.STALE_BINDING: Reason(
+        "stale binding",
+        "the PBX still holds a registration of a phone that is gone",
+        "remove the binding on the PBX, or wait for its end",
+    ),
+    Cause.UNREACHABLE_CONTACT: Reason(
+        "contact unreachable",
+        "the phone is registered, but does not answer at its address",
+        "check the network between PBX and phone, NAT first",
+    ),
+}
+
+LOSSES: dict[Loss, Reason] = {
+    Loss.EXPIRED: Reason(
+        "expired",
+        "its registration expired without a refresh",
+        "check power and network of the phone{at}",
+    ),
+    Loss.DEREGISTERED: Reason(
+        "logged out",
+        "the phone itself de-registered",
+        "see who logged it out or turned it off{at}; where that is usual, "
+        "list it under extensions.logout_ok",
+    ),
+    Loss.CONNECTION_LOST: Reason(
+        "connection lost",
+        "the connection over which it was registered broke",
+        "check network, switch and VPN of the phone{at}",
+    ),
+    Loss.UNKNOWN: Reason(
+        "gone",
+        "its registration is gone; the PBX does not say how it ended",
+        "check power and network of the phone{at}",
+    ),
+}
+
+
+def reason(cause: Cause) -> Reason:
+    """The words for a cause; any final response has them."""
+    known = CAUSES.get(cause)
+    if known:
+        return known
+    code = cause.removeprefix("response_")
+    return Reason(f"answers {code}", f"it answers {code}", _LOG_STEP)
+
+
+def explain(cause: Cause) -> tuple[str, str]:
+    """A cause in plain words, and the next step: for mails, the CLI, the manual."""
+    _, words, step = reason(cause)
+    return words, step
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How one rule is told.
+
+    `firing` takes {name} {adverb} {since}, `resolved` {name} {after}, `late` {name}
+    {span}, all of them the verbs of `SINGULAR`; {is_} is left out of a subject line.
+    `because` says whether the cause stands there.
+    """
+
+    firing: str
+    resolved: str
+    late: str
+    follows: str  # what it means for calls; follows the first sentence
+    step: str
+    because: bool = True
+    worse: str = "now "  # adverb when it has become worse
+    forms: dict[Cause | State, str] = field(default_factory=dict)  # other `firing`
+
+
+SINGULAR = {
+    "is": "is",
+    "was": "was",
+    "has": "has",
+    "does": "does",
+    "answers": "answers",
+    "needs": "needs",
+    "ends": "ends",
+    "accepts": "accepts",
+    "it": "it",
+    "certificate": "certificate",
+}
+PLURAL = {
+    "is": "are",
+    "was": "were",
+    "has": "have",
+    "does": "do",
+    "answers": "answer",
+    "needs": "need",
+    "ends": "end",
+    "accepts": "accept",
+    "it": "them",
+    "certificate": "certificates",
+}
+
+_NOT_IN_DNS = "{name} {adverb}cannot be found in DNS{since}"
+_NO_TLS = "{name} {adverb}cannot be reached over TLS{since}"
+
+RULES: dict[str, Wording] = {
+    "ExtensionUnregistered": Wording(
+        firing="{name} {is_}{adverb}unregistered{since}",
+        resolved="{name} {is_}registered again{after}",
+        late="{name} {was} unregistered{span}",
+        follows="calls to {it} now get 480 Temporarily Unavailable",
+        step="check power and network of the phone{at}",
+        because=False,
+        forms={
+            State.NEVER_REGISTERED: "{name} {has} never registered{since}",
+        },
+    ),
+    "ExtensionUnreachable": Wording(
+        firing="{name} {is_}{adverb}unreachable{since}",
+        resolved="{name} {is_}reachable again{after}",
+        late="{name} {was} unreachable{span}",
+        follows="it is registered, but nothing answers there: calls do not ring",
+        step="check the network between PBX and phone{at} (NAT, VPN); "
+        "then reboot the phone",
+        because=False,
+    ),
+    "OptionsFailing": Wording(
+        firing="{name} {adverb}{does} not answer OPTIONS{since}",
+        resolved="{name} {answers} OPTIONS again{after}",
+        late="{name} did not answer OPTIONS{span}",
+        follows="calls through {it} probably fail",
+        step="check that it is up, and the way to it",
+        forms={
+            Cause.OVERLOADED: "{name} {adverb}{answers} OPTIONS with 503{since}",
+            Cause("response_408"): "{name} {adverb}{answers} OPTIONS with 408{since}",
+            Cause.MALFORMED: "{name} {adverb}{answers} OPTIONS with nonsense{since}",
+            Cause.DNS_NXDOMAIN: _NOT_IN_DNS,
+            Cause.DNS_FAILURE: _NOT_IN_DNS,
+            Cause.TLS_VERIFY: _NO_TLS,
+            Cause.TLS_EXPIRED: _NO_TLS,
+            Cause.TLS_HANDSHAKE: _NO_TLS,
+        },
+    ),
+    "TargetDegraded": Wording(
+        firing="{name} {is_}{adverb}degraded{since}",
+        resolved="{name} {answers} OPTIONS normally again{after}",
+        late="{name} {was} degraded{span}",
+        follows="something answers there, but not as a healthy peer does",
+        step=_LOG_STEP,
+    ),
+    "OptionsSlow": Wording(
+        firing="{name} {adverb}{answers} OPTIONS slowly{since}",
+        resolved="{name} {answers} OPTIONS fast again{after}",
+        late="{name} answered OPTIONS slowly{span}",
+        follows="calls through {it} are set up late",
+        step="look at the load of the peer and of the line to it (mtr)",
+        worse="still ",
+    ),
+    "RetransmitsHigh": Wording(
+        firing="{name} {adverb}{needs} OPTIONS sent more than once{since}",
+        resolved="{name} {answers} OPTIONS at the first send again{after}",
+        late="{name} needed OPTIONS sent more than once{span}",
+        follows="packets are lost on the way there or back, so voice may be broken up",
+        step="look for loss on the line (mtr), starting at this host",
+        worse="still ",
+    ),
+    "CertificateExpiring": Wording(
+        firing="{certificate} of {name} {ends} soon",
+        resolved="{certificate} of {name} {was} renewed",
+        late="{certificate} of {name} {was} about to end, and {was} renewed",
+        follows="at its end, calls over TLS fail at once",
+        step="renew it, and see that the peer serves the new one "
+        "(openssl s_client -connect HOST:5061)",
+        forms={Cause.TLS_EXPIRED: "{certificate} of {name} {has} expired"},
+    ),
+    "CertificateCritical": Wording(
+        firing="{certificate} of {name} {ends} very soon",
+        resolved="{certificate} of {name} {was} renewed",
+        late="{certificate} of {name} {was} about to end, and {was} renewed",
+        follows="at its end, calls over TLS fail at once",
+        step="renew it now, and see that the peer serves the new one "
+        "(openssl s_client -connect HOST:5061)",
+        forms={Cause.TLS_EXPIRED: "{certificate} of {name} {has} expired"},
+    ),
+    "RegistrarUnreadable": Wording(
+        firing="{name} {adverb}cannot be read{since}",
+        resolved="{name} can be read again{after}",
+        late="{name} could not be read{span}",
+        follows="until then nobody can say who is registered there",
+        step="check that the PBX runs, and that it lets this host in",
+        worse="still ",
+    ),
+    "RegistrarRestarted": Wording(
+        firing="{name} restarted{at_time}",
+        resolved="{name} has settled after its restart{at_time}",
+        late="{name} restarted{at_time}",
+        follows="phones come back one by one; who does not is told separately",
+        step="if nobody restarted it, read the log of the PBX around that time",
+    ),
+    "RegistrarFailedOver": Wording(
+        firing="{name} failed over{at_time}",
+        resolved="{name} has settled after its failover{at_time}",
+        late="{name} failed over{at_time}",
+        follows="another member of the cluster is active now",
+        step="find out why the one that was active gave up",
+    ),
+    "NotifierFailing": Wording(
+        firing="{name} {adverb}{does} not accept notifications{since}",
+        resolved="{name} {accepts} notifications again{after}",
+        late="{name} did not accept notifications{span}",
+        follows="what should be told that way comes late or by another way",
+        step="check the mail server or service behind it and its credentials, "
+        "then run sipwatch test-notify",
+    ),
+    "StoreFailing": Wording(
+        firing="sipwatch {adverb}cannot write its database{since}",
+        resolved="sipwatch writes its database again{after}",
+        late="sipwatch could not write its database{span}",
+        follows="alarms go on, but a restart now would forget their state",
+        step="check space and rights of the database's folder (df, ls -l)",
+        worse="still ",
+    ),
+    "ResolverFailing": Wording(
+        firing="sipwatch {adverb}gets no answer from DNS{since}",
+        resolved="sipwatch gets answers from DNS again{after}",
+        late="sipwatch got no answer from DNS{span}",
+        follows="peers are asked at their last known addresses, for up to 24 h",
+        step="check the resolvers of this host (/etc/resolv.conf)",
+        worse="still ",
+    ),
+    "ClockJump": Wording(
+        firing="the system clock jumped{at_time}",
+        resolved="the system clock is steady since its jump{at_time}",
+        late="the system clock jumped{at_time}",
+        follows="alarms keep their own time; times written before it may be off",
+        step="check time synchronisation of this host (chronyc tracking)",
+    ),
+    "ReceiveBufferDrops": Wording(
+        firing="sipwatch {adverb}loses packets on its own host{since}",
+        resolved="sipwatch no longer loses packets on its own host{after}",
+        late="sipwatch lost packets on its own host{span}",
+        follows="answers are lost here, not on the network",
+        step="raise net.core.rmem_max, and look at the load of this host",
+        worse="still ",
+    ),
+}
+
+# An own rule has no words; its subject's state has.
+GENERIC = Wording(
+    firing="{rule} fires for {name}{since}",
+    resolved="{rule} no longer fires for {name}{after}",
+    late="{rule} fired for {name}{span}",
+    follows="a rule of your own configuration",
+    step="see what the rule says in the configuration",
+    worse="still ",
+)
+_BY_STATE = {
+    (Kind.EXTENSION, State.UNREGISTERED): "ExtensionUnregistered",
+    (Kind.EXTENSION, State.NEVER_REGISTERED): "ExtensionUnregistered",
+    (Kind.EXTENSION, State.UNREACHABLE): "ExtensionUnreachable",
+    (Kind.TARGET, State.DOWN): "OptionsFailing",
+    (Kind.TARGET, State.DEGRADED): "TargetDegraded",
+    (Kind.REGISTRAR, State.UNREADABLE): "RegistrarUnreadable",
+}
+
+
+def wording(rule: str, kind: Kind, state: State) -> Wording:
+    """How a rule is told; an own rule as the built-in one of the same state."""
+    known = RULES.get(rule) or RULES.get(_BY_STATE.get((kind, state), ""))
+    return known or GENERIC
+
+
+def borrowed(rule: str, words: Wording | None) -> bool:
+    """Whether an own rule is told in a built-in rule's words."""
+    return rule not in RULES and words is not GENERIC and words is not None
+
+
+NOUNS = {
+    Kind.TARGET: "targets",
+    Kind.EXTENSION: "extensions",
+    Kind.REGISTRATION: "registrations",
+    Kind.ACCOUNT: "accounts",
+    Kind.REGISTRAR: "registrars",
+    Kind.SITE: "sites",
+}
+ROLES = {"trunk": "trunks", "pbx": "PBXs", "phone": "phones"}  # of targets
+
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
+
+
+def span(seconds: float) -> str:
+    """A length of time as people say it: "45 s", "14 min", "2 h 5 min", "3 d 4 h"."""
+    left = max(0, round(seconds))
+    if left < MINUTE:
+        return f"{left} s"
+    if left < HOUR:
+        return f"{left // MINUTE} min"
+    if left < DAY:
+        return _two(left, HOUR, "h", MINUTE, "min")
+    return _two(left, DAY, "d", HOUR, "h")
+
+
+def _two(left: int, big: int, name: str, small: int, smaller: str) -> str:
+    rest = left % big // small
+    return f"{left // big} {name}" + (f" {rest} {smaller}" if rest else "")
+
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(?::\d+)?(?=[\s,]|$)")
+
+
+def host_of(last_seen: str) -> str:
+    """The host in "10.20.0.31:5060 over UDP, Yealink"; empty if there is none."""
+    match = _HOST.match(last_seen)
+    host = match[1] if match else ""
+    return host if "." in host or ":" in host else ""
