@@ -68,6 +68,13 @@ Duration = Annotated[
 ]
 
 
+def as_text(written: Any) -> Any:
+    """A number as its text: 1001 is a name where a name is meant; else unchanged."""
+    if isinstance(written, int | float) and not isinstance(written, bool):
+        return str(written)
+    return written
+
+
 class Secret:
     """A value that is never printed; `.reveal()` where it is used."""
 
@@ -107,6 +114,7 @@ def secret(written: Any) -> Secret:
     """A secret from a string, or the one that `!secret` and `!env` have read."""
     if isinstance(written, Secret):
         return written
+    written = as_text(written)
     if not isinstance(written, str) or not written:
         raise ValueError("is not a secret (write !secret name, !env NAME or a string)")
     return Secret(written)
@@ -149,6 +157,7 @@ def glob(written: Any) -> Glob:
     """A pattern from a string."""
     if isinstance(written, Glob):
         return written
+    written = as_text(written)
     if not isinstance(written, str) or not written:
         raise ValueError(f"{written!r} is not a pattern (write 10* in quotes)")
     return Glob(written)
