@@ -134,6 +134,7 @@ class Subject:
     scope: Scope
     title: str = ""  # a human's name for it ("Reception"), from the PBX or a file
     required: bool = False  # its loss is critical
+    logout_ok: bool = False  # it may de-register: that is no problem
 
     @property
     def key(self) -> str:
