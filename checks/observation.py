@@ -149,7 +149,7 @@ class Subject:
         return self.scope.parent
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # hashable, so that NONE can be a default
 class Figures:
     """What a check counted; rules read it, so that they need no memory."""
 
