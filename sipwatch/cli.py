@@ -37,9 +37,9 @@ def main() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Log what is only of interest.")
 def run(config: str, log_json: bool, verbose: bool) -> None:
     """Run the daemon in the foreground."""
-    from sipwatch import service
+    from sipwatch import process
 
-    sys.exit(service.run(config, log_json=log_json, verbose=verbose))
+    sys.exit(process.run(config, log_json=log_json, verbose=verbose))
 
 
 @main.command("check-config")
