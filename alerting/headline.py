@@ -29,8 +29,7 @@ NAME_LIMIT = 64  # of one name; an AOR may be longer, a title anything
 BECAUSE_LIMIT = 70  # what still leaves room for name and time
 
 # Not strftime's, which follow the locale of the daemon.
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun")
-_MONTHS += ("Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Times:
 
 
 def _day(day: date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]}"
+    return f"{day.day} {_MONTHS.split()[day.month - 1]}"
 
 
 def name_of(subject: Subject, *, place: bool = True) -> str:

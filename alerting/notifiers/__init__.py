@@ -1,1 +1,45 @@
+"""The notifiers by name; a stranger's is named by its path: `acme.teams:Teams`."""
 
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from typing import Any
+
+from ..incident import Notifier
+from .email import Email, EmailSettings
+
+Kind = tuple[type[Any], Callable[[Any], Notifier]]  # its settings, and how it is made
+
+NOTIFIERS: dict[str, Kind] = {
+    "email": (EmailSettings, Email),
+}
+
+
+def load(type: str) -> Kind:
+    """The settings class and the notifier class of a `type`.
+
+    A stranger's class names its settings, a frozen dataclass, as its attribute
+    `Settings`, takes them as the one argument, and has `async send(notification)`.
+    Raises ValueError with a sentence.
+    """
+    if type in NOTIFIERS:
+        return NOTIFIERS[type]
+    module, colon, name = type.partition(":")
+    if not (colon and module and name):
+        known = ", ".join(NOTIFIERS)
+        raise ValueError(f"{type}: no such notifier ({known}, or a path package:Class)")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ValueError(f"{type}: {error}") from None
+    if found is None:
+        raise ValueError(f"{type}: {module} has no {name}")
+    settings = getattr(found, "Settings", None)
+    if not (inspect.isclass(settings) and is_dataclass(settings)):
+        raise ValueError(f"{type}: {name}.Settings is not a dataclass")
+    if not inspect.iscoroutinefunction(getattr(found, "send", None)):
+        raise ValueError(f"{type}: {name} has no `async def send(self, notification)`")
+    return settings, found

@@ -1,0 +1,226 @@
+"""The courier: one task for each notifier, which brings it what is due.
+
+Told at least once. The batch id is committed before the first attempt and the outcome
+after each, so a crash between leaves the row due and the repeat carries the same id.
+A commit that fails or takes too long does not hold a message up: late bookkeeping
+beats silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from checks.observation import plain
+
+from .incident import (
+    Batch,
+    DeliveryError,
+    Incident,
+    Notification,
+    Notifier,
+    Outcome,
+    Told,
+)
+from .notification import bare, trial
+
+COMMIT_PATIENCE = 5.0  # s that a message waits for its row
+SEND_PATIENCE = 60.0  # s for a notifier that sets itself no limit, or misses it
+STOP_PATIENCE = 1.0  # s for a delivery in flight when we stop
+MIN_REST = 0.1  # s between two looks, whatever the core says is due
+
+_log = logging.getLogger(__name__)
+
+
+class Outbox(Protocol):
+    """What a courier asks of the core."""
+
+    def due(self, notifier: str, now: float) -> Batch | None:
+        """The next batch to send, with its id; None if nothing is due yet."""
+
+    def settle(
+        self, batch: Batch, outcome: Outcome, now: float, error: str = ""
+    ) -> object:
+        """Mark a batch as told, to be tried again, or dead."""
+
+    def next_due(self, notifier: str) -> float | None:
+        """When something may be due; None if nothing is owed."""
+
+
+@dataclass(slots=True)
+class Delays:
+    """A histogram of s in plain ints: from the change to its acceptance."""
+
+    bounds: tuple[float, ...] = (1, 5, 15, 30, 60, 300, 900, 3600, 14400, 86400)
+    counts: list[int] = field(default_factory=lambda: [0] * 11)  # the last: beyond
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+def unheard(notifier: str, ok: bool, detail: str) -> None:
+    """The health listener where nobody listens."""
+
+
+class Courier:
+    """Brings one notifier its batches, one at a time, until stopped.
+
+    `health(notifier, ok, detail)` is called after every attempt; `failures` counts
+    those in a row. `flush` commits what the core has to write.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        notifier: Notifier,
+        alarms: Outbox,
+        *,
+        render: Callable[[Batch, float], Notification],
+        flush: Callable[[], Awaitable[object]],
+        clock: Callable[[], float],
+        instance: str,
+        health: Callable[[str, bool, str], None] = unheard,
+        patience: float = SEND_PATIENCE,
+    ) -> None:
+        self.name = name
+        self.outcomes = dict.fromkeys(Outcome, 0)  # attempts since the start
+        self.delays = Delays()
+        self.failures = 0  # attempts in a row
+        self._notifier = notifier
+        self._alarms = alarms
+        self._render = render
+        self._flush = flush
+        self._clock = clock
+        self._instance = instance
+        self._health = health
+        self._patience = patience
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[object] | None = None
+        self._commits: set[asyncio.Future[object]] = set()
+
+    def wake(self) -> None:
+        """Something may be due now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Deliver what is due, rest until more is; ends by `stop`."""
+        self._task = asyncio.current_task()
+        while not self._stopping:
+            self._woken.clear()
+            batch = self._alarms.due(self.name, self._clock())
+            if batch is None:
+                await self._rest()
+            else:
+                await self._deliver(batch)
+
+    async def stop(self) -> None:
+        """End; a delivery in flight has a second, then its row stays due."""
+        self._stopping = True
+        self.wake()
+        if self._task is None:
+            return
+        _, late = await asyncio.wait({self._task}, timeout=STOP_PATIENCE)
+        for task in late:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _rest(self) -> None:
+        due = self._alarms.next_due(self.name)
+        delay = None if due is None else max(due - self._clock(), MIN_REST)
+        try:
+            async with asyncio.timeout(delay):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def _deliver(self, batch: Batch) -> None:
+        await self._commit()
+        outcome, error = await self._send(batch)
+        now = self._clock()
+        self._count(batch, outcome, now)
+        self._alarms.settle(batch, outcome, now, error)
+        self._report(outcome, error)
+        await self._commit()
+
+    async def _commit(self) -> None:
+        """Wait for the commit, but not for ever; it goes on behind our back."""
+        commit = asyncio.ensure_future(self._flush())
+        self._commits.add(commit)
+        commit.add_done_callback(self._committed)
+        _, late = await asyncio.wait({commit}, timeout=COMMIT_PATIENCE)
+        if late:
+            _log.warning("%s: the commit takes long; going on without it", self.name)
+
+    def _committed(self, commit: asyncio.Future[object]) -> None:
+        self._commits.discard(commit)
+        if not commit.cancelled() and (error := commit.exception()):
+            _log.error("%s: the commit failed: %s", self.name, plain(str(error)))
+
+    async def _send(self, batch: Batch) -> tuple[Outcome, str]:
+        notification = self._worded(batch)
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._notifier.send(notification)
+        except DeliveryError as error:
+            outcome = Outcome.PERMANENT if error.permanent else Outcome.TRANSIENT
+            return outcome, plain(str(error))
+        except TimeoutError:
+            return Outcome.TRANSIENT, f"no end within {self._patience:g} s"
+        except Exception as error:  # noqa: BLE001 - a stranger's notifier may do anything
+            _log.exception("%s: the notifier broke on batch %s", self.name, batch.id)
+            return Outcome.TRANSIENT, plain(f"{type(error).__name__}: {error}")
+        return Outcome.ACCEPTED, ""
+
+    def _worded(self, batch: Batch) -> Notification:
+        """In good words; in bare ones if those fail: an ugly mail beats none."""
+        try:
+            return self._render(batch, self._clock())
+        except Exception:  # part of the one delivery
+            _log.exception("%s: batch %s could not be worded", self.name, batch.id)
+            return bare(batch, self._instance)
+
+    def _count(self, batch: Batch, outcome: Outcome, now: float) -> None:
+        self.outcomes[outcome] += 1
+        self.failures = 0 if outcome is Outcome.ACCEPTED else self.failures + 1
+        if outcome is Outcome.ACCEPTED:
+            changes = [
+                _changed(d.incident, batch) for d in batch.deliveries if not d.step
+            ]
+            if changes:
+                self.delays.add(max(0.0, now - min(changes)))
+
+    def _report(self, outcome: Outcome, error: str) -> None:
+        if outcome is Outcome.ACCEPTED:
+            self._health(self.name, True, getattr(self._notifier, "complaint", ""))
+            return
+        _log.warning("%s: %s failure: %s", self.name, outcome, error)
+        self._health(self.name, False, error)
+
+
+def _changed(incident: Incident, batch: Batch) -> float:
+    """When it happened what the batch tells."""
+    if batch.change is Told.RESOLVED and incident.resolved_at is not None:
+        return incident.resolved_at
+    return incident.opened_at
+
+
+async def send_test(
+    notifier: Notifier, name: str, *, instance: str, zone: ZoneInfo, now: float
+) -> Notification:
+    """Send what `sipwatch test-notify` sends; raises DeliveryError."""
+    notification = trial(instance=instance, notifier=name, zone=zone, now=now)
+    try:
+        async with asyncio.timeout(SEND_PATIENCE):
+            await notifier.send(notification)
+    except TimeoutError:
+        raise DeliveryError(f"no end within {SEND_PATIENCE:g} s") from None
+    return notification
