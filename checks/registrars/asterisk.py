@@ -1,0 +1,322 @@
+"""Asterisk with PJSIP, read through its manager interface (AMI).
+
+A list tells who is registered, until when and whether the PBX's qualify reaches it;
+events tell of contacts that come and go between lists. A refresh has no event, so the
+end of a registration is known only from the last list. chan_sip's peers are not read:
+chan_sip is gone since Asterisk 21.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from checks.observation import Binding, Cause
+from checks.registrars.ami import Message
+from checks.registrars.failures import MANAGER_CONF, host_and_port, unreadable
+from checks.registrars.pjsip import (
+    Contacts,
+    binding,
+    is_trunk,
+    number,
+    old_binding,
+    startup,
+)
+from checks.registrars.session import RefusedError, Session
+from checks.registrations import (
+    SLICE,
+    Added,
+    Bindings,
+    Expected,
+    ListEnd,
+    Reading,
+    RegistrarSettings,
+    Restarting,
+    Unreadable,
+)
+from checks.settings import Duration, Secret
+
+PORT = 5038
+EVENTS = {"ContactStatus", "SuccessfulAuth", "FullyBooted", "Shutdown", "Reload"}
+
+# Three Errors of different meaning; NO_CONTACTS alone is data.
+NO_CONTACTS = "No Contacts found"
+PERMISSION_DENIED = "Permission denied"
+UNKNOWN_COMMAND = "Invalid/unknown command"
+
+EXPIRY_DELAY = 1.0  # s after which a new contact's expiry is asked for, for all at once
+BOOT_WAIT = 5.0  # s for FullyBooted; a user that cannot read `system` never gets it
+ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
+IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
+DUTY = 10  # a list that took t s is asked for again after 10 t at the earliest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsteriskSettings(RegistrarSettings):
+    """An Asterisk, by the user that `manager.conf` gives us."""
+
+    type: Literal["asterisk"] = "asterisk"
+    username: str = "sipwatch"
+    password: Secret = field(default_factory=lambda: Secret(""))
+    tls: bool = False
+    ca: str | None = None  # file with the CA's certificate; None: the system's
+    timeout: Duration = 10.0  # to connect, and for every answer
+
+    def __post_init__(self) -> None:
+        if any(c in self.username + self.password.reveal() for c in "\r\n"):
+            raise ValueError("username and password must be one line each")
+
+
+class Asterisk:
+    """One Asterisk at one address: a stream of readings, nothing else."""
+
+    def __init__(
+        self,
+        settings: AsteriskSettings,
+        address: str,
+        *,
+        clock: Callable[[], float],
+        aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
+    ) -> None:
+        self.address = address
+        self._settings = settings
+        self._clock = clock
+        self._contacts = Contacts()
+        self._session: Session | None = None
+        self._booted: float | None = None  # estimate, epoch s of the PBX
+        self._boot: float | None = None
+        self._wished: float | None = None  # a list is wanted from then on
+        self._next_list = self._not_before = self._next_roster = 0.0
+        self._warned = False
+
+    def relist(self) -> None:
+        """Ask for a list now; it comes as soon as the PBX's load allows."""
+        self._wish(self._clock())
+        if self._session:
+            self._session.nudge()
+
+    def _wish(self, at: float) -> None:
+        self._wished = at if self._wished is None else min(at, self._wished)
+
+    async def watch(self) -> AsyncIterator[Reading]:
+        """Connect, list, follow; raises Unreadable on every expected failure."""
+        session = self._session = await self._connect()
+        try:
+            await self._enter(session)
+            while True:
+                async for reading in self._list(session):
+                    yield reading
+                async for reading in self._follow(session):
+                    yield reading
+        except RefusedError as refused:
+            raise self._refusal(str(refused)) from None
+        finally:
+            self._session = None
+            session.send("Logoff")
+            session.close()
+
+    def _due(self) -> float:
+        if self._wished is None:
+            return self._next_list
+        return min(self._next_list, max(self._wished, self._not_before))
+
+    # --- to connect -----------------------------------------------------------------
+
+    async def _connect(self) -> Session:
+        settings = self._settings
+        where = f"AMI at {self.address}"
+        try:
+            host, port = host_and_port(self.address, PORT)
+        except ValueError as error:
+            raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
+        try:
+            async with asyncio.timeout(settings.timeout):
+                tls = await asyncio.to_thread(self._context) if settings.tls else None
+                _, session = await asyncio.get_running_loop().create_connection(
+                    lambda: Session(settings.timeout, self._clock, EVENTS),
+                    host,
+                    port,
+                    ssl=tls,
+                )
+        except ConnectionRefusedError as error:
+            failure = unreadable(error, where)
+            failure.detail += f" (is `enabled = yes` in {MANAGER_CONF}?)"
+            raise failure from None
+        except OSError as error:
+            raise unreadable(error, where) from None
+        return session
+
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._settings.ca)
+
+    async def _enter(self, session: Session) -> None:
+        """Log in, learn the PBX's clock, and wait until it has booted."""
+        self._contacts = Contacts()
+        self._booted = self._boot = None
+        self._next_roster = 0.0
+        await session.greeting()
+        await session.log_in(self._settings.username, self._settings.password.reveal())
+        await self._ping(session)
+        late = self._clock() + min(BOOT_WAIT, self._settings.timeout)
+        while self._booted is None and (left := late - self._clock()) > 0:
+            for event in await session.gather(left):
+                self._read(event, session)
+        if self._booted is None and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: no FullyBooted after the log-in; without `read = system,security` "
+                "for [%s] in %s only the lists are read, and no events",
+                self.address,
+                self._settings.username,
+                MANAGER_CONF,
+            )
+
+    async def _ping(self, session: Session) -> None:
+        """Ask for the PBX's clock, which also tells that it lives."""
+        asked = self._clock()
+        stamp = number((await session.ask("Ping")).get("Timestamp"))
+        if stamp is not None:
+            self._contacts.offset = stamp - (asked + self._clock()) / 2
+
+    def _refusal(self, words: str) -> Unreadable:
+        user = self._settings.username
+        if PERMISSION_DENIED in words:
+            return Unreadable(
+                Cause.FORBIDDEN,
+                f"AMI user {user} may not list registrations: in {MANAGER_CONF} give "
+                f"[{user}] the lines `read = system,security` and "
+                "`write = system,reporting`, then `manager reload`",
+            )
+        if UNKNOWN_COMMAND not in words:
+            return Unreadable(Cause.UNAVAILABLE, f"AMI answers with an error: {words}")
+        if self._booted is None:
+            return Unreadable(
+                Cause.UNAVAILABLE,
+                "Asterisk is still loading, or res_pjsip is not loaded",
+            )
+        return Unreadable(
+            Cause.UNAVAILABLE,
+            "this Asterisk has no PJSIP (res_pjsip is not loaded); the peers of "
+            "chan_sip are not read, it is gone since Asterisk 21",
+        )
+
+    # --- to list --------------------------------------------------------------------
+
+    async def _list(self, session: Session) -> AsyncIterator[Reading]:
+        """One full list; what happened meanwhile is told before its end.
+
+        A row may be older than an event that came before it, so the events come last.
+        """
+        began, self._wished = self._clock(), None
+        await self._ping(session)
+        if self._boot is None and self._booted is not None:
+            self._boot = startup(await session.ask("CoreStatus"), self._booted)
+        if began >= self._next_roster:
+            yield await self._roster(session)
+            self._next_roster = began + ROSTER_SECONDS
+        ends: dict[tuple[str, str], float | None] = {}
+        async for rows in self._bindings(session, ends):
+            yield Bindings(rows)
+            await asyncio.sleep(0)
+        self._contacts.ends = ends
+        for n, event in enumerate(session.take_aside()):
+            if n % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            if reading := self._read(event, session):
+                yield reading
+        now = self._clock()
+        yield ListEnd(began, now + self._contacts.offset, self._boot)
+        self._not_before = now + DUTY * (now - began)
+        self._next_list = max(began + self._settings.interval, self._not_before)
+
+    async def _roster(self, session: Session) -> Expected:
+        """The AORs of all endpoints; those with a permanent contact are trunks."""
+        names: dict[str, None] = {}
+        trunks: set[str] = set()
+        listing = ("PJSIPShowRegistrationsInbound", "InboundRegistrationDetail")
+        async for rows in session.rows(*listing):
+            for row in rows:
+                if is_trunk(row):
+                    trunks.add(row.get("ObjectName", ""))
+                else:
+                    names[row.get("ObjectName", "")] = None
+        self._contacts.trunks = trunks
+        return Expected([(name, "") for name in names])
+
+    async def _bindings(
+        self, session: Session, ends: dict[tuple[str, str], float | None]
+    ) -> AsyncIterator[list[Binding]]:
+        """The registered contacts in slices; `ends` gets what events are read by."""
+        rows: list[Binding] = []
+        async for found in self._contact_rows(session):
+            for row in found:
+                key = (row.aor, row.contact)
+                # Two endpoints with one AOR list its contacts twice.
+                if key not in ends and row.aor not in self._contacts.trunks:
+                    ends[key] = row.expires_at
+                    rows.append(row)
+            while len(rows) >= SLICE:
+                yield rows[:SLICE]
+                del rows[:SLICE]
+        if rows:
+            yield rows
+
+    async def _contact_rows(self, session: Session) -> AsyncIterator[list[Binding]]:
+        try:
+            listing = session.rows(
+                "PJSIPShowRegistrationInboundContactStatuses", "ContactStatusDetail"
+            )
+            async for rows in listing:
+                yield [binding(row) for row in rows]
+            return
+        except RefusedError as refused:
+            if UNKNOWN_COMMAND not in str(refused):
+                raise
+        try:  # older than 13.9, or in the middle of loading
+            async for rows in session.rows("PJSIPShowContacts", "ContactList"):
+                yield [old_binding(row) for row in rows]
+        except RefusedError as refused:
+            if str(refused) != NO_CONTACTS:
+                raise
+
+    # --- to follow ------------------------------------------------------------------
+
+    async def _follow(self, session: Session) -> AsyncIterator[Reading]:
+        """Events until the next list is due; silence is met with a Ping."""
+        while (now := self._clock()) < (due := self._due()):
+            ping_at = session.heard + IDLE_PING
+            if now >= ping_at:
+                await self._ping(session)
+            for event in await session.gather(min(due, max(ping_at, now)) - now):
+                if reading := self._read(event, session):
+                    yield reading
+
+    def _read(self, event: Message, session: Session) -> Reading | None:
+        """What one event says, if anything."""
+        now = self._clock()
+        match event["Event"]:
+            case "ContactStatus":
+                reading = self._contacts.status(event, now)
+                if isinstance(reading, Added):
+                    self._wish(now + EXPIRY_DELAY)
+                return reading
+            case "SuccessfulAuth":
+                self._contacts.authenticated(event, now)
+            case "Shutdown":
+                session.shutting_down = True
+                return Restarting(self._contacts.when(event, now))
+            case "FullyBooted":
+                uptime = number(event.get("Uptime")) or 0.0
+                self._booted = now + self._contacts.offset - uptime
+                self._boot, self._next_roster = None, 0.0
+                self._wish(now)
+            case "Reload":
+                self._next_roster = 0.0
+                self._wish(now + EXPIRY_DELAY)
+        return None

@@ -1,0 +1,136 @@
+"""What Asterisk's res_pjsip says of its contacts: rows of lists, and events. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from checks.observation import Binding, Loss
+from checks.registrars.ami import Message
+from checks.registrations import Added, Gone, Reach, Reading
+
+# res_pjsip's words; any other is one that says nothing of reachability.
+REACHABLE = {"Reachable": True, "Unreachable": False}
+STREAMS = ("transport=tcp", "transport=tls", "transport=ws")  # wss too
+
+AUTH_WINDOW = 2.0  # s from a REGISTER's authentication to the end of its contact
+AUTHS_KEPT = 10_000  # accounts; a mass event brings some thousands within the window
+
+
+@dataclass(slots=True)
+class Contacts:
+    """What is known of one PBX's contacts, so that its events can be read.
+
+    Pure. `offset` is the PBX's clock minus ours.
+    """
+
+    offset: float = 0.0
+    ends: dict[tuple[str, str], float | None] = field(default_factory=dict)
+    trunks: set[str] = field(default_factory=set)  # AORs with a permanent contact
+    auths: dict[str, float] = field(default_factory=dict)  # account: our time
+
+    def when(self, event: Message, now: float) -> float:
+        """Our time of an event; its own stamp needs `timestampevents = yes`."""
+        stamp = number(event.get("Timestamp"))
+        return now if stamp is None else min(now, stamp - self.offset)
+
+    def authenticated(self, event: Message, now: float) -> None:
+        """SuccessfulAuth: a REGISTER or another request with right credentials."""
+        if event.get("Service") != "PJSIP":
+            return
+        if len(self.auths) >= AUTHS_KEPT:
+            recent = [(a, t) for a, t in self.auths.items() if t > now - AUTH_WINDOW]
+            self.auths = dict(recent[-AUTHS_KEPT // 2 :])
+        self.auths[event.get("AccountID", "")] = self.when(event, now)
+
+    def status(self, event: Message, now: float) -> Reading | None:
+        """ContactStatus: one contact came, went, or answers differently."""
+        aor, uri = event.get("AOR", ""), event.get("URI", "")
+        word = event.get("ContactStatus", "")
+        if not aor or not uri or aor in self.trunks:
+            return None
+        at = self.when(event, now)
+        if word == "Removed":
+            loss = self._loss(event, at)
+            self.ends.pop((aor, uri), None)
+            return Gone(aor, uri, at, loss)
+        reachable, rtt = REACHABLE.get(word), seconds(event.get("RoundtripUsec"))
+        if (aor, uri) in self.ends:
+            return Reach(aor, uri, reachable, rtt if reachable else None, at)
+        self.ends[aor, uri] = None
+        return Added(Binding(aor, uri, reachable=reachable), at)
+
+    def _loss(self, event: Message, at: float) -> Loss:
+        uri = event["URI"]
+        end = self.ends.get((event["AOR"], uri))
+        if end is not None and at + self.offset >= end:
+            return Loss.EXPIRED
+        account = event.get("EndpointName") or event["AOR"]
+        if 0 <= at - self.auths.get(account, -AUTH_WINDOW) <= AUTH_WINDOW:
+            return Loss.DEREGISTERED
+        if any(stream in uri.lower() for stream in STREAMS):
+            return Loss.CONNECTION_LOST  # Asterisk removes them with their transport
+        return Loss.UNKNOWN
+
+
+def number(text: str | None) -> float | None:
+    """The finite number that a field holds, if it holds one."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e15 else None
+
+
+def seconds(microseconds: str | None) -> float | None:
+    """RoundtripUsec as seconds: N/A in lists and 0 in events say nothing."""
+    value = number(microseconds)
+    return value / 1e6 if value else None
+
+
+def binding(row: Message) -> Binding:
+    """A row of PJSIPShowRegistrationInboundContactStatuses."""
+    reachable = REACHABLE.get(row.get("Status", ""))
+    return Binding(
+        aor=row.get("AOR", ""),
+        contact=row.get("URI", ""),
+        expires_at=number(row.get("RegExpire")),
+        reachable=reachable,
+        user_agent=row.get("UserAgent", ""),
+        received=row.get("ViaAddress", ""),
+        rtt=seconds(row.get("RoundtripUsec")) if reachable else None,
+    )
+
+
+def old_binding(row: Message) -> Binding:
+    """A row of PJSIPShowContacts, whose ObjectName is `1001;@<hash of the URI>`."""
+    host, port = row.get("ViaAddr", ""), row.get("ViaPort", "")
+    return binding(
+        {
+            **row,
+            "AOR": row.get("ObjectName", "").rpartition(";@")[0],
+            "URI": row.get("Uri", ""),
+            "RegExpire": row.get("ExpirationTime", ""),
+            "ViaAddress": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        }
+    )
+
+
+def is_trunk(aor: Message) -> bool:
+    """Whether an AOR takes no registration, or has a contact from the configuration."""
+    return aor.get("MaxContacts") == "0" or bool(aor.get("Contact"))
+
+
+def startup(core: Message, estimate: float) -> float | None:
+    """When Asterisk started (epoch s), by CoreStatus in the PBX's own time zone.
+
+    Uptime alone jitters by a second from one log-in to the next. It gives the zone:
+    all zones are whole quarters of an hour.
+    """
+    text = f"{core.get('CoreStartupDate')} {core.get('CoreStartupTime')}"
+    try:
+        local = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    stamp = local.timestamp()
+    return stamp - 900 * round((stamp - estimate) / 900)
