@@ -56,6 +56,7 @@ class Extension:
     default_expiration: int = 60
     minimum_expiration: int = 1
     maximum_expiration: int = 7200
+    rewrite_contact: bool = False
 
     def section(self) -> str:
         callerid = (
@@ -64,6 +65,7 @@ class Extension:
         return (
             f"[{self.name}]\ntype=endpoint\ncontext=phones\ndisallow=all\nallow=ulaw\n"
             f"auth={self.name}\naors={self.name}\n{callerid}"
+            f"rewrite_contact={'yes' if self.rewrite_contact else 'no'}\n"
             f"[{self.name}]\ntype=auth\nauth_type=userpass\n"
             f"username={self.name}\npassword={self.password}\n"
             f"[{self.name}]\ntype=aor\n"
@@ -134,7 +136,7 @@ class Asterisk:
     """One Asterisk: SIP over UDP and TCP on 5060 and AMI on 5038 of its address.
 
     `watcher` is the address that the monitor's own SIP comes from: Asterisk knows it by
-    an identify, so its OPTIONS are answered 200; phones need addresses of their own.
+    an identify, so its OPTIONS are answered 200 and not 401.
     """
 
     sip_port = SIP_PORT
@@ -316,7 +318,8 @@ class Asterisk:
         )
         rows: list[Extension | Trunk] = [*self.extensions, *self.trunks]
         return (
-            "[global]\ntype=global\n"
+            # By name first: a phone's TCP comes from the watcher's address.
+            "[global]\ntype=global\nendpoint_identifier_order=username,ip\n"
             f"contact_expiration_check_interval={interval}\n"
             f"{transports}{watcher}{''.join(row.section() for row in rows)}"
         )

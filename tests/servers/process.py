@@ -101,6 +101,7 @@ class Process:
         try:
             until(lambda: not self.alive or condition(), timeout, f"{self.name} ready")
         except ServerError as error:
+            self.kill9()
             raise ServerError(f"{error}\n{self.tail()}") from None
         if not self.alive:
             status = self._process.returncode if self._process else None
