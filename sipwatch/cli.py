@@ -109,8 +109,9 @@ def test_notify(notifiers: tuple[str, ...], socket: str, as_json: bool) -> None:
 
 @main.command()
 @click.option("--seconds", type=float, help="Stop by itself after so many seconds.")
-def demo(seconds: float | None) -> None:
+@click.option("--address", default="127.0.0.1", help="Loopback address to play on.")
+def demo(seconds: float | None, address: str) -> None:
     """Watch a simulated site in which a phone dies and a trunk stops answering."""
     from sipwatch.demo import show
 
-    sys.exit(show.run(seconds))
+    sys.exit(show.run(seconds, address))
