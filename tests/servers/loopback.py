@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -20,24 +21,26 @@ def worker_number() -> int:
 
 
 class Loopback:
-    """One /24 of a worker's block, held by a file lock for the life of the object."""
+    """Addresses out of a worker's block, a /24 at a time, each held by a file lock."""
 
     def __init__(self, worker: int | None = None) -> None:
-        second = FIRST_BLOCK + (worker_number() if worker is None else worker)
-        self.network, self._held = _claim(second)
-        self._last = 0
+        self._second = FIRST_BLOCK + (worker_number() if worker is None else worker)
+        self._held: list[IO[str]] = []
+        self._addresses: Iterator[str] = iter(())
 
     def address(self) -> str:
         """The next address that nothing listens on: a killed run may leave servers."""
-        while self._last < 254:
-            self._last += 1
-            address = f"{self.network}.{self._last}"
-            if _is_free(address):
-                return address
-        raise OSError(f"all of {self.network}.0/24 is in use")
+        while True:
+            for address in self._addresses:
+                if _is_free(address):
+                    return address
+            network, held = _claim(self._second)
+            self._held.append(held)
+            self._addresses = (f"{network}.{last}" for last in range(1, 255))
 
     def close(self) -> None:
-        self._held.close()
+        for held in self._held:
+            held.close()
 
 
 def _claim(second: int) -> tuple[str, IO[str]]:
