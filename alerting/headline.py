@@ -16,6 +16,7 @@ from .wording import (
     NOUNS,
     PLURAL,
     ROLES,
+    SHOWN_ROLES,
     SINGULAR,
     Wording,
     borrowed,
@@ -26,6 +27,7 @@ from .wording import (
 
 SUBJECT_LIMIT = 150  # characters; phones show about 80 of them, archives keep all
 NAME_LIMIT = 64  # of one name; an AOR may be longer, a title anything
+MANY = 5  # from here on it matters how many there are in all
 BECAUSE_LIMIT = 70  # what still leaves room for name and time
 
 # Not strftime's, which follow the locale of the daemon.
@@ -69,7 +71,8 @@ def name_of(subject: Subject, *, place: bool = True) -> str:
     """What humans call it: "1001 Reception (Lyon)", "trunk twilio", "hq"."""
     words = [plain(subject.name, NAME_LIMIT), plain(subject.title, NAME_LIMIT)]
     if subject.kind is Kind.TARGET:
-        words.insert(0, plain(subject.scope.role, NAME_LIMIT) or "target")
+        role = subject.scope.role
+        words.insert(0, SHOWN_ROLES.get(role) or plain(role, NAME_LIMIT))
     elif subject.kind is Kind.SELF:
         words[0] = words[0].replace("/", " ", 1)
     site = plain(subject.scope.labels.get("site", ""), NAME_LIMIT)
@@ -94,9 +97,10 @@ def names_of(incidents: Sequence[Incident], total: int | None) -> str:
     noun = NOUNS.get(subjects[0].kind, "subjects") if len(kinds) == 1 else "subjects"
     if kinds == {Kind.TARGET} and len(roles) == 1:
         noun = ROLES.get(subjects[0].scope.role, noun)
-    count = f"{len(subjects)} of {total}" if total else f"{len(subjects)}"
-    site = "" if total else common_site(incidents)
-    return f"{count} {noun}" + (f" of {site}" if site else "")
+    if site := common_site(incidents):
+        return f"{len(subjects)} {noun} of {site}"
+    several = f" of {total}" if total and len(subjects) >= MANY else ""
+    return f"{len(subjects)}{several} {noun}"
 
 
 def common_site(incidents: Sequence[Incident]) -> str:
@@ -228,7 +232,7 @@ def sentence(story: Tale, *, long: bool = False) -> str:
     """What happened; `long` as a whole sentence of a body, else as in a subject."""
     names = name_of(story.first.subject, place=not long)
     if not story.single:
-        names = names_of(story.incidents, story.total)
+        names = names_of(story.incidents, None if story.over else story.total)
     if story.over and all(incident.closed for incident in story.incidents):
         return f"{names}: {plain(story.first.closed)}"
     if story.words is None:
@@ -242,26 +246,30 @@ def _form(story: Tale, words: Wording) -> str:
         return words.late
     if story.change is Told.RESOLVED:
         return words.resolved
+    return _special(story, words) or words.firing
+
+
+def _special(story: Tale, words: Wording) -> str | None:
+    """The form that says the state or cause, where all have the same."""
     forms = {
         words.forms.get(i.state) or words.forms.get(i.cause or i.state)
         for i in story.incidents
     }
-    return (forms.pop() if len(forms) == 1 else None) or words.firing
+    return forms.pop() if len(forms) == 1 else None
 
 
 def _fields(story: Tale, long: bool) -> dict[str, str]:
     verbs = SINGULAR if story.single else PLURAL
-    since = story.times.full if long else story.times.short
-    began, until = since(story.since), since(story.until)
-    lasted = span(story.lasted)
     adverb = _adverb(story)
+    moment = story.times.full if long else story.times.short
+    began, until = moment(story.since), moment(story.until)
+    since = f", in trouble since {began}" if adverb == "now " else f" since {began}"
+    lasted = span(story.lasted)
     return {
         **verbs,
         "is_": f"{verbs['is']} " if long else "",
         "adverb": adverb,
-        "since": f", in trouble since {began}"
-        if adverb == "now "
-        else f" since {began}",
+        "since": "" if long else since,  # a body has a line for it
         "at_time": f" at {began}",
         "after": f" after {lasted}" if story.single else f" after up to {lasted}",
         "span": f" from {began} to {until} ({lasted})",
@@ -290,17 +298,19 @@ def _because(story: Tale) -> str:
     """The cause in brackets: "(timeout, 4 sends to 54.172.60.0)"."""
     if story.over or story.words is None or not story.words.because:
         return ""
-    causes = {because(incident) for incident in story.incidents}
+    said = _special(story, story.words) is not None
+    causes = {because(incident, said=said) for incident in story.incidents}
     why = causes.pop()
     return f" ({why})" if why and not causes else ""
 
 
-def because(incident: Incident) -> str:
-    """Why in a few words: the cause's, and the detail's where they are few."""
+def because(incident: Incident, *, said: bool = False) -> str:
+    """Why in a few words: the cause's unless said, the detail's where they are few."""
     detail = re.split(r"[;—]|\. ", plain(incident.detail))[0].strip().rstrip(".")
     if len(detail) > BECAUSE_LIMIT:
         detail = ""
-    return both(reason(incident.cause).short if incident.cause else "", detail, ", ")
+    short = reason(incident.cause).short if incident.cause and not said else ""
+    return both(short, detail, ", ")
 
 
 def both(words: str, detail: str, joint: str) -> str:

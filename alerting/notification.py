@@ -34,6 +34,10 @@ from .html import page
 from .incident import Batch, Incident, Notification, Told
 from .wording import LOSSES, host_of, reason, span
 
+# Their names begin with a noun ("trunk twilio"), not with a name that has its own case.
+_COMMON_NOUNS = (Kind.TARGET, Kind.SELF)
+
+NUMBERED = 5  # incident ids in the footer
 LISTED = 20  # incidents named in one notification; more is a list nobody reads
 ONE_LINE = 160  # characters of evidence that still read as one line
 
@@ -82,10 +86,12 @@ def render(
     """
     told = tale(batch, Times(zone, now), instance, extensions)
     story = _one(told) if told.single else _several(told)
-    story.row("around it", plain(around(told.first.subject)))
+    if told.words:
+        story.row("around it", plain(around(told.first.subject)))
     if not told.over:
         story.row("next step", _step(told))
-    story.row("runbook", (runbooks or {}).get(told.first.rule, ""))
+    if told.words:
+        story.row("runbook", (runbooks or {}).get(told.first.rule, ""))
     if told.single:
         story.row("evidence", *_evidence(told.first.evidence, told.times))
     story.footer = _footer(told, external_url)
@@ -151,6 +157,8 @@ def _several(told: Tale) -> Story:
 
 def _lead(told: Tale) -> str:
     whole = sentence(told, long=True)
+    if told.first.subject.kind in _COMMON_NOUNS and not whole.startswith("sipwatch"):
+        whole = whole[0].upper() + whole[1:]
     if told.late:
         return f"{whole}. This could not be told while it lasted."
     if told.over or told.words is None:
@@ -250,8 +258,8 @@ def _evidence(facts: Sequence[Fact], times: Times) -> list[str]:
 
 
 def _footer(told: Tale, external_url: str | None) -> list[str]:
-    ids = [str(incident.id) for incident in told.incidents[:LISTED]]
-    more = len(told.incidents) - LISTED
+    ids = [str(incident.id) for incident in told.incidents[:NUMBERED]]
+    more = len(told.incidents) - NUMBERED
     numbers = f"incident{'' if told.single else 's'} {', '.join(ids)}"
     if more > 0:
         numbers += f" and {more} more"

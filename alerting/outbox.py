@@ -184,14 +184,14 @@ class Courier:
         """In good words; in bare ones if those fail: an ugly mail beats none."""
         try:
             return self._render(batch, self._clock())
-        except Exception:  # part of the one delivery
+        except Exception:  # noqa: BLE001 - part of the one delivery
             _log.exception("%s: batch %s could not be worded", self.name, batch.id)
             return bare(batch, self._instance)
 
     def _count(self, batch: Batch, outcome: Outcome, now: float) -> None:
         self.outcomes[outcome] += 1
         self.failures = 0 if outcome is Outcome.ACCEPTED else self.failures + 1
-        if outcome is Outcome.ACCEPTED:
+        if outcome is Outcome.ACCEPTED and batch.change is not Told.WORSE:
             changes = [
                 _changed(d.incident, batch) for d in batch.deliveries if not d.step
             ]
@@ -202,7 +202,8 @@ class Courier:
         if outcome is Outcome.ACCEPTED:
             self._health(self.name, True, getattr(self._notifier, "complaint", ""))
             return
-        _log.warning("%s: %s failure: %s", self.name, outcome, error)
+        level = logging.WARNING if self.failures == 1 else logging.DEBUG
+        _log.log(level, "%s: %s failure: %s", self.name, outcome, error)
         self._health(self.name, False, error)
 
 

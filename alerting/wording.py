@@ -180,7 +180,7 @@ class Wording:
 
     `firing` takes {name} {adverb} {since}, `resolved` {name} {after}, `late` {name}
     {span}, all of them the verbs of `SINGULAR`; {is_} is left out of a subject line.
-    `because` says whether the cause stands there.
+    `because` says whether the cause stands there; `forms` say it by themselves.
     """
 
     firing: str
@@ -200,6 +200,7 @@ SINGULAR = {
     "does": "does",
     "answers": "answers",
     "needs": "needs",
+    "shows": "shows",
     "ends": "ends",
     "accepts": "accepts",
     "it": "it",
@@ -212,14 +213,12 @@ PLURAL = {
     "does": "do",
     "answers": "answer",
     "needs": "need",
+    "shows": "show",
     "ends": "end",
     "accepts": "accept",
     "it": "them",
     "certificate": "certificates",
 }
-
-_NOT_IN_DNS = "{name} {adverb}cannot be found in DNS{since}"
-_NO_TLS = "{name} {adverb}cannot be reached over TLS{since}"
 
 RULES: dict[str, Wording] = {
     "ExtensionUnregistered": Wording(
@@ -230,14 +229,14 @@ RULES: dict[str, Wording] = {
         step="check power and network of the phone{at}",
         because=False,
         forms={
-            State.NEVER_REGISTERED: "{name} {has} never registered{since}",
+            State.NEVER_REGISTERED: "{name} {has} never registered",
         },
     ),
     "ExtensionUnreachable": Wording(
         firing="{name} {is_}{adverb}unreachable{since}",
         resolved="{name} {is_}reachable again{after}",
         late="{name} {was} unreachable{span}",
-        follows="it is registered, but nothing answers there: calls do not ring",
+        follows="registered, but nothing answers there, so calls do not ring",
         step="check the network between PBX and phone{at} (NAT, VPN); "
         "then reboot the phone",
         because=False,
@@ -252,11 +251,11 @@ RULES: dict[str, Wording] = {
             Cause.OVERLOADED: "{name} {adverb}{answers} OPTIONS with 503{since}",
             Cause("response_408"): "{name} {adverb}{answers} OPTIONS with 408{since}",
             Cause.MALFORMED: "{name} {adverb}{answers} OPTIONS with nonsense{since}",
-            Cause.DNS_NXDOMAIN: _NOT_IN_DNS,
-            Cause.DNS_FAILURE: _NOT_IN_DNS,
-            Cause.TLS_VERIFY: _NO_TLS,
-            Cause.TLS_EXPIRED: _NO_TLS,
-            Cause.TLS_HANDSHAKE: _NO_TLS,
+            Cause.DNS_NXDOMAIN: "{name} {adverb}{does} not exist in DNS{since}",
+            Cause.DNS_FAILURE: "{name} {adverb}cannot be looked up in DNS{since}",
+            Cause.TLS_VERIFY: "{name} {adverb}{shows} a wrong certificate{since}",
+            Cause.TLS_EXPIRED: "{name} {adverb}{shows} an expired certificate{since}",
+            Cause.TLS_HANDSHAKE: "{name} {adverb}cannot agree on TLS{since}",
         },
     ),
     "TargetDegraded": Wording(
@@ -286,7 +285,7 @@ RULES: dict[str, Wording] = {
         firing="{certificate} of {name} {ends} soon",
         resolved="{certificate} of {name} {was} renewed",
         late="{certificate} of {name} {was} about to end, and {was} renewed",
-        follows="at its end, calls over TLS fail at once",
+        follows="from its end on, calls over TLS fail",
         step="renew it, and see that the peer serves the new one "
         "(openssl s_client -connect HOST:5061)",
         forms={Cause.TLS_EXPIRED: "{certificate} of {name} {has} expired"},
@@ -295,7 +294,7 @@ RULES: dict[str, Wording] = {
         firing="{certificate} of {name} {ends} very soon",
         resolved="{certificate} of {name} {was} renewed",
         late="{certificate} of {name} {was} about to end, and {was} renewed",
-        follows="at its end, calls over TLS fail at once",
+        follows="from its end on, calls over TLS fail",
         step="renew it now, and see that the peer serves the new one "
         "(openssl s_client -connect HOST:5061)",
         forms={Cause.TLS_EXPIRED: "{certificate} of {name} {has} expired"},
@@ -304,7 +303,7 @@ RULES: dict[str, Wording] = {
         firing="{name} {adverb}cannot be read{since}",
         resolved="{name} can be read again{after}",
         late="{name} could not be read{span}",
-        follows="until then nobody can say who is registered there",
+        follows="who is registered there is unknown, and nobody is called down for it",
         step="check that the PBX runs, and that it lets this host in",
         worse="still ",
     ),
@@ -401,7 +400,9 @@ NOUNS = {
     Kind.REGISTRAR: "registrars",
     Kind.SITE: "sites",
 }
-ROLES = {"trunk": "trunks", "pbx": "PBXs", "phone": "phones"}  # of targets
+# Of targets; others stand as they are written.
+ROLES = {"trunk": "trunks", "pbx": "PBXs", "phone": "phones"}
+SHOWN_ROLES = {"": "target", "pbx": "PBX"}
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
 
