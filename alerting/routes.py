@@ -54,7 +54,7 @@ class GroupSettings:
     by: tuple[str, ...] = ("rule", "registrar")
     wait: Duration = 10.0  # before the first notification of a group
     interval: Duration = 300.0  # before the next one of the same group
-    repeat: Repeats = _REPEAT  # while it fires and nobody acknowledged
+    repeat: Repeats = field(default_factory=lambda: _REPEAT)  # until acknowledged
 
 
 class Routes:
