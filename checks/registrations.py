@@ -1,128 +1,33 @@
-"""What registrars read, and the one judge of who is registered.
+"""The one judge of who is registered, and the words that registrars speak to it in."""
 
-A registrar yields readings and decides nothing. Bindings carry the PBX's clock; every
-other time is UTC seconds of our own.
-"""
+from checks.readings import (
+    SLICE,
+    Added,
+    Bindings,
+    Expected,
+    ExtensionsSettings,
+    Gone,
+    ListEnd,
+    Reach,
+    Reading,
+    Registrar,
+    RegistrarSettings,
+    Restarting,
+    Unreadable,
+)
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
-
-from checks.observation import Binding, Cause, Loss
-from checks.settings import Duration, Glob
-
-SLICE = 1000  # rows of one `Bindings`: a list is applied without a stall of the loop
-
-
-@dataclass(slots=True)
-class Expected:
-    """The PBX's own roster: who should be there, as (AOR, title)."""
-
-    aors: list[tuple[str, str]]  # the title may be ""
-
-
-@dataclass(slots=True)
-class Bindings:
-    """A slice of a full list, at most SLICE rows; absence is decided at ListEnd."""
-
-    rows: list[Binding]
-
-
-@dataclass(slots=True)
-class ListEnd:
-    """A full list was read to its proper end."""
-
-    began: float  # when the read was asked for
-    pbx_now: float | None = None  # the PBX's clock at about the time this is applied
-    boot: float | None = None  # when the PBX started, on its own clock
-    aors: frozenset[str] | None = None  # None: the list covers all; else only these
-
-
-@dataclass(slots=True)
-class Added:
-    """A binding came or was seen again, by event."""
-
-    binding: Binding
-    at: float
-
-
-@dataclass(slots=True)
-class Gone:
-    """A binding was removed, by event."""
-
-    aor: str
-    contact: str
-    at: float
-    loss: Loss
-
-
-@dataclass(slots=True)
-class Reach:
-    """The registrar's own qualify of a contact changed, by event."""
-
-    aor: str
-    contact: str
-    reachable: bool | None  # None: not asked
-    rtt: float | None  # s
-    at: float
-
-
-@dataclass(slots=True)
-class Restarting:
-    """The PBX said that it shuts down."""
-
-    at: float
-
-
-Reading = Expected | Bindings | ListEnd | Added | Gone | Reach | Restarting
-
-
-class Unreadable(Exception):
-    """The registrar cannot be read; what it holds is unknown, not gone."""
-
-    def __init__(self, cause: Cause, detail: str) -> None:
-        super().__init__(f"{cause}: {detail}")
-        self.cause = cause
-        self.detail = detail  # one sentence: what failed, and what to add where
-
-
-class Registrar(Protocol):
-    """One connection to one address that holds bindings."""
-
-    address: str
-
-    def watch(self) -> AsyncIterator[Reading]:
-        """Connect, list, stream, relist each interval; raises Unreadable."""
-        ...
-
-    def relist(self) -> None:
-        """Ask for a full list now; asking again before it is answered adds nothing."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtensionsSettings:
-    """Which extensions of a registrar are watched, by patterns of their AOR."""
-
-    include: list[Glob] = field(default_factory=list)  # empty: all
-    exclude: list[Glob] = field(default_factory=list)
-    required: list[Glob] = field(default_factory=list)  # must be there; loss critical
-    logout_ok: list[Glob] = field(default_factory=list)  # may de-register
-    file: str | None = None  # CSV: extension,name,site,owner
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegistrarSettings:
-    """What the settings of every type of registrar have in common."""
-
-    type: str
-    address: str = ""
-    members: list[str] = field(default_factory=list)  # addresses, instead of `address`
-    mode: Literal["any", "active_standby"] = "any"
-    interval: Duration = 30.0  # between reconciling reads
-    domain: str = ""  # left out of the AOR where it is this
-    site: str = ""
-    extensions: ExtensionsSettings = field(default_factory=ExtensionsSettings)
-    target: str = ""  # the OPTIONS target that is this PBX
+__all__ = [
+    "SLICE",
+    "Added",
+    "Bindings",
+    "Expected",
+    "ExtensionsSettings",
+    "Gone",
+    "ListEnd",
+    "Reach",
+    "Reading",
+    "Registrar",
+    "RegistrarSettings",
+    "Restarting",
+    "Unreadable",
+]
