@@ -1,0 +1,88 @@
+"""The daemon as a process: configuration, signals, the loop, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from alerting.store import StoreError
+from sipwatch import config as configuration
+from sipwatch import log as logs
+from sipwatch import systemd
+from sipwatch.daemon import Daemon
+from sipwatch.settings import Config
+
+FAILED = 1  # systemd restarts
+MISTAKEN = 2  # the user's mistake: a restart will not mend it
+
+log = logging.getLogger(__name__)
+
+
+def run(path: str, *, log_json: bool, verbose: bool) -> int:
+    """Run the daemon until SIGTERM or SIGINT; the exit status."""
+    logs.set_up(as_json=log_json, level=logging.DEBUG if verbose else logging.INFO)
+    problems = _load(path)
+    if not isinstance(problems, Config):
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return MISTAKEN
+    try:
+        return asyncio.run(_run(problems, path))
+    except (OSError, StoreError) as e:
+        log.error("%s", e)
+        return FAILED
+
+
+def _load(path: str) -> Config | tuple[object, ...]:
+    try:
+        return configuration.load(Path(path))
+    except configuration.ConfigError as e:
+        return e.problems
+
+
+async def _run(config: Config, path: str) -> int:
+    daemon = Daemon(config)
+    stop = asyncio.Event()
+    reload = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    await daemon.start()
+    gc.collect()
+    gc.freeze()  # what stands now stands for good: the collector need not look
+    systemd.notify("READY=1")
+    reloading = asyncio.create_task(_reload_on(reload, daemon, path))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait(
+            {stopping, reloading, daemon.broken}, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        systemd.notify("STOPPING=1")
+        for task in (reloading, stopping):
+            task.cancel()
+        await daemon.stop()
+    if daemon.broken.done():
+        log.critical("stopped by a fault", exc_info=daemon.broken.exception())
+        return FAILED
+    return 0
+
+
+async def _reload_on(asked: asyncio.Event, daemon: Daemon, path: str) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        systemd.notify("RELOADING=1")
+        config = await asyncio.to_thread(_load, path)
+        if isinstance(config, Config):
+            await daemon.reload(config)
+        else:
+            for problem in config:
+                log.error("reload: %s", problem)
+            daemon.refused_reload()
+        systemd.notify("READY=1")
