@@ -194,7 +194,7 @@ async def test_weights_decide_which_of_equals_comes_first():
     assert first["192.0.2.1"] > first["192.0.2.2"]
 
 
-async def test_both_families_are_found_and_ipv6_only_where_there_is_a_route(
+async def test_both_families_are_found_ipv6_only_where_it_has_a_route(
     monkeypatch,
 ):
     zone: Zone = {"d.example.com": {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"]}}
