@@ -282,7 +282,7 @@ def bare(batch: Batch, instance: str) -> Notification:
     """The least that can be said: for when `render` itself has failed."""
     incidents = tuple(delivery.incident for delivery in batch.deliveries)
     lines = [
-        f"{i.severity} {batch.change} {plain(i.rule)} {plain(i.subject.key)}"
+        f"{batch.change} {plain(i.rule)} {plain(i.subject.key)}"
         for i in incidents[:LISTED]
     ]
     body = "\n".join(lines) + f"\n\n{len(incidents)} in all · sipwatch status\n"

@@ -1,0 +1,266 @@
+"""Incidents of a small site, to be told: the cases behind tests/data/mail."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from alerting.incident import Batch, Delivery, Incident, Severity, Told
+from checks.observation import Cause, Fact, Kind, Loss, Scope, State, Subject
+
+PARIS = ZoneInfo("Europe/Paris")
+INSTANCE = "watcher.example.com"
+
+
+def at(clock: str, day: int = 21) -> float:
+    """A moment of November 2026 in Paris."""
+    hour, minute, second = map(int, clock.split(":"))
+    return datetime(2026, 11, day, hour, minute, second, tzinfo=PARIS).timestamp()
+
+
+NOW = at("10:04:20")
+BACK = at("10:16:40")
+
+HQ = Subject(Kind.REGISTRAR, "hq", Scope("hq", labels={"type": "asterisk"}))
+LYON = Scope("hq", labels={"registrar": "hq", "site": "Lyon"}, parent=HQ)
+PARIS_HQ = Scope("hq", labels={"registrar": "hq", "site": "hq"}, parent=HQ)
+TRUNK = Subject(Kind.TARGET, "twilio", Scope("twilio", role="trunk"))
+RECEPTION = Subject(Kind.EXTENSION, "1001", LYON, title="Reception")
+WHERE = "10.20.0.31:5060 over UDP, Yealink SIP-T46U 108.86.0.75"
+
+
+def own(name: str) -> Subject:
+    """A part of sipwatch itself."""
+    return Subject(Kind.SELF, name, Scope(name))
+
+
+def incident(
+    subject: Subject = RECEPTION,
+    rule: str = "ExtensionUnregistered",
+    state: State = State.UNREGISTERED,
+    severity: Severity = Severity.WARNING,
+    **more: object,
+) -> Incident:
+    """An open incident of 10:02:14."""
+    fields: dict[str, object] = {
+        "id": 4711,
+        "family": "liveness",
+        "since": at("10:02:14"),
+        "opened_at": at("10:04:14"),
+    } | more
+    return Incident(
+        subject=subject, rule=rule, state=state, severity=severity, **fields
+    )  # type: ignore[arg-type]
+
+
+def batch(
+    *incidents: Incident,
+    change: Told = Told.FIRING,
+    late: bool = False,
+    step: int = 0,
+    id: str = "b1",
+    thread: str = "b1",
+) -> Batch:
+    """A batch that tells these incidents."""
+    rows = tuple(
+        Delivery(one, "oncall", "g", wanted=change, step=step) for one in incidents
+    )
+    return Batch(id, "oncall", change, rows, thread, late)
+
+
+def reception(**more: object) -> Incident:
+    """The phone of the reception, gone by expiry."""
+    fields: dict[str, object] = {
+        "loss": Loss.EXPIRED,
+        "detail": "the phone stopped refreshing after 60 s (it used to every 30 s)",
+        "last_seen": WHERE,
+        "evidence": (
+            Fact(at("10:00:44"), "refresh, 60 s granted"),
+            Fact(at("10:01:14"), "refresh, 60 s granted"),
+            Fact(at("10:02:14"), "end"),
+            Fact(at("10:02:15"), "read, no binding"),
+        ),
+    } | more
+    return incident(**fields)  # type: ignore[arg-type]
+
+
+def trunk(rule: str, state: State = State.DOWN, **more: object) -> Incident:
+    """The trunk in some trouble."""
+    fields: dict[str, object] = {"severity": Severity.CRITICAL} | more
+    return incident(TRUNK, rule, state, **fields)  # type: ignore[arg-type]
+
+
+def ended(**more: object) -> dict[str, object]:
+    """What an incident has more when it is over."""
+    return {"resolved_at": BACK, "ended_at": at("10:16:20")} | more
+
+
+def phones(count: int, **more: object) -> list[Incident]:
+    """Several phones of Lyon, lost one second after the other."""
+    return [
+        incident(
+            Subject(Kind.EXTENSION, f"{1001 + n}", LYON, title="Desk"),
+            id=4711 + n,
+            since=at("10:02:14") + n,
+            loss=Loss.EXPIRED if n else Loss.CONNECTION_LOST,
+            last_seen=f"10.20.0.{31 + n}:5060 over UDP",
+            **more,  # type: ignore[arg-type]
+        )
+        for n in range(count)
+    ]
+
+
+REFUSED = {"cause": Cause.CONNECTION_REFUSED, "detail": "AMI: connection refused"}
+FOUR_SENDS = {
+    "cause": Cause.TIMEOUT,
+    "detail": "4 sends to 54.172.60.0",
+    "evidence": (
+        Fact(at("10:01:14"), "200 OK after 38 ms"),
+        Fact(at("10:02:14"), "no answer to 4 sends in 5 s"),
+        Fact(at("10:02:34"), "no answer to 4 sends in 5 s"),
+    ),
+}
+FAILING = {"state": State.FAILING}
+_READ_FAILS = {"state": State.UNREADABLE, **REFUSED}
+
+CASES: dict[str, Batch] = {
+    "unregistered": batch(reception()),
+    "unregistered-worse": batch(
+        reception(since=at("10:00:14")), change=Told.WORSE, id="b2"
+    ),
+    "unregistered-repeat": batch(reception(since=at("22:10:00", 20)), step=1, id="b3"),
+    "unregistered-resolved": batch(
+        reception(state=State.REGISTERED, **ended()), change=Told.RESOLVED, id="b4"
+    ),
+    "unregistered-late": batch(
+        reception(state=State.REGISTERED, **ended()), change=Told.RESOLVED, late=True
+    ),
+    "unregistered-closed": batch(
+        reception(closed="no longer watched", **ended()), change=Told.RESOLVED
+    ),
+    "logged-out": batch(reception(loss=Loss.DEREGISTERED, detail="", evidence=())),
+    "never-registered": batch(
+        incident(state=State.NEVER_REGISTERED, severity=Severity.CRITICAL)
+    ),
+    "unreachable": batch(
+        incident(rule="ExtensionUnreachable", state=State.UNREACHABLE, last_seen=WHERE)
+    ),
+    "several": batch(*phones(3)),
+    "many": batch(*phones(31, severity=Severity.CRITICAL)),
+    "many-resolved": batch(
+        *phones(3, state=State.REGISTERED, **ended()), change=Told.RESOLVED, id="b5"
+    ),
+    "mixed": batch(*phones(2), trunk("OptionsFailing", id=4800, **FOUR_SENDS)),
+    "options-failing": batch(trunk("OptionsFailing", **FOUR_SENDS)),
+    "options-failing-503": batch(trunk("OptionsFailing", cause=Cause.OVERLOADED)),
+    "options-failing-dns": batch(trunk("OptionsFailing", cause=Cause.DNS_NXDOMAIN)),
+    "options-failing-tls": batch(
+        trunk(
+            "OptionsFailing",
+            cause=Cause.TLS_VERIFY,
+            detail="the certificate is for *.example.org; not for sip.example.com",
+        )
+    ),
+    "options-failing-resolved": batch(
+        trunk("OptionsFailing", State.UP, **(FOUR_SENDS | ended())),
+        change=Told.RESOLVED,
+        id="b6",
+    ),
+    "degraded": batch(
+        trunk("TargetDegraded", State.DEGRADED, cause=Cause("response_500"))
+    ),
+    "slow": batch(
+        trunk("OptionsSlow", State.UP, severity=Severity.WARNING, detail="612 ms")
+    ),
+    "retransmits": batch(
+        trunk(
+            "RetransmitsHigh",
+            State.UP,
+            severity=Severity.INFO,
+            detail="8 of 20 probes",
+        )
+    ),
+    "certificate-expiring": batch(
+        trunk(
+            "CertificateExpiring",
+            State.UP,
+            severity=Severity.WARNING,
+            detail="in 13 days, on 4 Dec",
+        )
+    ),
+    "certificate-critical": batch(
+        trunk("CertificateCritical", State.UP, detail="in 2 days, on 23 Nov")
+    ),
+    "certificate-expired": batch(
+        trunk("CertificateCritical", State.DOWN, cause=Cause.TLS_EXPIRED)
+    ),
+    "registrar-unreadable": batch(
+        incident(HQ, "RegistrarUnreadable", **_READ_FAILS)  # type: ignore[arg-type]
+    ),
+    "registrar-unreadable-worse": batch(
+        incident(
+            HQ,
+            "RegistrarUnreadable",
+            severity=Severity.CRITICAL,
+            **_READ_FAILS,  # type: ignore[arg-type]
+        ),
+        change=Told.WORSE,
+    ),
+    "registrar-restarted": batch(
+        incident(
+            HQ,
+            "RegistrarRestarted",
+            State.READABLE,
+            detail="31 of 40 back, the rest due by 10:14",
+        )
+    ),
+    "registrar-failed-over": batch(
+        incident(
+            HQ, "RegistrarFailedOver", State.READABLE, detail="pbx-b is active now"
+        )
+    ),
+    "notifier-failing": batch(
+        incident(
+            own("notifier/oncall"),
+            "NotifierFailing",
+            detail="mail server mail.example.com:587 says 535 authentication failed",
+            **FAILING,  # type: ignore[arg-type]
+        )
+    ),
+    "store-failing": batch(
+        incident(
+            own("store"),
+            "StoreFailing",
+            detail="database or disk is full",
+            **FAILING,  # type: ignore[arg-type]
+        )
+    ),
+    "resolver-failing": batch(
+        incident(own("resolver"), "ResolverFailing", **FAILING)  # type: ignore[arg-type]
+    ),
+    "clock-jump": batch(
+        incident(
+            own("clock"),
+            "ClockJump",
+            detail="by -35 s",
+            **FAILING,  # type: ignore[arg-type]
+        )
+    ),
+    "receive-buffer": batch(
+        incident(
+            own("receive-buffer"),
+            "ReceiveBufferDrops",
+            detail="212 packets",
+            **FAILING,  # type: ignore[arg-type]
+        )
+    ),
+    "own-rule": batch(reception(rule="VipPhones", severity=Severity.CRITICAL)),
+    "own-rule-figures": batch(
+        trunk("TrunkVerySlow", State.UP, family="TrunkVerySlow", detail="1.4 s")
+    ),
+    "own-rule-resolved": batch(
+        reception(rule="VipPhones", state=State.REGISTERED, **ended()),
+        change=Told.RESOLVED,
+        id="b7",
+    ),
+}
