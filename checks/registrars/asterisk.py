@@ -17,6 +17,7 @@ from typing import Literal
 
 from checks.observation import Binding, Cause
 from checks.registrars.ami import Message
+from checks.registrars.clocks import Pace
 from checks.registrars.failures import MANAGER_CONF, host_and_port, unreadable
 from checks.registrars.pjsip import (
     Contacts,
@@ -52,7 +53,6 @@ EXPIRY_DELAY = 1.0  # s after which a new contact's expiry is asked for, for all
 BOOT_WAIT = 5.0  # s for FullyBooted; a user that cannot read `system` never gets it
 ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
 IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
-DUTY = 10  # a list that took t s is asked for again after 10 t at the earliest
 
 log = logging.getLogger(__name__)
 
@@ -91,18 +91,15 @@ class Asterisk:
         self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
         self._boot: float | None = None
-        self._wished: float | None = None  # a list is wanted from then on
-        self._next_list = self._not_before = self._next_roster = 0.0
+        self._pace = Pace(settings.interval, clock)
+        self._next_roster = 0.0
         self._warned = False
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the PBX's load allows."""
-        self._wish(self._clock())
+        self._pace.wish(self._clock())
         if self._session:
             self._session.nudge()
-
-    def _wish(self, at: float) -> None:
-        self._wished = at if self._wished is None else min(at, self._wished)
 
     async def watch(self) -> AsyncIterator[Reading]:
         """Connect, list, follow; raises Unreadable on every expected failure."""
@@ -120,11 +117,6 @@ class Asterisk:
             self._session = None
             session.send("Logoff")
             session.close()
-
-    def _due(self) -> float:
-        if self._wished is None:
-            return self._next_list
-        return min(self._next_list, max(self._wished, self._not_before))
 
     # --- to connect -----------------------------------------------------------------
 
@@ -213,7 +205,7 @@ class Asterisk:
 
         A row may be older than an event that came before it, so the events come last.
         """
-        began, self._wished = self._clock(), None
+        began = self._pace.begin()
         await self._ping(session)
         if self._boot is None and self._booted is not None:
             self._boot = startup(await session.ask("CoreStatus"), self._booted)
@@ -230,10 +222,8 @@ class Asterisk:
                 await asyncio.sleep(0)
             if reading := self._read(event, session):
                 yield reading
-        now = self._clock()
-        yield ListEnd(began, now + self._contacts.offset, self._boot)
-        self._not_before = now + DUTY * (now - began)
-        self._next_list = max(began + self._settings.interval, self._not_before)
+        self._pace.end(began)
+        yield ListEnd(began, self._clock() + self._contacts.offset, self._boot)
 
     async def _roster(self, session: Session) -> Expected:
         """The AORs of all endpoints; those with a permanent contact are trunks."""
@@ -289,7 +279,7 @@ class Asterisk:
 
     async def _follow(self, session: Session) -> AsyncIterator[Reading]:
         """Events until the next list is due; silence is met with a Ping."""
-        while (now := self._clock()) < (due := self._due()):
+        while (now := self._clock()) < (due := self._pace.due()):
             ping_at = session.heard + IDLE_PING
             if now >= ping_at:
                 await self._ping(session)
@@ -304,7 +294,7 @@ class Asterisk:
             case "ContactStatus":
                 reading = self._contacts.status(event, now)
                 if isinstance(reading, Added):
-                    self._wish(now + EXPIRY_DELAY)
+                    self._pace.wish(now + EXPIRY_DELAY)
                 return reading
             case "SuccessfulAuth":
                 self._contacts.authenticated(event, now)
@@ -315,8 +305,8 @@ class Asterisk:
                 uptime = number(event.get("Uptime")) or 0.0
                 self._booted = now + self._contacts.offset - uptime
                 self._boot, self._next_roster = None, 0.0
-                self._wish(now)
+                self._pace.wish(now)
             case "Reload":
                 self._next_roster = 0.0
-                self._wish(now + EXPIRY_DELAY)
+                self._pace.wish(now + EXPIRY_DELAY)
         return None

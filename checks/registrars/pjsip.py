@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
+from checks.registrars.clocks import in_utc
 from checks.registrations import Added, Gone, Reach, Reading
 
 # res_pjsip's words; any other is one that says nothing of reachability.
@@ -124,13 +124,7 @@ def is_trunk(aor: Message) -> bool:
 def startup(core: Message, estimate: float) -> float | None:
     """When Asterisk started (epoch s), by CoreStatus in the PBX's own time zone.
 
-    Uptime alone jitters by a second from one log-in to the next. It gives the zone:
-    all zones are whole quarters of an hour.
+    Uptime alone jitters by a second from one log-in to the next; it gives the zone.
     """
     text = f"{core.get('CoreStartupDate')} {core.get('CoreStartupTime')}"
-    try:
-        local = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    stamp = local.timestamp()
-    return stamp - 900 * round((stamp - estimate) / 900)
+    return in_utc(text, "%Y-%m-%d %H:%M:%S", estimate)

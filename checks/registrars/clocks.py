@@ -1,0 +1,64 @@
+"""When a registrar is asked, and what a clock says in a zone that it leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+QUARTER = 900  # s; every time zone is whole quarters of an hour from UTC
+DUTY = 10  # a list that took t s is asked for again after 10 t at the earliest
+
+
+def in_utc(text: str, form: str, near: float) -> float | None:
+    """Local time of an unknown zone as UTC s, by a time within 7 min of it."""
+    try:
+        local = datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+    return local - QUARTER * round((local - near) / QUARTER)
+
+
+class Pace:
+    """When the next full list is due: each interval, or when wished.
+
+    A wish made while a list is read asks for another. A server that slows down is
+    asked less often.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float]) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._wished: float | None = None
+        self._next = self._not_before = 0.0
+        self._stirred = asyncio.Event()
+
+    def wish(self, at: float) -> None:
+        """A list is wanted at that time, or as soon after as the load allows."""
+        self._wished = at if self._wished is None else min(at, self._wished)
+        self._stirred.set()
+
+    def due(self) -> float:
+        """When the next list shall be asked for."""
+        if self._wished is None:
+            return self._next
+        return min(self._next, max(self._wished, self._not_before))
+
+    def begin(self) -> float:
+        """A list is asked for; returns the time, which `end` wants back."""
+        self._wished = None
+        return self._clock()
+
+    def end(self, began: float) -> None:
+        """The list that began then has been read."""
+        now = self._clock()
+        self._not_before = now + DUTY * (now - began)
+        self._next = max(began + self._interval, self._not_before)
+
+    async def rest(self) -> None:
+        """Sleep until a list is due."""
+        while (left := self.due() - self._clock()) > 0:
+            self._stirred.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), left)
