@@ -18,7 +18,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 6048
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity: unions of types hash it
 class Parsed:
     """Marks an annotated type as written in a form of its own in YAML."""
 

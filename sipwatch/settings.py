@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules import RuleSettings
-from checks.options import TargetFileSettings, TargetSettings
 from checks.registrations import RegistrarSettings
 from checks.settings import Parsed
+from checks.targets import TargetFileSettings, TargetSettings
 
 from .yaml import SECRETS_DIR
 

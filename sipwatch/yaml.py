@@ -280,7 +280,7 @@ class _Composer:
     def document(self) -> Node:
         """The one document of the file."""
         self._next()  # stream start
-        event = self._next()
+        event: Any = self._next()
         if isinstance(event, yaml.StreamEndEvent):
             raise _StopError(event.start_mark, "is empty")
         root = self._node(self._next(), 0)
@@ -343,6 +343,7 @@ class _Composer:
     def _mapping(self, depth: int) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         merged: list[tuple[Any, Node]] = []
+        event: Any
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise _StopError(event.start_mark, "a key must be plain text")
@@ -417,6 +418,7 @@ def _reveal(document: Document, environ: Mapping[str, str]) -> None:
         return
     folder = _child(root, "secrets_dir")
     fallback = folder.value if folder and isinstance(folder.value, str) else SECRETS_DIR
+    fallback = str(Path(document.file).parent / fallback)
     places = [environ.get("CREDENTIALS_DIRECTORY", ""), fallback]
     for node, path in _tagged(root, (), set()):
         kind, name = node.tag.split(" ", 1)
