@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+
+from checks.sip.fields import CSeq
 from checks.sip.headers import Headers
 from checks.sip.message import Request
-from checks.sip.uri import SipUri
+from checks.sip.params import Params
+from checks.sip.uri import NameAddr, SipUri
+from checks.sip.via import MAGIC_COOKIE
 
 MAX_FORWARDS = "70"  # RFC 3261 8.1.1.6
 _TARGET_PARAMS = ("maddr", "ttl", "transport", "lr", "method")
@@ -60,18 +65,35 @@ def register_request(
     return Request("REGISTER", str(domain), headers)
 
 
+def completed(request: Request) -> Request:
+    """A copy with what RFC 3261 8.1.1 wants of every request, where it is missing."""
+    request = request.copy()
+    headers = request.headers
+    if "max-forwards" not in headers:
+        headers.add("Max-Forwards", MAX_FORWARDS)
+    if "call-id" not in headers:
+        headers.add("Call-ID", secrets.token_hex(16))
+    if "cseq" not in headers:
+        headers.add("CSeq", str(CSeq(1, request.method)))
+    sender = request.from_
+    if sender.tag is None:
+        params = sender.params.with_("tag", secrets.token_hex(8))
+        headers.set("From", str(NameAddr(sender.uri, sender.display, params)))
+    return request
+
+
+def new_branch() -> str:
+    """A branch that nobody can guess: 64 random bits behind the magic cookie."""
+    return MAGIC_COOKIE + secrets.token_hex(8)
+
+
 def _request_uri(uri: SipUri) -> SipUri:
-    # RFC 3261 19.1.1: neither headers nor a method parameter may stand there; where
-    # to send it is settled, and a transport in it confuses some peers' routing.
-    kept = [
-        p for p in uri.params.written if p[0].lower() not in ("method", "transport")
-    ]
-    params = type(uri.params)(kept)
-    return SipUri(uri.host, uri.user, uri.port, params, uri.scheme)
+    # RFC 3261 19.1.1, table 1: neither headers nor a method may stand there.
+    kept = [p for p in uri.params.written if p[0].lower() != "method"]
+    return SipUri(uri.host, uri.user, uri.port, Params(kept), uri.scheme)
 
 
 def _address_of(uri: SipUri) -> SipUri:
     # RFC 3261 19.1.1, table 1: a To or From holds none of these, and no port.
     kept = [p for p in uri.params.written if p[0].lower() not in _TARGET_PARAMS]
-    params = type(uri.params)(kept)
-    return SipUri(uri.host, uri.user, None, params, uri.scheme)
+    return SipUri(uri.host, uri.user, None, Params(kept), uri.scheme)

@@ -143,7 +143,10 @@ class UdpSocket:
 
 
 class Connection(asyncio.Protocol):
-    """A TCP or TLS connection that is kept between requests."""
+    """A TCP or TLS connection that is kept between requests.
+
+    `received` gets whole messages; `closed` is told its end once, unless by `close`.
+    """
 
     def __init__(self, received: Received, closed: Closed) -> None:
         self._received = received
@@ -155,37 +158,31 @@ class Connection(asyncio.Protocol):
         self.not_after: float | None = None
         "UTC s when the peer's certificate ends; None without TLS."
 
-    @classmethod
     async def open(
-        cls,
+        self,
         address: Address,
         *,
-        received: Received,
-        closed: Closed,
         server_name: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         source: str | None = None,
         timeout: float,
-    ) -> Connection:
+    ) -> None:
         """Connect; TLS is checked for `server_name`, the domain asked for (RFC 5922).
 
-        `received` gets whole messages, `closed` the end once, if it is not by `close`.
+        SipError says why it failed, with the certificate's end where it showed one.
         """
         context = ssl_context or tls_context() if address.transport == "tls" else None
         name = server_name or address.ip
-        connection = cls(received, closed)
         deadline = asyncio.get_running_loop().time() + timeout
         sock = await _connected(address, source, deadline)
         try:
-            await connection._start(sock, context, name, address, deadline)
+            await self._start(sock, context, name, address, deadline)
         except ssl.SSLCertVerificationError as error:
             cause, text = tls_failure(error)
-            peer = await _peek(address, source, name)
-            raise SipError(
-                cause, f"{name}: {text}", not_after=peer and peer.not_after
-            ) from None
-        connection._check_certificate(context, name)
-        return connection
+            not_after = await _peek(address, source, name)
+            text = f"{name}: {text}"
+            raise SipError(cause, text, not_after=not_after) from None
+        self._check_certificate(context, name)
 
     async def _start(
         self,
@@ -311,10 +308,9 @@ async def _connected(
     return sock
 
 
-async def _peek(address: Address, source: str | None, name: str) -> Certificate | None:
-    """The certificate of a peer that did not verify: a second look, without trust."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PEEK_SECONDS
+async def _peek(address: Address, source: str | None, name: str) -> float | None:
+    """When a certificate that did not verify ends: a second look, without trust."""
+    deadline = asyncio.get_running_loop().time() + PEEK_SECONDS
     context = tls_context(verify=False)
     connection = Connection(lambda data: None, lambda cause, text: None)
     try:
@@ -325,9 +321,7 @@ async def _peek(address: Address, source: str | None, name: str) -> Certificate 
         return None
     finally:
         connection.close()
-    if connection.not_after is None:
-        return None
-    return Certificate(connection.not_after, ())
+    return connection.not_after
 
 
 def _icmp(number: int) -> tuple[Cause, str]:
