@@ -1,0 +1,322 @@
+"""The courier: what is due goes out, what fails comes back, stopping is clean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+import alerting.outbox as outbox
+from alerting.incident import Batch, DeliveryError, Notification, Outcome, Told
+from alerting.notification import render
+from alerting.outbox import Courier, Delays
+
+from .mails import CASES, INSTANCE, PARIS, batch, ended, incident, reception
+
+START = 1_000_000.0
+
+
+@dataclass
+class Core:
+    """Hands out batches as the core does: the same one until it is settled."""
+
+    now: float = START
+    due_at: float | None = None
+    queue: list[Batch] = field(default_factory=list)
+    settled: list[tuple[str, Outcome, float, str]] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)  # what happened, in order
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: int = 1
+
+    def due(self, notifier: str, now: float) -> Batch | None:
+        ready = self.due_at is None or now >= self.due_at
+        return self.queue[0] if self.queue and ready else None
+
+    def settle(
+        self, batch: Batch, outcome: Outcome, now: float, error: str = ""
+    ) -> None:
+        self.steps.append(f"settle {outcome}")
+        self.settled.append((batch.id, outcome, now, error))
+        if outcome is not Outcome.TRANSIENT:
+            self.queue.pop(0)
+        else:
+            self.due_at = now + 30
+        if len(self.settled) >= self.wanted:
+            self.done.set()
+
+    def next_due(self, notifier: str) -> float | None:
+        return self.due_at if self.queue else None
+
+    async def flush(self) -> None:
+        self.steps.append("flush")
+
+    def render(self, batch: Batch, now: float) -> Notification:
+        return render(batch, instance=INSTANCE, zone=PARIS, now=now)
+
+
+class Taker:
+    """A notifier that does what each of its acts says, then accepts."""
+
+    def __init__(self, core: Core, *acts: Callable[[], Awaitable[None]]) -> None:
+        self.core, self.acts = core, list(acts)
+        self.got: list[Notification] = []
+        self.begun = asyncio.Event()
+
+    async def send(self, notification: Notification) -> None:
+        self.core.steps.append("send")
+        self.got.append(notification)
+        self.begun.set()
+        if self.acts:
+            await self.acts.pop(0)()
+
+
+def fail(error: Exception) -> Callable[[], Awaitable[None]]:
+    async def act() -> None:
+        raise error
+
+    return act
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def working(
+    core: Core, taker: Taker, **more: object
+) -> AsyncIterator[tuple[Courier, list[tuple[str, bool, str]]]]:
+    told: list[tuple[str, bool, str]] = []
+    parts: dict[str, object] = {"render": core.render, "flush": core.flush} | more
+    courier = Courier(
+        "oncall",
+        taker,
+        core,
+        clock=lambda: core.now,
+        instance=INSTANCE,
+        health=lambda name, ok, detail: told.append((name, ok, detail)),
+        **parts,  # type: ignore[arg-type]
+    )
+    task = asyncio.create_task(courier.run())
+    try:
+        yield courier, told
+    finally:
+        await courier.stop()
+        assert task.done()
+
+
+async def test_what_is_due_is_committed_sent_settled_and_committed() -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    taker = Taker(core)
+    async with working(core, taker) as (courier, told):
+        await core.done.wait()
+    assert core.steps == ["flush", "send", "settle accepted", "flush"]
+    assert core.settled == [("b1", Outcome.ACCEPTED, START, "")]
+    assert told == [("oncall", True, "")]
+    assert courier.outcomes[Outcome.ACCEPTED] == 1
+    assert taker.got[0].subject.startswith("[warning] 1001 Reception")
+
+
+async def test_nothing_is_sent_until_woken() -> None:
+    core = Core()
+    taker = Taker(core)
+    async with working(core, taker) as (courier, _):
+        await asyncio.sleep(0)
+        core.queue.append(CASES["unregistered"])
+        assert taker.got == []
+        courier.wake()
+        await core.done.wait()
+    assert len(taker.got) == 1
+
+
+async def test_what_is_due_later_goes_out_by_itself() -> None:
+    core = Core(queue=[CASES["unregistered"]], due_at=START + 0.05)
+    steps = iter([START, START])  # then it is time
+    clock = lambda: next(steps, START + 1)  # noqa: E731
+    taker = Taker(core)
+    courier = Courier(
+        "oncall",
+        taker,
+        core,
+        render=core.render,
+        flush=core.flush,
+        clock=clock,
+        instance=INSTANCE,
+    )
+    task = asyncio.create_task(courier.run())
+    await core.done.wait()
+    await courier.stop()
+    assert task.done()
+    assert len(taker.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "why"),
+    [
+        (DeliveryError("450 later"), Outcome.TRANSIENT, "450 later"),
+        (DeliveryError("550 no", permanent=True), Outcome.PERMANENT, "550 no"),
+        (RuntimeError("bug\x1b[31m"), Outcome.TRANSIENT, "RuntimeError: bug\ufffd[31m"),
+        (TimeoutError(), Outcome.TRANSIENT, "no end within 60 s"),
+    ],
+)
+async def test_a_failure_is_settled_as_what_it_is(
+    error: Exception, outcome: Outcome, why: str
+) -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    async with working(core, Taker(core, fail(error))) as (courier, told):
+        await core.done.wait()
+    assert core.settled == [("b1", outcome, START, why)]
+    assert told == [("oncall", False, why)]
+    assert courier.failures == 1
+
+
+async def test_an_unexpected_exception_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    async with working(core, Taker(core, fail(KeyError("x")))):
+        await core.done.wait()
+    assert "Traceback" in caplog.text
+
+
+async def test_a_retry_carries_the_same_id_and_success_ends_the_row_of_failures() -> (
+    None
+):
+    core = Core(queue=[CASES["unregistered"]])
+    taker = Taker(core, fail(DeliveryError("x")), fail(DeliveryError("y")))
+    async with working(core, taker) as (courier, told):
+        for failures in (1, 2, 0):
+            await core.done.wait()
+            assert courier.failures == failures
+            core.done.clear()
+            core.now += 31
+            courier.wake()
+    assert [n.id for n in taker.got] == ["b1"] * 3
+    assert [ok for _, ok, _ in told] == [False, False, True]
+
+
+async def test_a_notifier_without_end_is_given_up_in_time() -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    async with working(core, Taker(core, forever), patience=0.01):
+        await core.done.wait()
+    assert core.settled[0][3] == "no end within 0.01 s"
+
+
+async def test_a_commit_that_fails_does_not_hold_up_the_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    core = Core(queue=[CASES["unregistered"]])
+
+    async def flush() -> None:
+        raise OSError("disk full")
+
+    async with working(core, Taker(core), flush=flush):
+        await core.done.wait()
+    assert core.settled[0][1] is Outcome.ACCEPTED
+    assert "the commit failed: disk full" in caplog.text
+
+
+async def test_a_commit_that_hangs_does_not_hold_up_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "COMMIT_PATIENCE", 0.01)
+    core = Core(queue=[CASES["unregistered"]])
+    async with working(core, Taker(core), flush=forever):
+        await core.done.wait()
+    assert core.settled[0][1] is Outcome.ACCEPTED
+
+
+async def test_words_that_fail_give_way_to_bare_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    core = Core(queue=[CASES["unregistered"]])
+
+    def broken(batch: Batch, now: float) -> Notification:
+        raise ZeroDivisionError
+
+    taker = Taker(core)
+    async with working(core, taker, render=broken):
+        await core.done.wait()
+    assert "ExtensionUnregistered extension:hq/1001" in taker.got[0].subject
+    assert "could not be worded" in caplog.text
+
+
+async def test_stopping_lets_a_delivery_in_flight_finish() -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await gate.wait()
+
+    taker = Taker(core, wait)
+    async with working(core, taker) as (courier, _):
+        await taker.begun.wait()
+        stopping = asyncio.create_task(courier.stop())
+        await asyncio.sleep(0)
+        gate.set()
+        await stopping
+    assert core.steps == ["flush", "send", "settle accepted", "flush"]
+
+
+async def test_stopping_cancels_a_delivery_that_lasts_and_leaves_its_row_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "STOP_PATIENCE", 0.01)
+    core = Core(queue=[CASES["unregistered"]])
+    taker = Taker(core, forever)
+    async with working(core, taker):
+        await taker.begun.wait()
+    assert core.settled == []
+    assert core.due("oncall", core.now) is CASES["unregistered"]
+
+
+async def test_stopping_before_running_is_quiet() -> None:
+    core = Core()
+    courier = Courier(
+        "oncall",
+        Taker(core),
+        core,
+        render=core.render,
+        flush=core.flush,
+        clock=lambda: START,
+        instance=INSTANCE,
+    )
+    await courier.stop()
+    await courier.run()
+    assert core.steps == []
+
+
+async def test_a_complaint_of_a_notifier_that_delivers_is_passed_on() -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    taker = Taker(core)
+    taker.complaint = "b@example.com is refused: 550"  # type: ignore[attr-defined]
+    async with working(core, taker) as (_, told):
+        await core.done.wait()
+    assert told == [("oncall", True, "b@example.com is refused: 550")]
+
+
+async def test_the_delay_counts_from_the_change_that_is_told() -> None:
+    opened = replace(reception(), opened_at=START - 12)
+    over = incident(**(ended() | {"resolved_at": START - 100}))  # type: ignore[arg-type]
+    core = Core(
+        queue=[
+            batch(opened, id="b1"),
+            batch(opened, id="b2", step=1),
+            batch(opened, id="b3", change=Told.WORSE),
+            batch(over, id="b4", change=Told.RESOLVED),
+        ],
+        wanted=4,
+    )
+    async with working(core, Taker(core)) as (courier, _):
+        await core.done.wait()
+    assert courier.delays.total == 112
+    assert courier.delays.counts == [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]
+
+
+def test_a_delay_beyond_all_bounds_is_counted() -> None:
+    delays = Delays()
+    delays.add(1e6)
+    assert delays.counts[-1] == 1
+    assert len(delays.counts) == len(delays.bounds) + 1
