@@ -17,12 +17,14 @@ from tests.servers.asterisk import Asterisk, Extension, Trunk
 from tests.servers.kamailio import Kamailio
 from tests.servers.loopback import Loopback
 from tests.servers.phones import Answering, Baresip, SippPhones
+from tests.servers.smtp import Postfix, unfit
 
 StartAsterisk = Callable[..., Asterisk]
 StartKamailio = Callable[..., Kamailio]
 StartBaresip = Callable[..., Baresip]
 MakeSippPhones = Callable[..., SippPhones]
 StartAnswering = Callable[..., Answering]
+StartPostfix = Callable[..., Postfix]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -158,5 +160,19 @@ def answering(
         )
         servers.callback(target.stop)
         return target.start()
+
+    return start
+
+
+@pytest.fixture
+def postfix(servers: ExitStack, loopback: Loopback) -> StartPostfix:
+    """postfix(settings={...}): an SMTP server that delivers; needs root."""
+    if why := unfit():
+        pytest.skip(why)
+
+    def start(**options: Any) -> Postfix:
+        server = Postfix(options.pop("address", None) or loopback.address(), **options)
+        servers.callback(server.close)
+        return server.start()
 
     return start

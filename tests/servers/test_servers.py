@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import smtplib
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.conftest import (
     MakeSippPhones,
@@ -12,6 +16,7 @@ from tests.conftest import (
     StartAsterisk,
     StartBaresip,
     StartKamailio,
+    StartPostfix,
 )
 from tests.servers import ServerError, require, until
 from tests.servers.asterisk import Asterisk, Extension, Trunk
@@ -289,6 +294,43 @@ def test_promtool_runs() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.real("postfix")
+def test_postfix_delivers_what_it_accepted(postfix: StartPostfix) -> None:
+    refusal = "check_recipient_access inline:{gone@example.com=REJECT}, permit"
+    server = postfix(settings={"smtpd_recipient_restrictions": refusal})
+    people = ["oncall@example.com", "gone@example.com"]
+
+    with smtplib.SMTP(server.address, server.port) as client:
+        refused = client.sendmail("pbx@example.com", people, "Subject: hi\r\n\r\nx\r\n")
+
+    assert set(refused) == {"gone@example.com"}
+    until(lambda: len(server.messages()) == 1, 5, "delivery")
+    (message,) = server.messages()
+    assert message["Subject"] == "hi"
+    assert message["Delivered-To"] == "oncall@example.com"
+
+
+@pytest.mark.real("postfix")
+def test_postfix_speaks_starttls(postfix: StartPostfix, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("mail.example.com")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "chain.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    settings = {
+        "smtpd_tls_chain_files": tmp_path / "chain.pem",
+        "smtpd_tls_security_level": "encrypt",
+    }
+    server = postfix(settings=settings)
+
+    with smtplib.SMTP(server.address, server.port) as client:
+        client._host = "mail.example.com"  # type: ignore[attr-defined]
+        client.starttls(context=context)
+        client.sendmail("a@example.com", ["b@example.com"], "Subject: hi\r\n\r\nx\r\n")
+
+    until(server.messages, 5, "delivery")
 
 
 def test_every_address_is_another(loopback: Loopback) -> None:

@@ -155,7 +155,7 @@ def program(name: str) -> Command | None:
     loader, multiarch = found
     root = root_of(server)
     libraries = root / "usr/lib" / multiarch
-    paths = [libraries, libraries / server, root / "usr/lib"]
+    paths = [libraries, libraries / server, root / "usr/lib" / server, root / "usr/lib"]
     argv = (
         str(root / loader),
         "--library-path",
