@@ -126,6 +126,7 @@ class Client:
             received=self._deliver,
             failed=self._failed,
             closed=self._closed,
+            busy=self._busy,
             source=source,
             ssl_context=ssl_context,
         )
@@ -330,6 +331,9 @@ class Client:
         for pending in list(self._pending.values()):
             if pending.flow.connection is connection:
                 pending.put(SipError(cause, f"{pending.address}: {text}"))
+
+    def _busy(self, connection: Connection) -> bool:
+        return any(p.flow.connection is connection for p in self._pending.values())
 
     def _waiting_for(
         self, peer: Endpoint, connection: Connection | None

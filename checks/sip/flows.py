@@ -52,12 +52,14 @@ class Flows:
         received: Callable[[bytes, Endpoint, Connection | None], None],
         failed: Callable[[Endpoint, Cause, str], None],
         closed: Callable[[Connection, Cause, str], None],
+        busy: Callable[[Connection], bool],
         source: Endpoint | None,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
         self._received = received
         self._failed = failed
         self._closed = closed
+        self._busy = busy
         self._source = source
         self._ssl_context = ssl_context
         self._sockets: dict[int, UdpSocket] = {}  # by IP version
@@ -72,12 +74,7 @@ class Flows:
             raise SipError(Cause.CONNECTION_RESET, "the client was closed")
         if address.transport == "udp":
             return self._udp(address)
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._stream(address, server_name, timeout)
-        except TimeoutError:
-            text = f"no connection to {address} within {timeout:g} s"
-            raise SipError(Cause.TIMEOUT, text) from None
+        return await self._stream(address, server_name, timeout)
 
     def close(self) -> None:
         """Close every socket and connection."""
@@ -96,12 +93,20 @@ class Flows:
         kept = self._kept.pop((address, server_name), None) or _Kept()
         self._kept[address, server_name] = kept  # to the end: the last used
         self._drop_unused()
-        async with kept.lock:
+        try:
+            async with asyncio.timeout(timeout):
+                await kept.lock.acquire()
+        except TimeoutError:
+            text = f"no connection to {address} within {timeout:g} s"
+            raise SipError(Cause.TIMEOUT, text) from None
+        try:
             connection = kept.connection
             if connection is not None and connection.is_open:
                 return Flow(connection.local, connection.send, connection, True)
             connection = await self._connect(address, server_name, timeout)
             kept.connection = connection
+        finally:
+            kept.lock.release()
         return Flow(connection.local, connection.send, connection)
 
     async def _connect(
@@ -127,12 +132,14 @@ class Flows:
 
     def _drop_unused(self) -> None:
         """Close the connections that were used the longest ago, over the limit."""
-        for key in list(self._kept)[: len(self._kept) - CONNECTION_LIMIT]:
+        over = len(self._kept) - CONNECTION_LIMIT
+        for key in list(self._kept)[: max(0, over)]:
             kept = self._kept[key]
-            if not kept.lock.locked():
-                del self._kept[key]
-                if kept.connection is not None:
-                    kept.connection.close()
+            if kept.lock.locked() or (kept.connection and self._busy(kept.connection)):
+                continue
+            del self._kept[key]
+            if kept.connection is not None:
+                kept.connection.close()
 
     def _udp(self, address: Address) -> Flow:
         version = ipaddress.ip_address(address.ip).version

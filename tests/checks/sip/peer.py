@@ -1,0 +1,111 @@
+"""A SIP peer on loopback that answers by a script, over UDP, TCP or TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from checks.sip.framing import Framer
+from checks.sip.headers import Headers
+from checks.sip.message import Request, Response, parse
+from checks.sip.resolver import Address
+
+Script = Callable[[Request, int], Sequence[bytes] | None]
+"Octets to answer a request with, given its number; None hangs up."
+
+
+def respond(
+    request: Request, status: int, reason: str = "", **fields: str | list[str]
+) -> bytes:
+    """A response to a request, with more header fields (www_authenticate=...)."""
+    copied = ("via", "from", "call-id", "cseq")
+    headers = Headers(
+        [(name, v) for name in copied for v in request.headers.lines(name)]
+    )
+    headers.add("To", str(request.to) + ";tag=peer")
+    for name, values in fields.items():
+        for value in [values] if isinstance(values, str) else values:
+            headers.add(name.replace("_", "-").title(), value)
+    return bytes(Response(status, reason or "Said", headers))
+
+
+class Peer:
+    """What the two kinds of servers share."""
+
+    def __init__(self, script: Script, transport: str) -> None:
+        self.script = script
+        self.requests: list[Request] = []
+        self.asked = asyncio.Event()
+        self.connections = 0
+        self.address = Address("127.0.0.1", 0, transport)
+
+    def answers(self, data: bytes) -> Sequence[bytes] | None:
+        request = parse(data)
+        assert isinstance(request, Request)
+        self.requests.append(request)
+        self.asked.set()
+        return self.script(request, len(self.requests))
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, source) -> None:
+        for answer in self.peer.answers(data) or ():
+            self.transport.sendto(answer, source)
+
+
+class _Stream(asyncio.Protocol):
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.framer = Framer()
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        self.peer.connections += 1
+
+    def data_received(self, data: bytes) -> None:
+        for message in self.framer.feed(data):
+            answers = self.peer.answers(message)
+            if answers is None:
+                self.transport.close()
+                return
+            for answer in answers:
+                self.transport.write(answer)
+
+
+@asynccontextmanager
+async def answering(
+    script: Script,
+    transport: str = "udp",
+    *,
+    ip: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Peer]:
+    """A peer on a port of its own."""
+    loop = asyncio.get_running_loop()
+    peer = Peer(script, transport)
+    if transport == "udp":
+        server, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(peer), local_addr=(ip, 0)
+        )
+        port = server.get_extra_info("sockname")[1]
+    else:
+        server = await loop.create_server(lambda: _Stream(peer), ip, 0, ssl=tls)
+        port = server.sockets[0].getsockname()[1]
+    peer.address = Address(ip, port, transport)
+    try:
+        yield peer
+    finally:
+        server.close()
+
+
+def ok(request: Request, number: int) -> list[bytes]:
+    """200 to everything."""
+    return [respond(request, 200, "OK")]
