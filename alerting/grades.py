@@ -102,7 +102,8 @@ def failed(times: int) -> Predicate:
     def matches(o: Observation) -> Verdict:
         if o.figures.failures >= times:
             return True
-        return None if o.figures.failures else False
+        failing = o.figures.failures or o.state is State.DOWN
+        return None if failing else False
 
     return matches
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Annotated, Any, NamedTuple
 
-from checks.observation import Kind, Loss, Observation, State, Subject
+from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 from checks.settings import Duration, Parsed, duration
 
 from .builtin import BUILT_IN, Form, Numbers
@@ -159,17 +159,19 @@ class Rules:
 
     def __init__(self, rules: Iterable[Rule], watermarks: Watermarks) -> None:
         self._by_name = {rule.name: rule for rule in rules}
+        self._by_scope: dict[tuple[Scope, Kind], Compiled] = {}
         self._compiled: dict[tuple[Rule, ...], Compiled] = {}
+        # Where a rule looks at the subject's own name, a scope cannot decide for all.
+        self._by_own_name = {r.kind for r in self if r.kind in r.where}
         self.watermarks = watermarks
+        self.longest = max((g.for_ for r in self for g in r.grades), default=0.0)
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._by_name.values())
 
-    def __getitem__(self, name: str) -> Rule:
-        return self._by_name[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name
+    def get(self, name: str) -> Rule | None:
+        """The rule of this name, if it is in force."""
+        return self._by_name.get(name)
 
     def runbook(self, name: str) -> str:
         """The link of a rule's runbook, or nothing."""
@@ -178,12 +180,18 @@ class Rules:
 
     def of(self, subject: Subject) -> Compiled:
         """The rules that watch a subject; subjects alike share one object."""
-        chosen = tuple(r for r in self._by_name.values() if r.applies(subject))
-        found = self._compiled.get(chosen)
+        if subject.kind in self._by_own_name:
+            return self._compile(subject)
+        alike = (subject.scope, subject.kind)
+        found = self._by_scope.get(alike)
         if found is None:
-            figures = tuple(r for r in chosen if r.clock is Clock.SEEN)
-            found = self._compiled[chosen] = Compiled(chosen, figures)
+            found = self._by_scope[alike] = self._compile(subject)
         return found
+
+    def _compile(self, subject: Subject) -> Compiled:
+        chosen = tuple(rule for rule in self if rule.applies(subject))
+        figures = tuple(rule for rule in chosen if rule.clock is Clock.SEEN)
+        return self._compiled.setdefault(chosen, Compiled(chosen, figures))
 
 
 # What each kind can be; kinds without a check are not listed, and refused.

@@ -1,0 +1,102 @@
+"""Incidents as rows, and back."""
+
+from __future__ import annotations
+
+from checks.observation import Observation, Scope, State, Subject
+
+from .incident import Incident
+from .rows import IncidentRow, SubjectRow
+from .rules import Rules
+from .watched import Trouble, Watched
+
+
+def snapshot(i: Incident) -> IncidentRow:
+    """An incident as it is now."""
+    subject, scope = i.subject, i.subject.scope
+    return IncidentRow(
+        id=i.id,
+        key=subject.key,
+        kind=subject.kind,
+        name=subject.name,
+        scope=scope.name,
+        role=scope.role,
+        title=subject.title,
+        labels=dict(scope.labels),
+        family=i.family,
+        rule=i.rule,
+        severity=i.severity,
+        state=i.state,
+        since=i.since,
+        opened_at=i.opened_at,
+        resolved_at=i.resolved_at,
+        ended_at=i.ended_at,
+        closed=i.closed,
+        cause=i.cause,
+        loss=i.loss,
+        detail=i.detail,
+        last_seen=i.last_seen,
+        evidence=i.evidence,
+        acknowledged_by=i.acknowledged_by,
+    )
+
+
+def incident_of(row: IncidentRow) -> Incident:
+    """An incident whose subject stands in until the watched one is adopted."""
+    scope = Scope(row.scope, role=row.role, labels=dict(row.labels))
+    return Incident(
+        id=row.id,
+        subject=Subject(row.kind, row.name, scope, title=row.title),
+        family=row.family,
+        rule=row.rule,
+        severity=row.severity,
+        state=row.state,
+        since=row.since,
+        opened_at=row.opened_at,
+        resolved_at=row.resolved_at,
+        ended_at=row.ended_at,
+        closed=row.closed,
+        cause=row.cause,
+        loss=row.loss,
+        detail=row.detail,
+        last_seen=row.last_seen,
+        evidence=row.evidence,
+        acknowledged_by=row.acknowledged_by,
+    )
+
+
+def resume(w: Watched, row: SubjectRow) -> None:
+    """Give a subject the state that was stored of it."""
+    w.state, w.since, w.said = row.state, row.since, row.since
+    w.well_since = row.well_since
+    w.fresh = w.stored = True
+
+
+def resume_incident(w: Watched, incident: Incident, rules: Rules, at: float) -> None:
+    """Give a subject an open incident, and its rule the grade that fired."""
+    incident.subject = w.subject
+    if w.trouble is None:
+        state = incident.state if w.state is None else w.state
+        w.trouble = Trouble(Observation(w.subject, state, incident.since, at))
+    w.fresh = True
+    w.trouble.incidents[incident.family] = incident
+    rule = rules.get(incident.rule)
+    if rule is None:
+        return
+    track = w.trouble.track(rule)
+    severities = [grade.severity for grade in rule.grades]
+    if incident.severity in severities:
+        track.grade = severities.index(incident.severity)
+    else:
+        track.grade = len(severities) - 1
+    track.event_at = incident.opened_at  # read by event rules only
+
+
+def is_idle(w: Watched, quiet: frozenset[State]) -> bool:
+    """Whether nothing of a subject's trouble need be remembered."""
+    t = w.trouble
+    if t is None or t.incidents or w.fresh or w.state not in quiet:
+        return t is None
+    return not any(
+        track.matching or track.grade is not None or track.event_at is not None
+        for track in t.tracks.values()
+    )
