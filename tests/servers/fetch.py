@@ -36,7 +36,7 @@ from tests.servers.tree import (
     stamp_file,
 )
 
-APT_TIMEOUT = 900.0  # seconds for one apt run on a slow line
+APT_TIMEOUT = 300.0  # seconds for one apt run on a slow line
 ABANDONED = 86400.0  # seconds after which a killed fetch's working folder is removed
 AT_ONCE = 2  # trees in the making; unpacking is bound by one core each
 
@@ -147,24 +147,27 @@ class Apt:
     folder: Path
     suite: str
     lock: threading.Lock = field(default_factory=threading.Lock)
-    ready: bool = False
+    outcome: str | None = None  # of the update: "" when well, else why not
 
     def update(self) -> None:
-        """Fetch the package lists, once; from the first mirror that has them."""
-        if self.ready:
-            return
+        """Fetch the package lists, once, from the first mirror that has them."""
+        if self.outcome is None:
+            self.outcome = self._update()
+        if self.outcome:
+            raise FetchError(self.outcome)
+
+    def _update(self) -> str:
         keyring = next((k for k in KEYRINGS if k.exists()), None)
         if keyring is None:
-            raise FetchError("this machine has no Debian archive keyring")
+            return "this machine has no Debian archive keyring"
         tried = "the machine's apt sources name no Debian mirror"
         for sources in sources_for(self.suite):
             self._configure(sources, keyring)
             done = self._run("update", "--error-on=any")
             if done.returncode == 0:
-                self.ready = True
-                return
-            tried = _last_error(done)
-        raise FetchError(f"apt-get update of {self.suite or 'own suite'}: {tried}")
+                return ""
+            tried = _first_error(done)
+        return f"apt-get update of {self.suite or 'own suite'}: {tried}"
 
     def download(self, packages: tuple[str, ...], into: Path) -> list[Path]:
         """Fetch packages with all that they need; returns the .debs, linked `into`."""
@@ -184,7 +187,7 @@ class Apt:
     def _install(self, packages: tuple[str, ...], *options: str) -> str:
         done = self._run("install", "--download-only", "-y", "-qq", *options, *packages)
         if done.returncode != 0:
-            raise FetchError(f"apt-get install {packages[0]}: {_last_error(done)}")
+            raise FetchError(f"apt-get install {packages[0]}: {_first_error(done)}")
         return done.stdout
 
     def _configure(self, sources: list[Source], keyring: Path) -> None:
@@ -238,7 +241,8 @@ class Apt:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise FetchError(f"apt-get took over {APT_TIMEOUT:.0f} s") from None
+            late = f"E: apt-get took over {APT_TIMEOUT:.0f} s"
+            return subprocess.CompletedProcess(arguments, 124, "", late)
 
 
 def _machine_acquire() -> str:
@@ -252,9 +256,9 @@ def _machine_acquire() -> str:
     return "".join(line + "\n" for line in kept)
 
 
-def _last_error(done: subprocess.CompletedProcess[str]) -> str:
+def _first_error(done: subprocess.CompletedProcess[str]) -> str:
     lines = [x for x in (done.stderr + done.stdout).splitlines() if x.startswith("E:")]
-    return " ".join(lines[-2:]) or f"exit status {done.returncode}"
+    return next(iter(lines), "") or f"exit status {done.returncode}"
 
 
 # --- one tree ------------------------------------------------------------------------
