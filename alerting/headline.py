@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from checks.observation import Kind, Subject, plain
 
-from .incident import Batch, Incident, Severity, Told
+from .incident import EVENT_OVER, Batch, Incident, Severity, Told
 from .wording import (
     NOUNS,
     PLURAL,
@@ -110,6 +110,13 @@ def common_site(incidents: Sequence[Incident]) -> str:
         return ""
     site = plain(sites.pop(), NAME_LIMIT)
     return "" if site == registrar_of(incidents[0].subject) else site
+
+
+def closed(story: Tale) -> str:
+    """Why it is over though nothing recovered; empty where all did."""
+    reasons = {incident.closed for incident in story.incidents}
+    reason = "" if len(reasons) > 1 else reasons.pop()
+    return "" if story.late or reason == EVENT_OVER else plain(reason, NAME_LIMIT)
 
 
 def ended(incident: Incident) -> float:
@@ -219,9 +226,7 @@ def headline(story: Tale) -> str:
 def _tag(story: Tale) -> str:
     if not story.over:
         return str(story.severity)
-    if all(incident.closed for incident in story.incidents):
-        return "closed"
-    return "resolved"
+    return "closed" if closed(story) else "resolved"
 
 
 def _own(story: Tale) -> str:
@@ -233,8 +238,8 @@ def sentence(story: Tale, *, long: bool = False) -> str:
     names = name_of(story.first.subject, place=not long)
     if not story.single:
         names = names_of(story.incidents, None if story.over else story.total)
-    if story.over and all(incident.closed for incident in story.incidents):
-        return f"{names}: {plain(story.first.closed)}"
+    if story.over and (why := closed(story)):
+        return f"{names}: {why}"
     if story.words is None:
         return _mixed(story)
     form = _form(story, story.words)

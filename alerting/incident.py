@@ -40,6 +40,9 @@ class Outcome(StrEnum):
     PERMANENT = "permanent"  # this notifier will never take it
 
 
+EVENT_OVER = "event"  # how an incident about an event closes: quietly
+
+
 @dataclass(slots=True, eq=False)
 class Incident:
     """One problem of one subject in one family, from opening to resolution."""

@@ -180,12 +180,15 @@ def _lasted(told: Tale) -> str:
 
 def why(incident: Incident) -> str:
     """The reason as a sentence: how it was lost or what failed, and the detail."""
+    detail = plain(incident.detail)
+    if incident.subject.kind is Kind.EXTENSION and detail:
+        return detail  # who judged the loss has said it whole
     words = ""
     if incident.loss:
         words = LOSSES[incident.loss].words
     elif incident.cause:
         words = reason(incident.cause).words
-    return both(words, plain(incident.detail), "; ")
+    return both(words, detail, "; ")
 
 
 def _short(incident: Incident) -> str:
@@ -224,15 +227,16 @@ def in_common(incidents: Sequence[Incident]) -> str:
 
 def _common_network(hosts: Sequence[str]) -> str:
     """The IPv4 /24 or IPv6 /64 in which all of them were last seen."""
-    networks = set()
-    for host in hosts:
-        try:
-            address = ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            return ""
-        prefix = 24 if address.version == 4 else 64
-        networks.add(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
-    return str(networks.pop()) if len(networks) == 1 else ""
+    first, *others = set(hosts)
+    try:
+        one = ipaddress.ip_address(first.strip("[]"))
+        prefix = 24 if one.version == 4 else 64
+        network = ipaddress.ip_network(f"{one}/{prefix}", strict=False)
+        # Ends at the first stranger: a mass event may have thousands of hosts.
+        same = all(ipaddress.ip_address(h.strip("[]")) in network for h in others)
+    except ValueError:
+        return ""
+    return str(network) if same else ""
 
 
 def _listed(told: Tale, incident: Incident) -> str:
@@ -243,7 +247,11 @@ def _listed(told: Tale, incident: Incident) -> str:
         parts = [f"{name_of(incident.subject)} after {lasted}"]
     if told.words is None:
         parts.append(plain(incident.rule, NAME_LIMIT))
-    parts += [plain(incident.closed), _short(incident), plain(incident.last_seen)]
+    parts += [
+        plain(incident.closed, NAME_LIMIT),
+        _short(incident),
+        plain(incident.last_seen),
+    ]
     return ", ".join(part for part in parts if part)
 
 

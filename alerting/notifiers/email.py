@@ -74,6 +74,7 @@ class SmtpSettings:
     password: Secret | None = None
     ca_file: str | None = None  # trusted instead of the system's authorities
     verify: bool = True
+    timeout: Duration = 30.0  # for one message, from connect to accepted
     hello: str = ""  # how we call ourselves; empty: this host's full name
 
     def __post_init__(self) -> None:
@@ -81,6 +82,8 @@ class SmtpSettings:
             raise ValueError(f"tls: {self.tls} is none of none, starttls, tls")
         if self.port is not None and not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is no port (1 to 65535)")
+        if self.timeout <= 0:
+            raise ValueError("timeout: must be longer than 0s")
         if bool(self.username) != (self.password is not None):
             raise ValueError("username and password go together")
         if self.password and self.tls == "none" and not _is_local(self.host):
@@ -109,15 +112,12 @@ class EmailSettings:
     to: tuple[str, ...]
     from_: str = field(metadata={"alias": "from"})
     smtp: SmtpSettings
-    timeout: Duration = 30.0  # for one message, from connect to accepted
 
     def __post_init__(self) -> None:
         if isinstance(self.to, str) or not self.to:
             raise ValueError("to: is a list of addresses (write [oncall@example.com])")
         for one in (*self.to, self.from_):
             address(one)
-        if self.timeout <= 0:
-            raise ValueError("timeout: must be longer than 0s")
 
 
 @dataclass(slots=True)
@@ -175,13 +175,13 @@ class Email:
     ) -> dict[str, str]:
         """One connection; returns who is to be asked again, and why."""
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(self._settings.smtp.timeout):
                 return await self._session(notification, rest, progress)
         except aiosmtplib.SMTPResponseException as error:
             why = f"{self._server} says {_reply(error.code, error.message)}"
             raise DeliveryError(why, permanent=_for_good(error.code)) from None
         except TimeoutError:
-            limit = f"{self._settings.timeout:g} s"
+            limit = f"{self._settings.smtp.timeout:g} s"
             why = f"{self._server} has not taken it within {limit}"
             raise DeliveryError(why) from None
         except OSError as error:
@@ -227,7 +227,7 @@ class Email:
             username=smtp.username or None,
             password=smtp.password.reveal() if smtp.password else None,
             local_hostname=self._hello,
-            timeout=self._settings.timeout,
+            timeout=smtp.timeout,
             use_tls=smtp.tls == "tls",
             start_tls=smtp.tls == "starttls",
             tls_context=self._context,

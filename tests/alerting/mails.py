@@ -72,7 +72,8 @@ def reception(**more: object) -> Incident:
     """The phone of the reception, gone by expiry."""
     fields: dict[str, object] = {
         "loss": Loss.EXPIRED,
-        "detail": "the phone stopped refreshing after 60 s (it used to every 30 s)",
+        "detail": "its registration expired after the 60 s granted: "
+        "the phone did not refresh it",
         "last_seen": WHERE,
         "evidence": (
             Fact(at("10:00:44"), "refresh, 60 s granted"),
@@ -113,7 +114,7 @@ def phones(count: int, **more: object) -> list[Incident]:
 REFUSED = {"cause": Cause.CONNECTION_REFUSED, "detail": "AMI: connection refused"}
 FOUR_SENDS = {
     "cause": Cause.TIMEOUT,
-    "detail": "4 sends to 54.172.60.0",
+    "detail": "4 sends to 54.172.60.0:5060 over UDP, no answer",
     "evidence": (
         Fact(at("10:01:14"), "200 OK after 38 ms"),
         Fact(at("10:02:14"), "no answer to 4 sends in 5 s"),
@@ -140,10 +141,20 @@ CASES: dict[str, Batch] = {
     ),
     "logged-out": batch(reception(loss=Loss.DEREGISTERED, detail="", evidence=())),
     "never-registered": batch(
-        incident(state=State.NEVER_REGISTERED, severity=Severity.CRITICAL)
+        incident(
+            state=State.NEVER_REGISTERED,
+            severity=Severity.CRITICAL,
+            detail="it has not registered since it is watched",
+        )
     ),
     "unreachable": batch(
-        incident(rule="ExtensionUnreachable", state=State.UNREACHABLE, last_seen=WHERE)
+        incident(
+            rule="ExtensionUnreachable",
+            state=State.UNREACHABLE,
+            cause=Cause.UNREACHABLE_CONTACT,
+            detail="it is registered, but does not answer the PBX's OPTIONS",
+            last_seen=WHERE,
+        )
     ),
     "several": batch(*phones(3)),
     "many": batch(*phones(31, severity=Severity.CRITICAL)),

@@ -27,6 +27,7 @@ class Mailbox:
     asked: list[str] = field(default_factory=list)  # recipients, in order
     logins: list[bytes] = field(default_factory=list)
     ciphers: list[bool] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
         self, server: Any, session: Any, envelope: Any, sender: str, options: list[str]
@@ -62,6 +63,7 @@ class Mailbox:
             return reply
         self.ciphers.append(session.ssl is not None)
         self.taken.append((list(envelope.rcpt_tos), message))
+        self.arrived.set()
         return "250 accepted"
 
     def login(

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerting.incident import Batch, Incident, Notification, Severity, Told
-from alerting.notification import bare, render, trial
+from alerting.notification import bare, in_common, render, trial
 from alerting.wording import RULES
 from checks.observation import Fact, Kind, Scope, State, Subject
 
@@ -218,3 +218,21 @@ def test_a_restored_subject_without_parent_is_told_too() -> None:
 
 def replace_subject(one: Incident, subject: Subject) -> Incident:
     return replace(one, subject=subject)
+
+
+@pytest.mark.parametrize(
+    ("seen", "common"),
+    [
+        (["10.0.0.1:5060 over UDP", "10.0.0.9:5060"], "network 10.0.0.0/24"),
+        (["10.0.0.1:5060", "10.0.1.1:5060"], ""),
+        (["[2001:db8::1]:5060", "[2001:db8::2]:5060"], "network 2001:db8::/64"),
+        (["10.0.0.1:5060", "[2001:db8::2]:5060"], ""),
+        (["10.0.0.1:5060", ""], ""),
+        (["phone.example.com:5060", "phone.example.com:5060"], ""),
+    ],
+)
+def test_a_network_is_common_only_if_all_were_seen_in_it(
+    seen: list[str], common: str
+) -> None:
+    here = Subject(Kind.EXTENSION, "1002", Scope("hq", labels={"site": "hq"}))
+    assert in_common([incident(here, last_seen=one) for one in seen]) == common
