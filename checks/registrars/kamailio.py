@@ -38,7 +38,7 @@ CTIME = "%a %b %d %H:%M:%S %Y"
 
 NO_RPC = (
     "in kamailio.cfg event_route[xhttp:request] must call jsonrpc_dispatch() for this "
-    "path and for our address "
+    "path and for our address"
 )
 REFUSALS = {
     401: (Cause.UNAUTHORIZED, "give `username` and `password` here as it asks"),

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import pytest
+
+from checks.observation import Binding, Loss
+from checks.registrars.ami import AmiParser, Message
+from checks.registrars.pjsip import AUTHS_KEPT, Contacts, binding, is_trunk, startup
+from checks.registrations import Added, Gone, Reach, Reading
+from tests import wire
+
+UDP = "sip:1001@10.0.0.31:5060"
+TCP = "sip:1001@10.0.0.31:5060;transport=TCP"
+WSS = "sips:1001@10.0.0.31:5060;transport=wss"
+
+
+def status(word: str, uri: str = UDP, **more: str) -> Message:
+    event = {"Event": "ContactStatus", "URI": uri, "ContactStatus": word}
+    return {**event, "AOR": "1001", "EndpointName": "1001", **more}
+
+
+def authentication(account: str = "1001", service: str = "PJSIP") -> Message:
+    return {"Event": "SuccessfulAuth", "Service": service, "AccountID": account}
+
+
+def messages(log: str) -> list[Message]:
+    parser = AmiParser()
+    return parser.feed(wire.lines(wire.read(log)) + b"\r\n\r\n")
+
+
+def test_a_first_status_is_a_binding_and_later_ones_its_reach() -> None:
+    contacts = Contacts()
+    read = [
+        contacts.status(status("NonQualified"), 100.0),
+        contacts.status(status("Reachable", RoundtripUsec="1500"), 100.1),
+        contacts.status(status("Unreachable", RoundtripUsec="0"), 105.0),
+    ]
+    assert read == [
+        Added(Binding("1001", UDP), 100.0),
+        Reach("1001", UDP, True, 0.0015, 100.1),
+        Reach("1001", UDP, False, None, 105.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "end", "authenticated", "at", "loss"),
+    [
+        (UDP, 160.0, None, 150.0, Loss.UNKNOWN),
+        (UDP, 160.0, 149.0, 150.0, Loss.DEREGISTERED),
+        (UDP, 160.0, 147.9, 150.0, Loss.UNKNOWN),
+        (UDP, 160.0, None, 160.0, Loss.EXPIRED),
+        (UDP, 160.0, None, 189.0, Loss.EXPIRED),
+        (UDP, 160.0, 188.0, 189.0, Loss.EXPIRED),
+        (UDP, None, 149.0, 150.0, Loss.DEREGISTERED),
+        (TCP, 160.0, None, 150.0, Loss.CONNECTION_LOST),
+        (TCP, 160.0, 149.0, 150.0, Loss.DEREGISTERED),
+        (TCP, 160.0, None, 161.0, Loss.EXPIRED),
+        (WSS, None, None, 150.0, Loss.CONNECTION_LOST),
+    ],
+)
+def test_how_a_contact_was_lost(
+    uri: str, end: float | None, authenticated: float | None, at: float, loss: Loss
+) -> None:
+    # The PBX's clock is 1,000 s ahead of ours.
+    pbx_end = None if end is None else end + 1000.0
+    contacts = Contacts(offset=1000.0, ends={("1001", uri): pbx_end})
+    if authenticated is not None:
+        contacts.authenticated(authentication(), authenticated)
+
+    assert contacts.status(status("Removed", uri), at) == Gone("1001", uri, at, loss)
+
+
+@pytest.mark.parametrize(
+    "event", [authentication("1002"), authentication(service="AMI")]
+)
+def test_only_the_accounts_own_sip_authentication_counts(event: Message) -> None:
+    contacts = Contacts()
+    contacts.authenticated(event, 150.0)
+    gone = contacts.status(status("Removed"), 150.0)
+    assert gone == Gone("1001", UDP, 150.0, Loss.UNKNOWN)
+
+
+def test_an_events_own_stamp_tells_when_it_was() -> None:
+    contacts = Contacts(offset=1000.0)
+    late = contacts.status(status("Removed", Timestamp="1150.25"), 152.0)
+    ahead = contacts.status(status("Removed", Timestamp="1153.0"), 152.0)
+    assert isinstance(late, Gone)
+    assert isinstance(ahead, Gone)
+    assert (late.at, ahead.at) == (150.25, 152.0)
+
+
+def test_a_contact_from_the_configuration_is_a_trunk_and_no_binding() -> None:
+    contacts = Contacts(trunks={"1001"})
+    assert contacts.status(status("Unreachable"), 100.0) is None
+    assert is_trunk({"MaxContacts": "0", "Contact": ""})
+    assert is_trunk({"MaxContacts": "1", "Contact": "1018/sip:1018@127.0.141.1:5060"})
+    assert not is_trunk({"MaxContacts": "1", "Contact": ""})
+
+
+def test_authentications_are_kept_no_longer_than_they_are_needed() -> None:
+    contacts = Contacts()
+    for number in range(3 * AUTHS_KEPT):
+        contacts.authenticated(authentication(str(number)), number * 1e-5)
+    assert len(contacts.auths) <= AUTHS_KEPT
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "estimate", "expected"),
+    [
+        ("2026-11-20", "09:41:30", 1795167690.9, 1795167690.0),  # UTC
+        ("2026-11-20", "09:41:30", 1795167689.2, 1795167690.0),
+        ("2026-11-20", "04:41:30", 1795167690.0, 1795167690.0),  # New York
+        ("2026-11-20", "15:26:30", 1795167691.0, 1795167690.0),  # Kathmandu
+        ("odd", "", 1795167690.0, None),
+    ],
+)
+def test_boot_time_from_the_pbxs_local_time(
+    date: str, time: str, estimate: float, expected: float | None
+) -> None:
+    core = {"CoreStartupDate": date, "CoreStartupTime": time}
+    assert startup(core, estimate) == expected
+
+
+def test_a_row_with_nothing_in_it_is_an_empty_binding() -> None:
+    assert binding({"Event": "ContactStatusDetail"}) == Binding("", "")
+    odd = {"RegExpire": "nan", "RoundtripUsec": "-1", "Status": "Reachable"}
+    assert binding(odd) == Binding("", "", reachable=True)
+
+
+def replay(log: str, lasting: float = 60.0) -> list[Reading]:
+    """The readings of a recorded event log; its phones register for `lasting`."""
+    contacts = Contacts()
+    read: list[Reading] = []
+    for event in messages(log):
+        now = float(event.get("Timestamp", 0))
+        if event["Event"] == "SuccessfulAuth":
+            contacts.authenticated(event, now)
+        elif event["Event"] == "ContactStatus":
+            reading = contacts.status(event, now)
+            assert reading is not None
+            read.append(reading)
+            if isinstance(reading, Added):  # as the list that follows it would
+                key = (reading.binding.aor, reading.binding.contact)
+                contacts.ends[key] = now + lasting
+    return read
+
+
+def test_the_recorded_mass_event_tells_logout_from_expiry() -> None:
+    read = replay("ami/mass_events.log.gz")
+    gone = [r for r in read if isinstance(r, Gone) and len(r.aor) == 5]
+    added = [r for r in read if isinstance(r, Added) and len(r.binding.aor) == 5]
+
+    assert len(added) == 2000
+    assert [g.loss for g in gone[:2000]] == [Loss.DEREGISTERED] * 2000
+    assert [g.loss for g in gone[2000:]] == [Loss.EXPIRED] * 2000
+    ends = [g.at - a.at for a, g in zip(added, gone[2000:], strict=True)]
+    assert 60 <= min(ends)
+    assert max(ends) <= 90 + 1  # contact_expiration_check_interval
+
+
+def test_the_recorded_day_tells_each_loss() -> None:
+    read = replay("ami/ami_events_main.log.gz")
+    gone = [(r.aor, r.loss) for r in read if isinstance(r, Gone)]
+    assert gone[1:8] == []
