@@ -1,0 +1,75 @@
+"""The tables of the one SQLite file, by steps; `user_version` counts the steps done."""
+
+from __future__ import annotations
+
+import sqlite3
+
+STEPS = (
+    """
+    CREATE TABLE subjects (
+        key TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        since REAL NOT NULL,
+        well_since REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE incidents (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        role TEXT NOT NULL,
+        title TEXT NOT NULL,
+        labels TEXT NOT NULL,        -- JSON object
+        family TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        severity INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        since REAL NOT NULL,
+        opened_at REAL NOT NULL,
+        resolved_at REAL,
+        ended_at REAL,
+        closed TEXT NOT NULL,
+        cause TEXT,
+        loss TEXT,
+        detail TEXT NOT NULL,
+        last_seen TEXT NOT NULL,
+        evidence TEXT NOT NULL,      -- JSON array of [at, text]
+        acknowledged_by TEXT NOT NULL
+    );
+    CREATE INDEX incidents_by_key ON incidents (key, opened_at);
+    CREATE INDEX incidents_by_end ON incidents (resolved_at);
+    CREATE TABLE deliveries (
+        incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+        notifier TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        "group" TEXT NOT NULL,
+        wanted INTEGER NOT NULL,
+        told INTEGER NOT NULL,
+        telling INTEGER NOT NULL,
+        thread TEXT NOT NULL,
+        batch TEXT NOT NULL,
+        not_before REAL NOT NULL,
+        attempts INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        dead INTEGER NOT NULL,
+        PRIMARY KEY (incident, notifier, step)
+    ) WITHOUT ROWID;
+    CREATE INDEX deliveries_owed ON deliveries (incident)
+        WHERE wanted <> told AND NOT dead;
+    CREATE TABLE memos (name TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the steps that a file has not seen; each is one transaction."""
+    (done,) = connection.execute("PRAGMA user_version").fetchone()
+    if done > len(STEPS):
+        raise sqlite3.DatabaseError(
+            f"was written by a later version (step {done}, known are {len(STEPS)})"
+        )
+    for number, step in enumerate(STEPS[done:], done + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;"
+        )
