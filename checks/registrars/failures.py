@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 from checks.observation import Cause
 from checks.registrations import Unreadable
 from checks.sip.transport import failure_of
+
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+))(?::(\d{1,5}))?")
 
 MANAGER_CONF = "manager.conf (FreePBX: manager_custom.conf)"
 
@@ -22,10 +25,9 @@ def unreadable(error: OSError, what: str) -> Unreadable:
 
 
 def host_and_port(address: str, default: int) -> tuple[str, int]:
-    """The parts of "pbx:5038", "10.0.0.5", "[2001:db8::5]:5038"."""
-    host, colon, port = address.rpartition(":")
-    if not colon or address.endswith("]") or (":" in host and host[0] != "["):
-        host, port = address, str(default)
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    """The parts of "pbx:5038", "10.0.0.5", "[2001:db8::5]:5038"; else ValueError."""
+    found = _ADDRESS.fullmatch(address)
+    port = int(found[3] or default) if found else 0
+    if not found or not 0 < port < 65536:
         raise ValueError(f"{address} is not host:port")
-    return host.strip("[]"), int(port)
+    return found[1] or found[2], port
