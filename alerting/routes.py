@@ -70,7 +70,10 @@ class Routes:
         """The notifiers to tell, in order; a rule's own `notify` goes first."""
         own = own_notifier(incident)
         found = dict.fromkeys(named or self._matching(incident))
-        return tuple(n for n in found if n != own and n in self.notifiers)
+        told = tuple(n for n in found if n != own and n in self.notifiers)
+        if own is not None and own in found and not told:
+            return tuple(n for n in self.notifiers if n != own)  # whoever still works
+        return told
 
     def _matching(self, incident: Incident) -> list[str]:
         if not self._settings:
