@@ -9,9 +9,10 @@ import pytest
 from checks.observation import Cause
 from checks.settings import Secret
 from checks.sip.client import Answer, Client
-from checks.sip.digest import Challenge, Credentials, answer
+from checks.sip.digest import Challenge, Credentials, _schemes, answer
 from checks.sip.errors import SipError
 from checks.sip.message import Request, parse
+from checks.sip.params import Params
 from checks.sip.requests import options_request, register_request
 from checks.sip.resolver import Address
 from checks.sip.trace import ladder
@@ -324,9 +325,6 @@ class Registrar:
         return [respond(request, 200)]
 
     def is_right(self, authorization: str, request: Request) -> bool:
-        from checks.sip.digest import _schemes
-        from checks.sip.params import Params
-
         given = Params(_schemes(authorization)[0][1])
         self.counts.append(given.get("nc", ""))
         for text in self.challenges:
