@@ -1,1 +1,39 @@
+"""What can be asked who is registered: one file and one row for each kind."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from checks.registrars.asterisk import Asterisk, AsteriskSettings
+from checks.registrars.kamailio import Kamailio, KamailioSettings
+from checks.registrars.sip import Sip, SipSettings
+from checks.registrations import Registrar, RegistrarSettings
+
+
+class MakesRegistrar(Protocol):
+    """How every registrar is made: for one address of its settings."""
+
+    def __call__(
+        self,
+        settings: Any,
+        address: str,
+        *,
+        clock: Callable[[], float],
+        aors: Callable[[], list[str]] = ...,
+    ) -> Registrar:
+        """`aors` names those to ask for, where they cannot be listed."""
+
+
+class Kind(NamedTuple):
+    """One kind of registrar."""
+
+    settings: type[RegistrarSettings]
+    registrar: MakesRegistrar
+
+
+REGISTRARS: dict[str, Kind] = {
+    "asterisk": Kind(AsteriskSettings, Asterisk),
+    "kamailio": Kind(KamailioSettings, Kamailio),
+    "sip": Kind(SipSettings, Sip),
+}

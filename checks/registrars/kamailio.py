@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from checks.observation import Binding, Cause, plain
+from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace, in_utc
 from checks.registrars.failures import unreadable
 from checks.registrations import (
@@ -241,7 +242,7 @@ class Kamailio:
         rows: list[Binding] = []
         try:
             for row in bindings(dump, now, self._settings.timer_interval):
-                row.aor = row.aor.removesuffix(f"@{self._settings.domain}")
+                row.aor = canonical(row.aor, self._settings.domain)
                 rows.append(row)
                 if len(rows) == STEP:
                     yield Bindings(rows)

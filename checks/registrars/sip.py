@@ -1,0 +1,318 @@
+"""Any registrar, asked by SIP itself: a binding query for each watched AOR.
+
+Every AOR has a time at which it is asked next: an interval after the last answer, or
+its end and a second. So the questions are spread, and one that cannot be answered
+hides no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from checks.observation import Binding, Cause, plain
+from checks.register import Query, RefusedError, binding_query, bindings
+from checks.registrars.aor import canonical
+from checks.registrations import (
+    Bindings,
+    Expected,
+    ListEnd,
+    Reading,
+    RegistrarSettings,
+    Unreadable,
+)
+from checks.settings import Duration, Secret
+from checks.sip.client import Client
+from checks.sip.digest import Credentials
+from checks.sip.errors import SipError
+from checks.sip.message import Response
+from checks.sip.resolver import Address
+from checks.sip.uri import SipUri
+
+AT_ONCE = 8  # queries under way; a registrar has bigger things to do
+NEVER = float("-inf")
+FLOORS = {"twilio.com": 600.0}  # s between two queries for one AOR, by domain
+FLOOR = 2.0  # s for any other registrar
+AFTER_END = 1.0  # s from a binding's end to the query that looks for it
+ATTEMPTS = 2  # with credentials that are refused, before we hold back
+HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
+REJECTED = (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
+OVERLOADED = Cause.OVERLOADED
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SipSettings(RegistrarSettings):
+    """A registrar by its SIP URI."""
+
+    type: Literal["sip"] = "sip"
+    username: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
+    user_agent: str = "sipwatch"
+    ca: str | None = None  # file with the CA's certificate; None: the system's
+    timeout: Duration = 5.0  # for each query
+
+
+@dataclass(slots=True)
+class Asked:
+    """When an AOR was asked, and when it shall be again."""
+
+    phase: float  # 0 to 1: its place in the interval
+    last: float = NEVER
+    due: float = NEVER
+    not_before: float = NEVER  # nobody's wish is worth a ban
+    unknown: bool = False  # the registrar has no such AOR; said once in the log
+
+
+@dataclass(slots=True)
+class Round:
+    """What some queries at a time brought."""
+
+    began: float
+    rows: list[Binding] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
+    failures: list[SipError] = field(default_factory=list)
+
+
+class Sip:
+    """One registrar at one URI: readings AOR by AOR."""
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        address: str,
+        *,
+        clock: Callable[[], float],
+        aors: Callable[[], list[str]] = list,
+    ) -> None:
+        self.address = address
+        self._settings = settings
+        self._clock = clock
+        self._aors = aors
+        self._asked: dict[str, Asked] = {}
+        self._stirred = asyncio.Event()
+        self._places: list[Address] = []  # the one that answered last comes first
+        self._resolve_at = NEVER
+        self._failed_in_row = 0
+        self._rejections = 0
+        self._rejected: Unreadable | None = None
+        self._hold_until = NEVER
+
+    def relist(self) -> None:
+        """Ask now for those that were asked the longest ago, as many as at once."""
+        now = self._clock()
+        waiting = sorted(self._asked.values(), key=lambda asked: asked.last)
+        for asked in waiting[:AT_ONCE]:
+            asked.due = min(asked.due, max(now, asked.not_before))
+        self._stirred.set()
+
+    async def watch(self) -> AsyncIterator[Reading]:
+        """Ask without end; raises Unreadable when the registrar gives no answers."""
+        if self._rejected and self._clock() < self._hold_until:
+            raise self._rejected
+        self.relist()
+        query = self._query()
+        client = await self._client()
+        known: list[str] = []
+        proven = False  # until the first answer one query at a time is harm enough
+        try:
+            while True:
+                if (aors := self._watched()) != known:
+                    known = aors
+                    yield Expected([(self._name(aor), "") for aor in aors])
+                chosen = self._due(AT_ONCE if proven else 1)
+                if not chosen:
+                    await self._rest()
+                    continue
+                await self._locate(client)
+                found = await self._ask(client, query, chosen)
+                proven = proven or bool(found.answered)
+                self._judge(found, proven)
+                if found.answered:
+                    yield Bindings(found.rows)
+                    answered = frozenset(found.answered)
+                    yield ListEnd(found.began, self._clock(), aors=answered)
+        finally:
+            client.close()
+
+    def _name(self, aor: str) -> str:
+        return canonical(aor, self._settings.domain)
+
+    # --- whom to ask, and when ------------------------------------------------------
+
+    def _watched(self) -> list[str]:
+        """The AORs to ask; those that are new are due at once."""
+        aors = list(dict.fromkeys(self._aors()))
+        if not aors:
+            raise Unreadable(
+                Cause.NOT_FOUND,
+                "type sip asks for each AOR by name, and `extensions` names none: give "
+                "`file`, or `include` without wildcards",
+            )
+        if self._asked.keys() != set(aors):
+            before = self._asked
+            self._asked = {
+                aor: before.get(aor) or Asked((rank + 1) / len(aors))
+                for rank, aor in enumerate(aors)
+            }
+        return aors
+
+    def _due(self, most: int) -> list[str]:
+        now = self._clock()
+        due = ((a.due, a.last, aor) for aor, a in self._asked.items() if a.due <= now)
+        return [aor for _, _, aor in heapq.nsmallest(most, due)]
+
+    async def _rest(self) -> None:
+        self._stirred.clear()
+        left = min(asked.due for asked in self._asked.values()) - self._clock()
+        # The list of AORs may change meanwhile: it is looked at each interval.
+        left = min(max(0.0, left), self._settings.interval)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stirred.wait(), left)
+
+    def _floor(self) -> float:
+        host = f".{self._uri().host.lower()}"
+        for domain, floor in FLOORS.items():
+            if host.endswith(f".{domain}"):
+                return floor
+        return min(FLOOR, self._settings.interval)
+
+    def _plan(self, asked: Asked, rows: list[Binding], hold: float) -> None:
+        """Ask again after an interval, or when the first binding should have ended."""
+        now, floor = self._clock(), max(self._floor(), hold)
+        wait = max(self._settings.interval, floor)
+        if asked.last == NEVER:  # the first ones are asked in a row: spread them
+            wait = max(floor, wait * asked.phase)
+        ends = [row.expires_at for row in rows if row.expires_at is not None]
+        end = min(ends, default=now + wait) + AFTER_END
+        asked.last, asked.not_before = now, now + floor
+        asked.due = min(now + wait, max(end, asked.not_before))
+
+    # --- to ask ---------------------------------------------------------------------
+
+    def _uri(self) -> SipUri:
+        """The registrar's own URI: where it is."""
+        written = self.address
+        try:
+            return SipUri.parse(written if ":" in written[:5] else f"sip:{written}")
+        except ValueError as error:
+            raise Unreadable(Cause.MALFORMED, f"{written}: {error}") from None
+
+    def _query(self) -> Query:
+        settings, uri = self._settings, self._uri()
+        return Query(
+            registrar=SipUri(settings.domain) if settings.domain else uri,
+            server_name=uri.host,
+            user_agent=settings.user_agent,
+            timeout=settings.timeout,
+            credentials=(
+                Credentials(settings.username, settings.password)
+                if settings.username
+                else None
+            ),
+        )
+
+    async def _client(self) -> Client:
+        tls = None
+        if self._settings.ca:
+            tls = await asyncio.to_thread(
+                ssl.create_default_context, cafile=self._settings.ca
+            )
+        return Client(clock=self._clock, ssl_context=tls)
+
+    async def _locate(self, client: Client) -> None:
+        """Keep the addresses fresh; the old ones serve while our resolver fails."""
+        now = self._clock()
+        if now < self._resolve_at:
+            return
+        try:
+            resolution = await client.resolve(self._uri())
+        except SipError as error:
+            if error.cause is not Cause.DNS_FAILURE or not self._places:
+                raise Unreadable(error.cause, error.detail) from None
+            self._resolve_at = now + self._settings.interval
+            return
+        fresh = list(resolution.addresses)
+        kept = [place for place in self._places if place in fresh]
+        self._places = kept + [place for place in fresh if place not in kept]
+        self._resolve_at = now + max(self._settings.interval, resolution.ttl)
+
+    async def _ask(self, client: Client, query: Query, chosen: list[str]) -> Round:
+        found = Round(self._clock())
+        await asyncio.gather(*(self._ask_for(client, query, a, found) for a in chosen))
+        return found
+
+    async def _ask_for(
+        self, client: Client, query: Query, aor: str, found: Round
+    ) -> None:
+        """Ask for one AOR; the outcome goes into the round."""
+        rows: list[Binding] = []
+        name, asked = self._name(aor), self._asked[aor]
+        hold = 0.0
+        try:
+            response = await self._over_places(client, query, aor)
+            rows = bindings(response, name, self._clock())
+            found.answered.add(name)
+            asked.unknown = False
+        except SipError as error:
+            if error.cause is Cause.NOT_FOUND:
+                found.answered.add(name)
+                self._tell_unknown(asked, name, error)
+            else:
+                found.failures.append(error)
+                hold = HOLD_BACK if error.cause in REJECTED else 0.0
+        found.rows += rows
+        self._plan(asked, rows, hold)
+
+    async def _over_places(self, client: Client, query: Query, aor: str) -> Response:
+        """The answer of the first address that gives one (RFC 3263 4.3)."""
+        failure = SipError(Cause.DNS_NXDOMAIN, f"{self.address} has no address")
+        for place in list(self._places):
+            try:
+                response = await binding_query(client, query, aor, place)
+            except SipError as error:
+                failure = error
+                if isinstance(error, RefusedError) and error.cause is not OVERLOADED:
+                    raise
+                continue
+            if place is not self._places[0]:
+                self._places.remove(place)
+                self._places.insert(0, place)
+            return response
+        raise failure
+
+    def _tell_unknown(self, asked: Asked, name: str, error: SipError) -> None:
+        if not asked.unknown:
+            log.info("%s has no AOR %s (%s)", self.address, plain(name), error.detail)
+        asked.unknown = True
+
+    # --- what the answers mean for the registrar ------------------------------------
+
+    def _judge(self, found: Round, proven: bool) -> None:
+        """Raise where the registrar as a whole gives no answers."""
+        if found.answered:
+            self._failed_in_row = self._rejections = 0
+            self._rejected = None
+            return
+        self._failed_in_row += len(found.failures)
+        if proven and self._failed_in_row < min(AT_ONCE, len(self._asked)):
+            return
+        error = found.failures[0]
+        failure = Unreadable(error.cause, f"{self.address}: {error.detail}")
+        if error.cause in REJECTED:
+            failure.detail += (
+                "; give `username` and `password` of a user that may ask for the "
+                "bindings of these AORs"
+            )
+            self._rejections += 1
+            if self._rejections >= ATTEMPTS:
+                self._rejected = failure
+                self._hold_until = self._clock() + HOLD_BACK
+        raise failure
