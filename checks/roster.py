@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.observation import Kind, Scope, Subject, plain
-from checks.readings import Expected, RegistrarSettings
+from checks.readings import RegistrarSettings
 from checks.settings import Glob
 
 COLUMNS = ("extension", "name", "site", "owner")
@@ -92,25 +92,30 @@ class Roster:
         """Whether the PBX has a roster of its own."""
         return bool(self._expected)
 
-    def expect(self, member: str, expected: Expected) -> None:
-        """A member's roster; an empty one after a full one is a PBX that still loads.
+    def expect(self, member: str, expected: dict[str, str]) -> bool:
+        """Take a member's roster of AORs and titles; whether it is another one.
 
-        Believing it would close every incident of that PBX at once.
+        An empty one is a PBX that still loads: believing it would close every
+        incident of that PBX at once.
         """
-        if expected.aors or not self._expected.get(member):
-            self._expected[member] = dict(expected.aors)
+        if not expected or self._expected.get(member) == expected:
+            return False
+        self._expected[member] = expected
+        return True
 
     def __contains__(self, aor: str) -> bool:
         return aor in self.listed or any(aor in e for e in self._expected.values())
 
-    def watches(self, aor: str) -> bool:
-        """Whether an AOR that shows up is watched."""
+    def watches(self, aor: str, pending: dict[str, str] | None = None) -> bool:
+        """Whether an AOR that shows up is watched; `pending`: a roster to come."""
         decided = self._decided.get(aor)
         if decided is None:
             if len(self._decided) >= DECISIONS:
                 self._decided.clear()
             decided = self._decided[aor] = self._admits(aor)
-        return decided and (not self._expected or aor in self)
+        if not decided or aor in self:
+            return decided
+        return aor in pending if pending is not None else not self._expected
 
     def names(self) -> list[str]:
         """All AORs that should be there by file or PBX."""
