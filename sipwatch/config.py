@@ -8,6 +8,7 @@ more lenient in one thing: a number is text where text is meant, as it was writt
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -22,10 +23,12 @@ from alerting.notifiers import NOTIFIERS
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules import RuleSettings
 from checks.registrars.asterisk import AsteriskSettings
+from checks.registrars.kamailio import KamailioSettings
 from checks.settings import Secret, secret
 from checks.targets import TargetFileSettings, TargetSettings
 
 from . import schema as shape
+from .credentials import reveal
 from .crosscheck import anchored, cross_check, notices
 from .settings import Config, Diff, SiteSettings, WebSettings, diff
 from .wording import did_you_mean, keys_at, shown, tell
@@ -44,7 +47,10 @@ __all__ = [
 ]
 
 
-REGISTRARS: dict[str, Any] = {"asterisk": (AsteriskSettings, None)}
+REGISTRARS: dict[str, Any] = {
+    "asterisk": (AsteriskSettings, None),
+    "kamailio": (KamailioSettings, None),
+}
 
 
 class ConfigError(ValueError):
@@ -71,9 +77,10 @@ def check(path: Path | str, environ: Mapping[str, str] | None = None) -> list[Pr
 def _composed(
     path: Path | str, environ: Mapping[str, str] | None
 ) -> tuple[Config, list[Problem]]:
-    document = read(path, environ)
+    document = read(path)
     config = Config()
     if document.root is not None:
+        reveal(document, os.environ if environ is None else environ)
         config = compose(document)
         cross_check(document, config)
     return config, sorted(document.problems)

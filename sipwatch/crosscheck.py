@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from alerting.grades import Rule
 from alerting.incident import Severity
 from alerting.routes import RouteSettings
 from alerting.rules import RulesError, RuleSettings, build
+from checks.settings import Secret
 from checks.targets import configured
 
 from .settings import Config, is_loopback
 from .wording import did_you_mean
-from .yaml import Document, Path_, shorten
+from .yaml import Document, Node, Path_, shorten
 
 NAME = re.compile(r"[^\W_][\w.-]{0,63}")  # keys, labels and paths are made of them
 NAMED = ("targets", "registrars", "sites", "rules", "notifiers")
@@ -28,7 +29,7 @@ FILES = ("file", "ca", "ca_file")  # keys that are paths, wherever they stand
 def cross_check(document: Document, config: Config) -> None:
     """Put all that is wrong between the entries into the document."""
     _check_names(document)
-    _check_references(document, config)
+    _check_references(document)
     _check_files(document, config)
     _check_rules(document, config)
     _check_routes(document, config)
@@ -75,46 +76,48 @@ def _check_names(document: Document) -> None:
                 document.add((section, name), text, key=True)
 
 
-def _check_references(document: Document, config: Config) -> None:
-    sites = _names(document, "sites")
-    for section in ("targets", "registrars"):
-        for name, settings in getattr(config, section).items():
-            _check_name(document, (section, name, "site"), settings.site, sites)
-    for index, listed in enumerate(config.target_files):
-        _check_name(document, ("target_files", index, "site"), listed.site, sites)
-    targets = _names(document, "targets")
-    for name, registrar in config.registrars.items():
-        _check_name(document, ("registrars", name, "target"), registrar.target, targets)
-    notifiers = _names(document, "notifiers")
-    for path, named in _notify(document, config):
-        for index, notifier in enumerate(named):
-            _check_name(document, (*path, index), notifier, notifiers)
+# A key, and the section that has the names it may take.
+REFERENCES = (
+    (("targets", "*", "site"), "sites"),
+    (("target_files", "*", "site"), "sites"),
+    (("registrars", "*", "site"), "sites"),
+    (("registrars", "*", "target"), "targets"),
+    (("rules", "*", "notify", "*"), "notifiers"),
+    (("routes", "*", "notify", "*"), "notifiers"),
+)
 
 
-def _notify(
-    document: Document, config: Config
-) -> Iterable[tuple[Path_, tuple[str, ...]]]:
-    for name, rule in config.rules.items():
-        yield ("rules", name, "notify"), rule.notify
-    for index, route in _routes(document, config):
-        yield ("routes", index, "notify"), route.notify
+def _check_references(document: Document) -> None:
+    """In the file itself, so that an entry with another mistake is looked at too."""
+    for pattern, section in REFERENCES:
+        known = _names(document, section)
+        for path, node in _matching(document.root, pattern, ()):
+            name = node.value
+            if isinstance(name, Secret):
+                name = name.reveal()
+            if isinstance(name, str) and name and name not in known:
+                hint = did_you_mean(name, known) or _there_are(known)
+                what = section.removesuffix("s")
+                document.add(path, f"no {what} is named {shorten(name)}{hint}")
 
 
-def _routes(document: Document, config: Config) -> Iterable[tuple[int, RouteSettings]]:
-    """The routes with their place in the file; none where one of them is wrong."""
-    node = document.find(("routes",))
-    if node and isinstance(node.value, list) and len(node.value) == len(config.routes):
-        return enumerate(config.routes)
-    return ()
+def _matching(
+    node: Node | None, pattern: Sequence[str], path: Path_
+) -> Iterator[tuple[Path_, Node]]:
+    if node is None or not pattern:
+        if node is not None:
+            yield path, node
+        return
+    steps: Iterable[str | int] = pattern[:1]
+    if pattern[0] == "*":
+        several = isinstance(node.value, dict | list)
+        steps = () if not several else _steps(node.value)
+    for step in steps:
+        yield from _matching(node.child(step), pattern[1:], (*path, step))
 
 
-def _check_name(
-    document: Document, path: Path_, name: str, known: Collection[str]
-) -> None:
-    if name and name not in known:
-        what = "notifier" if "notify" in path else path[-1]
-        hint = did_you_mean(name, known) or _there_are(known)
-        document.add(path, f"no {what} is named {shorten(name)}{hint}")
+def _steps(value: dict[str, Any] | list[Any]) -> Iterable[str | int]:
+    return value if isinstance(value, dict) else range(len(value))
 
 
 def _there_are(known: Collection[str]) -> str:

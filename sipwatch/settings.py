@@ -7,10 +7,11 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules import RuleSettings
@@ -18,7 +19,7 @@ from checks.registrations import RegistrarSettings
 from checks.settings import Parsed
 from checks.targets import TargetFileSettings, TargetSettings
 
-from .yaml import SECRETS_DIR
+from .credentials import SECRETS_DIR
 
 DATABASE = "/var/lib/sipwatch/sipwatch.db"
 SOCKET = "/run/sipwatch/api.sock"
@@ -71,8 +72,9 @@ def time_zone(written: Any) -> str:
     try:
         return ZoneInfo(str(written)).key
     except (OSError, ValueError, LookupError):
-        text = f"{written} is not a time zone (write Europe/Paris)"
-        raise ValueError(text) from None
+        near = get_close_matches(str(written)[:100], available_timezones(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "write Europe/Paris"
+        raise ValueError(f"{written} is not a time zone ({hint})") from None
 
 
 def web_address(written: Any) -> str:
@@ -212,3 +214,28 @@ def _entries(config: Config) -> dict[str, Any]:
     for section in ("routes", "group", "web", "database", "instance"):
         entries[section] = getattr(config, section)
     return entries
+
+
+def local_zone() -> ZoneInfo:
+    """The zone of this machine (TZ, /etc/timezone, /etc/localtime), else UTC."""
+    for name in (os.environ.get("TZ", ""), _read_zone(), _linked_zone()):
+        if name:
+            try:
+                return ZoneInfo(name.removeprefix(":"))
+            except (OSError, ValueError, LookupError):
+                continue
+    return ZoneInfo("UTC")
+
+
+def _read_zone() -> str:
+    try:
+        return Path("/etc/timezone").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _linked_zone() -> str:
+    try:
+        return str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2]
+    except OSError:
+        return ""

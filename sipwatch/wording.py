@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from checks.settings import Secret
 
-from .yaml import Document, Path_, shorten
+from .yaml import Document, Node, Path_, shorten
 
 _QUOTED = re.compile(r"'([^']*)'")
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
@@ -142,12 +142,29 @@ def tell(
 
 
 def _at_its_key(document: Document, path: Path_, text: str) -> tuple[Path_, str]:
-    """Where settings as a whole name the key that is wrong: `timeout must be ...`."""
+    """Where settings as a whole name the key that is wrong, or its value."""
     word, space, rest = text.partition(" ")
     key = word.removesuffix(":")
-    if not space or document.find((*path, key)) is None:
-        return path, text
-    return (*path, key), rest if word.endswith(":") else text
+    if space and document.find((*path, key)) is not None:
+        return (*path, key), rest if word.endswith(":") else text
+    leaves = [leaf for leaf in _leaves(document.find(path), path) if leaf[1] in text]
+    return max(leaves, key=lambda leaf: len(leaf[1]), default=(path, ""))[0], text
+
+
+def _leaves(node: Node | None, path: Path_) -> Iterator[tuple[Path_, str]]:
+    """The texts below a mapping that are long enough to be known again."""
+    value = node.value if node else None
+    if isinstance(value, Secret):
+        value = value.reveal()
+    if node is None or isinstance(value, str):
+        if isinstance(value, str) and len(value) > 2:
+            yield path, value
+    elif isinstance(node.value, dict):
+        for key, entry in node.value.items():
+            yield from _leaves(entry.node, (*path, key))
+    elif isinstance(node.value, list):
+        for index, item in enumerate(node.value):
+            yield from _leaves(item, (*path, index))
 
 
 def _text(error: Mapping[str, Any]) -> str:

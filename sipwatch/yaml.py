@@ -7,30 +7,25 @@ Problems are collected, not raised: a reader of the file wants to see all of the
 
 from __future__ import annotations
 
-import os
+import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from checks.settings import Secret
-
 FILE_LIMIT = 10_000_000  # bytes: a hundred thousand targets with all their keys
 DEPTH_LIMIT = 32  # levels; the deepest setting has six
+PROBLEM_LIMIT = 1000  # told at once; nobody reads more
 SIZE_LIMIT = 2_000_000  # values once aliases are written out: an alias bomb ends here
-SECRET_LIMIT = 65_536  # bytes of one secret: a key file, not a disk
-SECRETS_DIR = "/etc/sipwatch/secrets"
 
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 _REAL = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,20})?([eE][-+]?\d{1,3})?")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "~": None}
 _WORDS[""] = None
 _TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
-_SECRET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _UNPRINTABLE = re.compile(  # YAML 1.2 5.1, less the byte order mark within a text
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
@@ -102,6 +97,15 @@ class Node:
             return [node.plain for node in self.value]
         return self.value
 
+    def child(self, step: str | int) -> Node | None:
+        """What a key or an index leads to."""
+        if isinstance(self.value, dict):
+            entry = self.value.get(str(step))
+            return entry.node if entry else None
+        if isinstance(self.value, list) and isinstance(step, int):
+            return self.value[step] if step < len(self.value) else None
+        return None
+
 
 class Entry(NamedTuple):
     """A key of a mapping: its place and its value."""
@@ -118,6 +122,7 @@ class Document:
     file: str
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)  # never in a problem's text
 
     def add(self, path: Path_, text: str, *, key: bool = False) -> None:
         """A problem at the value of this path, or at its key; once per value."""
@@ -130,22 +135,24 @@ class Document:
 
     def report(self, line: int, column: int, text: str, path: Path_ = ()) -> None:
         """A problem at this place."""
+        for hidden in self.secrets:
+            text = text.replace(hidden, "***")
         problem = Problem(self.file, line, column, written_path(path), text)
-        if problem not in self.problems:
+        if problem not in self.problems and len(self.problems) < PROBLEM_LIMIT:
             self.problems.append(problem)
 
     def find(self, path: Path_) -> Node | None:
         """The node of this path, if the file has it."""
         node = self.root
         for step in path:
-            node = _child(node, step)
+            node = node.child(step) if node else None
         return node
 
     def place(self, path: Path_, *, key: bool) -> tuple[int, int, Node | None]:
         """Where this path is in the file, or the deepest part of it that is there."""
         line, column, node = 1, 1, self.root
         for index, step in enumerate(path):
-            child = _child(node, step)
+            child = node.child(step) if node else None
             if child is None or node is None:
                 return line, column, None
             line, column = child.line, child.column
@@ -155,17 +162,6 @@ class Document:
                 line, column = entry.line, entry.column
             node = child
         return line, column, node
-
-
-def _child(node: Node | None, step: str | int) -> Node | None:
-    if node is None:
-        return None
-    if isinstance(node.value, dict):
-        entry = node.value.get(str(step))
-        return entry.node if entry else None
-    if isinstance(node.value, list) and isinstance(step, int):
-        return node.value[step] if step < len(node.value) else None
-    return None
 
 
 def _opens(node: Node) -> bool:
@@ -191,7 +187,7 @@ def shorten(text: str, limit: int = 60) -> str:
     return repr(text)
 
 
-def read(path: Path | str, environ: Mapping[str, str] | None = None) -> Document:
+def read(path: Path | str) -> Document:
     """Read a file: its nodes, or the problems that keep it from having any."""
     document = Document(str(path))
     try:
@@ -200,10 +196,10 @@ def read(path: Path | str, environ: Mapping[str, str] | None = None) -> Document
     except OSError as error:
         document.report(1, 1, f"cannot be read: {error.strerror or error}")
         return document
-    return parse(data, document, os.environ if environ is None else environ)
+    return parse(data, document)
 
 
-def parse(data: bytes, document: Document, environ: Mapping[str, str]) -> Document:
+def parse(data: bytes, document: Document) -> Document:
     """Fill a document from the bytes of its file."""
     text = _decoded(data, document)
     if text is None:
@@ -216,8 +212,6 @@ def parse(data: bytes, document: Document, environ: Mapping[str, str]) -> Docume
     except yaml.MarkedYAMLError as error:
         _report_syntax(document, error, text)
         document.root = None
-    else:
-        _reveal(document, environ)
     return document
 
 
@@ -225,8 +219,9 @@ def _decoded(data: bytes, document: Document) -> str | None:
     if len(data) > FILE_LIMIT:
         document.report(1, 1, f"is larger than {FILE_LIMIT // 1_000_000} MB")
         return None
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", "replace")
         document.report(*_position(before), "is not UTF-8 from here on")
@@ -276,6 +271,7 @@ class _Composer:
         self._next = self._parser.get_event
         self._document = document
         self._anchors: dict[str, Node] = {}
+        self._path: list[str | int] = []  # of what is being composed
 
     def document(self) -> Node:
         """The one document of the file."""
@@ -335,21 +331,26 @@ class _Composer:
         return node
 
     def _sequence(self, depth: int) -> list[Node]:
-        nodes = []
+        nodes: list[Node] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            self._path.append(len(nodes))
             nodes.append(self._node(event, depth + 1))
+            self._path.pop()
         return nodes
 
     def _mapping(self, depth: int) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         merged: list[tuple[Any, Node]] = []
-        event: Any
+        event: Any = None
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise _StopError(event.start_mark, "a key must be plain text")
-            mark, name = event.start_mark, event.value
+            mark: Any = event.start_mark
+            name = event.value
+            self._path.append(name)
             self._check_key(event, entries)
             node = self._node(self._next(), depth + 1)
+            self._path.pop()
             if name == "<<" and event.implicit[0]:
                 merged.append((mark, node))
             else:
@@ -364,8 +365,7 @@ class _Composer:
         if event.tag is not None and event.tag not in _TEXT_TAGS:
             self._unknown_tag(event)
         if first := entries.get(event.value):
-            text = f"{shorten(event.value)}: duplicate key (first on line {first.line})"
-            self._document.report(mark.line + 1, mark.column + 1, text)
+            self._report(mark, f"duplicate key (first on line {first.line})")
 
     def _merge(self, entries: dict[str, Entry], node: Node, mark: Any) -> None:
         """`<<: *base` (YAML 1.1 merge): the keys of the base that are not given."""
@@ -392,8 +392,11 @@ class _Composer:
     def _unknown_tag(self, event: Any) -> None:
         mark = event.start_mark
         tag = shorten(event.tag.replace("tag:yaml.org,2002:", "!!"))
-        text = f"{tag}: unknown tag (there are !secret name and !env NAME)"
-        self._document.report(mark.line + 1, mark.column + 1, text)
+        self._report(mark, f"{tag}: unknown tag (there are !secret and !env)")
+
+    def _report(self, mark: Any, text: str) -> None:
+        path = tuple(self._path)
+        self._document.report(mark.line + 1, mark.column + 1, text, path)
 
 
 def resolved(text: str) -> Any:
@@ -408,79 +411,4 @@ def resolved(text: str) -> Any:
         real = Real(text)
         real.text = text
         return real
-    return text
-
-
-def _reveal(document: Document, environ: Mapping[str, str]) -> None:
-    """Put the secrets into their places, now that `secrets_dir` is known."""
-    root = document.root
-    if root is None:
-        return
-    folder = _child(root, "secrets_dir")
-    fallback = folder.value if folder and isinstance(folder.value, str) else SECRETS_DIR
-    fallback = str(Path(document.file).parent / fallback)
-    places = [environ.get("CREDENTIALS_DIRECTORY", ""), fallback]
-    for node, path in _tagged(root, (), set()):
-        kind, name = node.tag.split(" ", 1)
-        try:
-            if kind == "!env":
-                value = _of_environment(node.value, environ)
-            else:
-                value = _of_file(node.value, [Path(p) for p in places if p])
-            node.value = Secret(value)
-        except ValueError as error:
-            document.report(node.line, node.column, f"!{kind[1:]} {error}", path)
-            node.value, node.broken = Secret(name), True
-
-
-def _tagged(node: Node, path: Path_, seen: set[int]) -> Iterable[tuple[Node, Path_]]:
-    """Every node that names a secret, once, with its path."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if node.tag:
-        yield node, path
-    elif isinstance(node.value, dict):
-        for key, entry in node.value.items():
-            yield from _tagged(entry.node, (*path, key), seen)
-    elif isinstance(node.value, list):
-        for index, item in enumerate(node.value):
-            yield from _tagged(item, (*path, index), seen)
-
-
-def _of_environment(name: str, environ: Mapping[str, str]) -> str:
-    if not _ENV_NAME.fullmatch(name):
-        raise ValueError(f"{shorten(name)}: is no name of a variable")
-    if name not in environ:
-        raise ValueError(f"{name}: no such variable in the environment")
-    if not environ[name]:
-        raise ValueError(f"{name}: the variable is empty")
-    return environ[name]
-
-
-def _of_file(name: str, places: list[Path]) -> str:
-    if not _SECRET_NAME.fullmatch(name):
-        raise ValueError(f"{shorten(name)}: a name has letters, digits, - _ and . only")
-    for place in places:
-        try:
-            with open(place / name, "rb") as file:
-                data = file.read(SECRET_LIMIT + 1)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ValueError(f"{name}: {place / name}: {error.strerror}") from None
-        return _of_bytes(name, data)
-    looked = " or ".join(str(place) for place in places)
-    raise ValueError(f"{name}: not found in {looked}")
-
-
-def _of_bytes(name: str, data: bytes) -> str:
-    if len(data) > SECRET_LIMIT:
-        raise ValueError(f"{name}: is larger than {SECRET_LIMIT // 1024} kB")
-    try:
-        text = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise ValueError(f"{name}: is not UTF-8") from None
-    if not text or "\0" in text:
-        raise ValueError(f"{name}: is empty or not a text")
     return text

@@ -1,0 +1,99 @@
+"""The JSON Schema that editors use, held against the loader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from sipwatch import config
+from sipwatch.config import schema
+from sipwatch.yaml import read
+
+ROOT = Path(__file__).parents[2]
+BAD = ROOT / "tests" / "data" / "config" / "bad"
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    return Draft202012Validator(schema())
+
+
+def tree(path: Path) -> Any:
+    """As an editor reads it: YAML 1.2, and !secret and !env are strings."""
+    root = read(path).root
+    return root.plain if root else None
+
+
+def test_the_schema_is_one_itself() -> None:
+    Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("name", ["minimal.yaml", "sipwatch.yaml"])
+def test_the_examples_fit_the_schema(validator: Any, name: str) -> None:
+    path = ROOT / "configs" / name
+    assert [e.message for e in validator.iter_errors(tree(path))] == []
+    first = path.read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=sipwatch.schema.json"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "01-unknown-key",
+        "02-unknown-section",
+        "03-unknown-nested-key",
+        "06-bare-number-duration",
+        "07-wrong-unit",
+        "09-missing-uri",
+        "10-wrong-choice",
+        "12-wrong-code",
+        "15-number-for-bool",
+        "20-target-no-mapping",
+        "21-targets-a-list",
+        "22-name-with-slash",
+        "27-registrar-type",
+        "28-registrar-no-type",
+        "29-registrar-unknown-key",
+        "31-extensions-unknown-key",
+        "32-extensions-no-list",
+        "36-rule-key",
+        "37-rule-severity",
+        "38-rule-state",
+        "42-notifier-type",
+        "46-notifier-missing",
+        "47-smtp-tls",
+        "54-route-without-notify",
+        "55-group-by-text",
+        "78-not-a-mapping",
+    ],
+)
+def test_what_the_loader_refuses_by_its_form_the_schema_refuses(
+    validator: Any, name: str
+) -> None:
+    assert list(validator.iter_errors(tree(BAD / f"{name}.yaml")))
+
+
+def test_every_section_and_every_type_is_in_it() -> None:
+    made = schema()
+    assert made["properties"].keys() == config.SECTIONS.keys()
+    text = str(made)
+    assert all(f"'const': '{type}'" in text for type in config.REGISTRARS)
+    assert "'const': 'email'" in text
+
+
+def test_keys_are_explained_where_the_source_explains_them() -> None:
+    made = schema()["$defs"]
+    target = made["TargetSettings"]["properties"]
+    assert target["interval"]["default"] == "1m"
+    assert target["interval"]["description"].startswith("Time between two questions")
+    assert target["from"]["description"].startswith("The From of our requests")
+    assert made["RuleSettings"]["properties"]["failures"]["description"] == "In a row"
+
+
+def test_secrets_are_strings_without_a_default() -> None:
+    text = str(schema())
+    assert "Secret(" not in text
+    assert "***" not in text
