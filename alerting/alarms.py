@@ -194,6 +194,23 @@ class Alarms:
         for child in waiting:
             self._review(child)
 
+    def release(self, subject: Subject) -> None:
+        """Let go of a subject that comes back as another object under the same key.
+
+        Nothing closes: its state and its incidents wait for who adopts the key, or
+        for `unwatch_missing`. Take what is to be written before.
+        """
+        w = self._watched.pop(subject, None)
+        if w is None:
+            return
+        if w.state is not None:
+            self._stored[subject.key] = w.row()
+        if w.trouble is not None and w.trouble.incidents:
+            self._orphans[subject.key] = list(w.trouble.incidents.values())
+        self._ancestors.forget(w)
+        self._deadlines.set(w, None)
+        self._changed.pop(w, None)
+
     def unwatch_missing(
         self, prefix: str, now: float, reason: str = NO_LONGER_WATCHED
     ) -> None:

@@ -94,7 +94,7 @@ class Courier:
         self.outcomes = dict.fromkeys(Outcome, 0)  # attempts since the start
         self.delays = Delays()
         self.failures = 0  # attempts in a row
-        self._notifier = notifier
+        self.notifier = notifier
         self._alarms = alarms
         self._render = render
         self._flush = flush
@@ -169,7 +169,7 @@ class Courier:
         notification = self._worded(batch)
         try:
             async with asyncio.timeout(self._patience):
-                await self._notifier.send(notification)
+                await self.notifier.send(notification)
         except DeliveryError as error:
             outcome = Outcome.PERMANENT if error.permanent else Outcome.TRANSIENT
             return outcome, plain(str(error))
@@ -200,7 +200,7 @@ class Courier:
 
     def _report(self, outcome: Outcome, error: str) -> None:
         if outcome is Outcome.ACCEPTED:
-            self._health(self.name, True, getattr(self._notifier, "complaint", ""))
+            self._health(self.name, True, getattr(self.notifier, "complaint", ""))
             return
         level = logging.WARNING if self.failures == 1 else logging.DEBUG
         _log.log(level, "%s: %s failure: %s", self.name, outcome, error)

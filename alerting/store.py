@@ -182,6 +182,20 @@ class Store:
             ).fetchone()
         return found[0] if found else None
 
+    def recall(self, prefix: str) -> dict[str, str]:
+        """All memos whose names begin like this; blocks."""
+        with self._reading:
+            found = self._reader.execute(
+                "SELECT name, json FROM memos WHERE substr(name, 1, ?) = ?",
+                (len(prefix), prefix),
+            )
+            return dict(found.fetchall())
+
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread still runs."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Write what is queued, and close; what cannot be written is reported."""
         with self._wake:

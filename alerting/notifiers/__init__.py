@@ -18,6 +18,17 @@ NOTIFIERS: dict[str, Kind] = {
 }
 
 
+_STRANGERS: dict[type[Any], Callable[[Any], Notifier]] = {}  # loaded: by settings
+
+
+def made(settings: Any) -> Notifier:
+    """The notifier of settings whose type was loaded."""
+    for known, maker in (*NOTIFIERS.values(), *_STRANGERS.items()):
+        if type(settings) is known:
+            return maker(settings)
+    raise LookupError(f"no notifier has settings of {type(settings).__name__}")
+
+
 def load(type: str) -> Kind:
     """The settings class and the notifier class of a `type`.
 
@@ -42,4 +53,5 @@ def load(type: str) -> Kind:
         raise ValueError(f"{type}: {name}.Settings is not a dataclass")
     if not inspect.iscoroutinefunction(getattr(found, "send", None)):
         raise ValueError(f"{type}: {name} has no `async def send(self, notification)`")
+    _STRANGERS[settings] = found
     return settings, found

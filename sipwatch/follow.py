@@ -1,0 +1,144 @@
+"""One configured registrar: its members are read for ever, its judge decides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+from alerting.rows import Memo
+from checks.observation import Observation, Subject
+from checks.registrars import REGISTRARS
+from checks.registrations import (
+    Judge,
+    ListEnd,
+    Registrar,
+    RegistrarSettings,
+    Unreadable,
+)
+from sipwatch.flow import Flow
+
+BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
+REST = 0.05  # s between two looks at the judge's deadlines
+MEMO = "registrar"  # what the store's memos of registrars begin with
+
+log = logging.getLogger(__name__)
+
+
+class Following:
+    """Reads all members of a registrar, and tells what its judge makes of it."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        flow: Flow,
+        clock: Callable[[], float],
+        *,
+        arrived: Callable[[Following], None],
+    ) -> None:
+        """`arrived` is called once, when every member was read or tried."""
+        self.judge = judge
+        self.settings: RegistrarSettings = judge.settings
+        self._flow = flow
+        self._clock = clock
+        self._arrived = arrived
+        self._untried = set(judge.members)
+        self._timer: asyncio.TimerHandle | None = None
+        kind = REGISTRARS[self.settings.type][1]
+        self._registrars: dict[str, Registrar] = {
+            address: kind(self.settings, address, clock=clock, aors=judge.aors)
+            for address in judge.members
+        }
+
+    @property
+    def passed(self) -> bool:
+        """Whether every member has been read, or tried, once."""
+        return not self._untried
+
+    async def run(self) -> None:
+        """Follow all members until cancelled; what is not expected is raised."""
+        self._arm()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for address, registrar in self._registrars.items():
+                    group.create_task(self._follow(address, registrar))
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _follow(self, member: str, registrar: Registrar) -> None:
+        least, most = BACK_OFF
+        pause = least
+        while True:
+            try:
+                async for reading in registrar.watch():
+                    now = self._clock()
+                    self._judged(self.judge.apply(member, reading, now))
+                    if isinstance(reading, ListEnd):
+                        pause = least
+                        self._tried(member)
+            except Unreadable as error:
+                log.debug("%s: %s cannot be read: %s", self.judge.name, member, error)
+                now = self._clock()
+                self._judged(self.judge.lost(member, error.cause, error.detail, now))
+                self._tried(member)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(most, 2 * pause)
+
+    def relist(self) -> None:
+        """Read all members now."""
+        for registrar in self._registrars.values():
+            registrar.relist()
+
+    def options_answer(self, ok: bool) -> None:
+        """How OPTIONS to this PBX went."""
+        self._judged(self.judge.options_answer(ok, self._clock()))
+
+    def subjects(self) -> Iterable[Subject]:
+        """Everything that is watched here."""
+        yield self.judge.subject
+        for member in self.judge.members.values():
+            if member.subject is not self.judge.subject:
+                yield member.subject
+        for extension in self.judge.extensions.values():
+            yield extension.subject
+
+    def _tried(self, member: str) -> None:
+        self._remember()
+        if self._untried:
+            self._untried.discard(member)
+            if not self._untried:
+                self._arrived(self)
+
+    def _judged(self, observations: Iterable[Observation]) -> None:
+        self._flow.observe_all(observations)
+        now = self._clock()
+        for subject, reason in self.judge.take_removed():
+            self._flow.alarms.unwatch(subject, now, reason)
+        self._arm()
+
+    def _remember(self) -> None:
+        name = self.judge.name
+        self._flow.write(
+            [Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in self.judge.take()]
+        )
+
+    def _arm(self) -> None:
+        """One timer for the judge's deadlines: ends of bindings, graces, habits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.judge.next_deadline()
+        if due is not None:
+            delay = max(REST, due - self._clock())
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(delay, self._advance)
+
+    def _advance(self) -> None:
+        self._timer = None
+        now = self._clock()
+        observations = self.judge.advance(now)
+        for member in self.judge.wants_read(now):
+            self._registrars[member].relist()
+        self._judged(observations)

@@ -1,0 +1,104 @@
+"""The log of what happened: one line a change, from what the bus announces."""
+
+from __future__ import annotations
+
+import logging
+
+from pyee.base import EventEmitter
+
+from alerting.announcement import (
+    Delivered,
+    Opened,
+    Resolved,
+    Suppressed,
+    Transition,
+    Updated,
+)
+from alerting.incident import Outcome
+from checks.observation import State
+from checks.registrations import Judge
+from sipwatch.follow import Following
+
+NAMED = 20  # extensions that the first summary names
+
+log = logging.getLogger("sipwatch")
+
+
+class Journal:
+    """Listens on the bus and logs; a listener that fails is logged as well."""
+
+    def __init__(self, bus: EventEmitter) -> None:
+        bus.on("transition", self._transition)
+        bus.on("opened", self._opened)
+        bus.on("updated", self._updated)
+        bus.on("resolved", self._resolved)
+        bus.on("suppressed", self._suppressed)
+        bus.on("delivered", self._delivered)
+        bus.on("error", self._error)
+
+    def first_pass(self, following: Following) -> None:
+        """The summary of a registrar's first pass."""
+        judge = following.judge
+        if judge.state is not State.READABLE:
+            members = judge.members.values()
+            why = "; ".join(m.detail for m in members if m.detail)
+            log.warning("%s: cannot be read: %s", judge.name, why)
+            return
+        counts = judge.counts()
+        said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+        log.info("%s: %s", judge.name, said or "no extensions")
+        self._never(judge)
+
+    @staticmethod
+    def _never(judge: Judge) -> None:
+        never = [
+            aor
+            for aor, e in judge.extensions.items()
+            if e.state is State.NEVER_REGISTERED
+        ]
+        if never:
+            more = f" and {len(never) - NAMED} more" if len(never) > NAMED else ""
+            named = ", ".join(never[:NAMED])
+            log.info(
+                "%s: never registered, so no alarm: %s%s (extensions.required makes"
+                " them count)",
+                judge.name,
+                named,
+                more,
+            )
+
+    def _transition(self, t: Transition) -> None:
+        old = t.old or "new"
+        log.info("%s: %s -> %s", t.subject.key, old, t.new)
+
+    def _opened(self, opened: Opened) -> None:
+        i = opened.incident
+        again = " again" if opened.again else ""
+        log.warning(
+            "incident %d opened%s: [%s] %s: %s %s",
+            i.id,
+            again,
+            i.severity,
+            i.subject.key,
+            i.rule,
+            i.detail,
+        )
+
+    def _updated(self, updated: Updated) -> None:
+        i = updated.incident
+        log.info("incident %d: [%s] %s %s", i.id, i.severity, i.rule, i.detail)
+
+    def _resolved(self, resolved: Resolved) -> None:
+        i = resolved.incident
+        log.info("incident %d over: %s %s", i.id, i.subject.key, i.closed)
+
+    def _suppressed(self, s: Suppressed) -> None:
+        log.info("%s: %s suppressed: %s", s.subject.key, s.rule, s.reason)
+
+    def _delivered(self, d: Delivered) -> None:
+        if d.outcome is Outcome.ACCEPTED:
+            numbers = ", ".join(str(row.incident.id) for row in d.batch.deliveries[:20])
+            log.info("%s took %s of %s", d.batch.notifier, d.batch.change, numbers)
+
+    def _error(self, error: Exception) -> None:
+        log.error("a listener failed", exc_info=error)

@@ -1,0 +1,49 @@
+"""What happens at times of the day: APScheduler, for the few jobs that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from alerting.rows import Prune
+from sipwatch.flow import Flow
+
+KEPT = 90 * 86400.0  # s that an incident is kept after its end
+
+
+class Scheduler:
+    """The jobs of the daemon; never one for a subject."""
+
+    def __init__(self, flow: Flow, clock: Callable[[], float]) -> None:
+        self._flow = flow
+        self._clock = clock
+        self._jobs = AsyncIOScheduler(
+            job_defaults={
+                "coalesce": True,
+                "max_instances": 1,
+                "misfire_grace_time": None,
+            }
+        )
+        # At a time when nobody looks, and not on the hour when all others run.
+        nightly = CronTrigger(hour=3, minute=17)
+        self._jobs.add_job(self.clean, nightly, id="clean")
+
+    def start(self) -> None:
+        """Run jobs from now on."""
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """Run none any more."""
+        if self._jobs.running:
+            self._jobs.shutdown(wait=False)
+
+    def rearm(self) -> None:
+        """The wall clock was set: a job waits for its time of the new clock."""
+        for job in self._jobs.get_jobs():
+            job.reschedule(job.trigger)
+
+    async def clean(self) -> None:
+        """Forget what ended long ago."""
+        self._flow.write([Prune(resolved_before=self._clock() - KEPT)])
