@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from checks.observation import Cause
+from checks.sip.certificate import tls_context
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address
 from checks.sip.transport import Connection, UdpSocket, failure_of, local_ip
@@ -113,6 +114,8 @@ class Flows:
         self, address: Address, server_name: str | None, timeout: float
     ) -> Connection:
         peer = (address.ip, address.port)
+        if address.transport == "tls" and self._ssl_context is None:
+            self._ssl_context = tls_context()
 
         def received(data: bytes) -> None:
             self._received(data, peer, connection)

@@ -74,10 +74,10 @@ class SipUri:
             host=host,
             user=_unescaped(user) if user is not None else None,
             port=number,
-            params=_parsed(params[1:], ";"),
+            params=_parsed(params[1:], ";", None),
             scheme=scheme.lower(),
             password=_unescaped(password) if password is not None else None,
-            headers=_parsed(headers or "", "&"),
+            headers=_parsed(headers or "", "&", ""),  # RFC 3261 25.1: no flags
         )
 
     def __str__(self) -> str:
@@ -174,14 +174,14 @@ def _escaped(text: str, safe: str) -> str:
     return quote(text, safe=safe, errors="surrogateescape")
 
 
-def _parsed(text: str, separator: str) -> Params:
+def _parsed(text: str, separator: str, missing: str | None) -> Params:
     if not text:
         return NO_PARAMS
     items: list[tuple[str, str | None]] = []
     for part in text.split(separator):
         name, equals, value = part.partition("=")
         if name:  # a semicolon too many is common and harmless
-            items.append((_unescaped(name), _unescaped(value) if equals else None))
+            items.append((_unescaped(name), _unescaped(value) if equals else missing))
     return Params(items)
 
 
