@@ -119,7 +119,7 @@ class Cluster:
             told.append(self._observation(m.subject, state, m.since, now, m.restart))
             told[0].cause = m.cause
             told[0].detail = m.detail or told[0].detail
-        self.cause, detail = self._judge()
+        self.cause, detail = self._judge(now)
         if self.state is None:
             return told
         as_told = (self.state, self.since, self.cause, detail, self.options_failed)
@@ -168,7 +168,7 @@ class Cluster:
             o.figures = figures
         return o
 
-    def _judge(self) -> tuple[Cause | None, str]:
+    def _judge(self, now: float) -> tuple[Cause | None, str]:
         """Bring the registrar's own state up to date; its cause and detail."""
         members = [self.active] if self._standby and self.active else list(self)
         blind = [m for m in members if m.readable is False]
@@ -176,7 +176,8 @@ class Cluster:
         detail = "; ".join(f"{m.name}: {m.detail}" for m in blind)
         if well:
             if self.state is not State.READABLE:
-                self.state, self.since = State.READABLE, min(well)
+                self.since = min(well) if self.state is None else now
+                self.state = State.READABLE
             return None, plain(f"cannot be read: {detail}") if blind else ""
         if len(blind) < len(members):
             return None, ""  # one is still being tried for the first time

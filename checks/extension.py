@@ -124,11 +124,6 @@ class Contact:
         """Its known end on our clock."""
         return None if self.end is None else self.member.clock.ours(self.end)
 
-    @property
-    def dead(self) -> bool:
-        """Whether the PBX does not reach it, as twice reported."""
-        return self.strikes >= TWICE
-
 
 @dataclass(slots=True)
 class Lost:
@@ -289,7 +284,9 @@ def evidence(lost: Lost) -> tuple[Fact, ...]:
 def present(extension: Extension) -> tuple[State, float]:
     """The state of an extension that has contacts, and since when if it is new."""
     contacts = extension.contacts
-    if extension.answered and all(contact.dead for contact in contacts):
+    # One that is unreachable stays it until a contact may be reached again.
+    enough = 1 if extension.state is State.UNREACHABLE else TWICE
+    if extension.answered and all(contact.strikes >= enough for contact in contacts):
         return State.UNREACHABLE, max(c.unreachable_since for c in contacts)
     return State.REGISTERED, 0.0
 

@@ -304,14 +304,13 @@ class Ledger:
                 e.lost = Lost(min(since, now), Loss.UNKNOWN, how, now)
         return missed
 
-    def abandon(self, m: Member) -> set[str]:
-        """Give up what a member held that another has replaced; the AORs concerned."""
-        held = [e for e in self.extensions.values() if e.held_by & m.bit]
-        for extension in held:
-            for contact in [c for c in extension.contacts if c.member is m]:
-                self._detach(extension, contact)
-            extension.held_by &= ~m.bit
-        return {extension.aor for extension in held}
+    def abandon(self, m: Member) -> None:
+        """Give up what a member held that another has replaced."""
+        for extension in self.extensions.values():
+            if extension.held_by & m.bit:
+                for contact in [c for c in extension.contacts if c.member is m]:
+                    self._detach(extension, contact)
+                extension.held_by &= ~m.bit
 
     def survey(self, m: Member, now: float) -> None:
         """Find the soonest end anew: the PBX's clock is known, or was set."""

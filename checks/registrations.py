@@ -146,7 +146,8 @@ class Judge:
         if state is State.NEVER_REGISTERED:
             extension.first_seen = since
         elif state is State.UNREGISTERED:
-            # Required ones count from the first sight without ever having been there.
+            # A required one counts from the first sight, without ever being there.
+            extension.bound |= not extension.subject.required
             if not extension.bound:
                 extension.first_seen = since
             self._wait_for(extension)
@@ -251,9 +252,10 @@ class Judge:
         """A restart or failover: one event, and patience with those who are missing."""
         event = Event.RESTARTED
         if old := self._cluster.take_over(m):
-            event, started, there = Event.FAILED_OVER, now, self._there(old)
+            # Who has moved already is one that is back.
+            event, started, there = Event.FAILED_OVER, now, self._there(None)
             if not old.readable:
-                there |= self._ledger.abandon(old)
+                self._ledger.abandon(old)
         if started is None:
             return []
         m.restart = Return(event, started, len(there), due_by=started)
@@ -264,12 +266,13 @@ class Judge:
         o = self._cluster.happened(m, now)
         return [o] if o else []
 
-    def _there(self, m: Member) -> set[str]:
-        """The AORs that were there at a member, or where it is not known where."""
+    def _there(self, m: Member | None) -> set[str]:
+        """The AORs that were there; at a member, or it is not known where."""
+        bit = m.bit if m else ~0
         return {
             e.aor
             for e in self.extensions.values()
-            if e.state in HERE and (e.held_by & m.bit or not e.held_by)
+            if e.state in HERE and (e.held_by & bit or not e.held_by)
         }
 
     def _miss_since(self, e: Extension, restart: Return, now: float) -> None:

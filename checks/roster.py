@@ -53,7 +53,7 @@ def parse_list(lines: Iterable[str], path: str) -> list[Listed]:
             raise ValueError(f"{path}:1: unknown column {unknown[0]} ({known})")
         return [_listed(row, f"{path}:{reader.line_num}") for row in reader]
     except csv.Error as error:
-        raise ValueError(f"{path}:{reader.line_num}: {error}") from None
+        raise ValueError(f"{path}:{reader.reader.line_num}: {error}") from None
 
 
 def _listed(row: dict[str, str | None], place: str) -> Listed:
