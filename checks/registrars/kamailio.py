@@ -7,6 +7,7 @@ that is past its end stays in the dump as "expired" until the next timer_interva
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
@@ -218,12 +219,8 @@ class Kamailio:
     async def watch(self) -> AsyncIterator[Reading]:
         """Poll; raises Unreadable on every expected failure."""
         settings = self._settings
-        auth = None
-        if settings.username:
-            password = settings.password.reveal()
-            auth = aiohttp.BasicAuth(settings.username, password)
         async with aiohttp.ClientSession(
-            auth=auth,
+            headers=self._authorization(),
             timeout=aiohttp.ClientTimeout(total=settings.timeout),
             # Kamailio closes idle connections, and a POST is not sent twice.
             connector=aiohttp.TCPConnector(force_close=True),
@@ -232,6 +229,13 @@ class Kamailio:
                 async for reading in self._list(http):
                     yield reading
                 await self._pace.rest()
+
+    def _authorization(self) -> dict[str, str]:
+        settings = self._settings
+        if not settings.username:
+            return {}
+        pair = f"{settings.username}:{settings.password.reveal()}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
     async def _list(self, http: aiohttp.ClientSession) -> AsyncIterator[Reading]:
         began = self._pace.begin()
@@ -301,6 +305,8 @@ class Kamailio:
             raise unreadable(error.os_error, where) from None
         except TimeoutError as error:
             raise unreadable(error, where) from None
+        except aiohttp.ClientResponseError as error:
+            raise self._malformed(method, ValueError(error.message)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {error}") from None
         if status not in (200, 500):  # JSON-RPC's own errors come with a 500
