@@ -22,14 +22,14 @@ from alerting import notifiers
 from alerting.notifiers import NOTIFIERS
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules import RuleSettings
-from checks.registrars.asterisk import AsteriskSettings
-from checks.registrars.kamailio import KamailioSettings
+from checks.registrars import REGISTRARS
 from checks.settings import Secret, secret
 from checks.targets import TargetFileSettings, TargetSettings
 
 from . import schema as shape
 from .credentials import reveal
-from .crosscheck import anchored, cross_check, notices
+from .crosscheck import cross_check, notices
+from .files import anchored, contents
 from .settings import Config, Diff, SiteSettings, WebSettings, diff
 from .wording import did_you_mean, keys_at, shown, tell
 from .yaml import Document, Path_, Problem, read, resolved
@@ -45,12 +45,6 @@ __all__ = [
     "notices",
     "schema",
 ]
-
-
-REGISTRARS: dict[str, Any] = {
-    "asterisk": (AsteriskSettings, None),
-    "kamailio": (KamailioSettings, None),
-}
 
 
 class ConfigError(ValueError):
@@ -83,6 +77,8 @@ def _composed(
         reveal(document, os.environ if environ is None else environ)
         config = compose(document)
         cross_check(document, config)
+    if not document.problems:
+        config = replace(config, contents=contents(config))
     return config, sorted(document.problems)
 
 

@@ -3,51 +3,37 @@ there, severities that nobody is told of, listeners that anybody could reach."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from alerting.grades import Rule
 from alerting.incident import Severity
 from alerting.routes import RouteSettings
 from alerting.rules import RulesError, RuleSettings, build
+from checks.readings import RegistrarSettings
+from checks.registrars.failures import host_and_port
 from checks.settings import Secret
-from checks.targets import configured
+from checks.targets import check_uri
 
-from .settings import Config, is_loopback
+from .files import check_files
+from .settings import Config, is_loopback, web_address
 from .wording import did_you_mean
 from .yaml import Document, Node, Path_, shorten
 
 NAME = re.compile(r"[^\W_][\w.-]{0,63}")  # keys, labels and paths are made of them
 NAMED = ("targets", "registrars", "sites", "rules", "notifiers")
-FILES = ("file", "ca", "ca_file")  # keys that are paths, wherever they stand
 
 
 def cross_check(document: Document, config: Config) -> None:
     """Put all that is wrong between the entries into the document."""
     _check_names(document)
     _check_references(document)
-    _check_files(document, config)
+    _check_registrars(document, config)
+    check_files(document, config)
     _check_rules(document, config)
     _check_routes(document, config)
     _check_listeners(document, config)
-
-
-def anchored(settings: Any, folder: Path) -> Any:
-    """Settings whose relative paths begin at the folder of the configuration."""
-    changed: dict[str, Any] = {}
-    for one in fields(settings):
-        value = getattr(settings, one.name)
-        if is_dataclass(value):
-            inner = anchored(value, folder)
-            if inner is not value:
-                changed[one.name] = inner
-        elif one.name in FILES and value and isinstance(value, str):
-            changed[one.name] = str(folder / value)
-    return replace(settings, **changed) if changed else settings
 
 
 def notices(config: Config) -> list[str]:
@@ -59,6 +45,9 @@ def notices(config: Config) -> list[str]:
         lines.append(
             "no notifiers: problems show in metrics and status, nobody is told"
         )
+    for name, settings in config.registrars.items():
+        if settings.type == "sip" and not settings.extensions.file:
+            lines.append(f"registrars.{name}: asked AOR by AOR, and no file names any")
     return lines
 
 
@@ -125,37 +114,47 @@ def _there_are(known: Collection[str]) -> str:
     return f" (there are {some})" if some else ""
 
 
-def _check_files(document: Document, config: Config) -> None:
-    for index, listed in enumerate(config.target_files):
-        path = ("target_files", index, "file")
-        try:
-            for _ in configured({}, [listed], folder=config.folder):
-                pass
-        except OSError as error:
-            document.add(path, _unreadable(listed.file, error))
-        except ValueError as error:
-            document.add(path, shorten(str(error), 300))
-    for section in ("targets", "registrars", "notifiers"):
-        for name, settings in getattr(config, section).items():
-            _check_paths(document, (section, name), settings)
+def _check_registrars(document: Document, config: Config) -> None:
+    for name, settings in config.registrars.items():
+        path = ("registrars", name)
+        if settings.address and settings.members:
+            text = "stands beside address: write one of them"
+            document.add((*path, "members"), text, key=True)
+        elif not settings.address and not settings.members:
+            document.add((*path, "address"), "is missing (or members, if several)")
+        if settings.mode == "active_standby" and len(settings.members) < 2:
+            document.add((*path, "mode"), "active_standby needs two members or more")
+        if settings.address:
+            _check_address(document, (*path, "address"), settings, settings.address)
+        for index, member in enumerate(settings.members):
+            _check_address(document, (*path, "members", index), settings, member)
 
 
-def _check_paths(document: Document, path: Path_, settings: Any) -> None:
-    """Files that settings name are there and can be read."""
-    for one in fields(settings):
-        value = getattr(settings, one.name)
-        if is_dataclass(value):
-            _check_paths(document, (*path, one.name), value)
-        elif one.name in FILES and value and isinstance(value, str):
-            try:
-                os.close(os.open(value, os.O_RDONLY | os.O_NONBLOCK))
-            except (OSError, ValueError) as error:
-                document.add((*path, one.name), _unreadable(value, error))
+def _check_address(
+    document: Document, path: Path_, settings: RegistrarSettings, address: str
+) -> None:
+    try:
+        ADDRESSES[settings.type](address)
+    except ValueError as error:
+        document.add(path, str(error))
 
 
-def _unreadable(name: str, error: OSError | ValueError) -> str:
-    why = getattr(error, "strerror", None) or "is no path"
-    return f"{shorten(str(name), 200)}: {why}"
+def _of_manager(address: str) -> None:
+    host_and_port(address, 5038)
+
+
+def _of_rpc(address: str) -> None:
+    if not address.startswith(("http://", "https://")):
+        raise ValueError(f"{shorten(address)} is no URL (http://127.0.0.1:8090/RPC)")
+    web_address(address)
+
+
+# What an address is, by the type of registrar.
+ADDRESSES: dict[str, Callable[[str], object]] = {
+    "asterisk": _of_manager,
+    "kamailio": _of_rpc,
+    "sip": check_uri,
+}
 
 
 def _check_rules(document: Document, config: Config) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,7 @@ from checks.settings import Parsed
 from checks.targets import TargetFileSettings, TargetSettings
 
 from .credentials import SECRETS_DIR
+from .files import named_by
 
 DATABASE = "/var/lib/sipwatch/sipwatch.db"
 SOCKET = "/run/sipwatch/api.sock"
@@ -176,6 +178,7 @@ class Config:
     secrets_dir: str = SECRETS_DIR
     instance: InstanceName = field(default_factory=this_machine)
     folder: Path = Path("/")  # of the file: relative paths begin here
+    contents: Mapping[str, str] = field(default_factory=dict)  # hashes of files named
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,18 @@ class Diff:
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.added or self.removed)
+
+    @staticmethod
+    def named(section: str, keys: Iterable[str]) -> list[str]:
+        """The names of one section's entries among these keys."""
+        prefix = f"{section}."
+        return sorted(k.removeprefix(prefix) for k in keys if k.startswith(prefix))
+
+    def summary(self) -> str:
+        """What changed, in a line."""
+        words = {"changed": self.changed, "added": self.added, "removed": self.removed}
+        parts = [f"{what} {', '.join(sorted(k))}" for what, k in words.items() if k]
+        return "; ".join(parts) or "nothing changed"
 
 
 def diff(old: Config, new: Config) -> Diff:
@@ -208,12 +223,18 @@ def _entries(config: Config) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for section in ("targets", "registrars", "sites", "rules", "notifiers"):
         for name, settings in getattr(config, section).items():
-            entries[f"{section}.{name}"] = settings
+            entries[f"{section}.{name}"] = _with_files(settings, config.contents)
     for one in config.target_files:
-        entries[f"target_files.{one.file}"] = one
+        entries[f"target_files.{one.file}"] = _with_files(one, config.contents)
     for section in ("routes", "group", "web", "database", "instance"):
         entries[section] = getattr(config, section)
     return entries
+
+
+def _with_files(settings: Any, contents: Mapping[str, str]) -> Any:
+    """Settings, and what the files say that they name."""
+    files = [file for _, file in named_by(settings)]
+    return (settings, *(contents.get(file) for file in files)) if files else settings
 
 
 def local_zone() -> ZoneInfo:

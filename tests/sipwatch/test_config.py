@@ -247,6 +247,8 @@ def test_nothing_watched_and_nobody_told_are_allowed_with_a_notice(write: Any) -
         "no targets and no registrars: nothing is watched",
         "no notifiers: problems show in metrics and status, nobody is told",
     ]
+    sip = load(write("registrars: {p: {type: sip, address: 'sip:example.com'}}" + MAIL))
+    assert notices(sip) == ["registrars.p: asked AOR by AOR, and no file names any"]
     full = load(write("targets: {pbx: {uri: 'sip:10.0.0.5'}}" + MAIL))
     assert notices(full) == []
 
@@ -268,7 +270,23 @@ def test_a_difference_is_told_by_entry(write: Any) -> None:
     assert not diff(old, old)
 
 
+def test_an_edited_file_is_a_difference(write: Any) -> None:
+    path = write(
+        "target_files: [{file: phones.txt}]\n"
+        "registrars: {hq: {type: asterisk, address: '127.0.0.1:5038', "
+        "extensions: {file: names.csv}}}\n"
+    )
+    write("10.0.0.7\n", "phones.txt")
+    write("extension,name\n1001,Reception\n", "names.csv")
+    old = load(path)
+    assert not diff(old, load(path))
+    write("extension,name\n1001,Front desk\n", "names.csv")
+    assert diff(old, load(path)).changed == {"registrars.hq"}
+
+
 def test_a_changed_secret_is_a_difference(write: Any) -> None:
-    path = write("registrars: {hq: {type: asterisk, password: !env P, address: a}}\n")
+    path = write(
+        "registrars: {hq: {type: asterisk, password: !env P, address: 10.0.0.5}}\n"
+    )
     found = diff(load(path, {"P": "one1"}), load(path, {"P": "two2"}))
     assert found.changed == {"registrars.hq"}

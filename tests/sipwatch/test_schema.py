@@ -42,38 +42,39 @@ def test_the_examples_fit_the_schema(validator: Any, name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "01-unknown-key",
-        "02-unknown-section",
-        "03-unknown-nested-key",
-        "06-bare-number-duration",
-        "07-wrong-unit",
-        "09-missing-uri",
-        "10-wrong-choice",
-        "12-wrong-code",
-        "15-number-for-bool",
-        "20-target-no-mapping",
-        "21-targets-a-list",
-        "22-name-with-slash",
-        "27-registrar-type",
-        "28-registrar-no-type",
-        "29-registrar-unknown-key",
-        "31-extensions-unknown-key",
-        "32-extensions-no-list",
-        "36-rule-key",
-        "37-rule-severity",
-        "38-rule-state",
-        "42-notifier-type",
-        "46-notifier-missing",
-        "47-smtp-tls",
-        "54-route-without-notify",
-        "55-group-by-text",
-        "78-not-a-mapping",
+        "unknown-key",
+        "unknown-section",
+        "unknown-nested-key",
+        "bare-number-duration",
+        "wrong-unit",
+        "missing-uri",
+        "wrong-choice",
+        "wrong-code",
+        "number-for-bool",
+        "target-no-mapping",
+        "targets-a-list",
+        "name-with-slash",
+        "registrar-type",
+        "registrar-no-type",
+        "registrar-unknown-key",
+        "extensions-unknown-key",
+        "extensions-no-list",
+        "rule-key",
+        "rule-severity",
+        "rule-state",
+        "notifier-type",
+        "notifier-missing",
+        "smtp-tls",
+        "route-without-notify",
+        "group-by-text",
+        "not-a-mapping",
     ],
 )
 def test_what_the_loader_refuses_by_its_form_the_schema_refuses(
     validator: Any, name: str
 ) -> None:
-    assert list(validator.iter_errors(tree(BAD / f"{name}.yaml")))
+    (path,) = BAD.glob(f"[0-9][0-9]-{name}.yaml")
+    assert list(validator.iter_errors(tree(path)))
 
 
 def test_every_section_and_every_type_is_in_it() -> None:
