@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from checks.observation import Observation, State, Subject
 
@@ -31,6 +32,7 @@ from .rows import DropSubject, Restored, SubjectRow, Write
 from .rules import Rules
 from .watched import QUIET, Trouble, Watched, is_well
 
+SLICE = 200  # subjects looked at in one go: some 10 ms of an event loop
 NO_LONGER_WATCHED = "no longer watched"
 
 
@@ -91,7 +93,7 @@ class Alarms:
             if not o.figures.failures:
                 w.well_at = o.at
                 if self._ancestors.awaited(o.subject):
-                    self._release(w)
+                    self._release(w, o.at)
             return
         self._examine(w, o)
 
@@ -115,17 +117,21 @@ class Alarms:
         self._review(w)
         if is_well(o):
             w.well_at = o.at
-            self._release(w)
+            self._release(w, o.at)
 
-    def _release(self, w: Watched) -> None:
-        """An ancestor was seen well: look again at who waits for it."""
+    def _release(self, w: Watched, at: float) -> None:
+        """An ancestor was seen well: look again at who waits for it, in slices."""
         for child in self._ancestors.seen_well(w.subject):
-            self._review(child)
+            self._deadlines.set(child, at)
 
     def advance(self, now: float) -> None:
-        """Let time pass: what is due opens, what has ended closes."""
+        """Let time pass: what is due opens, what has ended closes.
+
+        One call looks at no more than SLICE subjects; the next deadline then is still
+        in the past, and the caller commits before it comes again.
+        """
         self._now = max(self._now, now)
-        for w in self._deadlines.due(self._now):
+        for w in islice(self._deadlines.due(self._now), SLICE):
             self._review(w)
         self._incidents.forget_until(self._now)
 
@@ -142,10 +148,7 @@ class Alarms:
         self._announced += review.suppressed
         self._announced += self._ancestors.asks
         self._ancestors.asks.clear()
-        families = {rule.family: None for rule in watching(w) if rule in t.tracks}
-        if not w.fresh:
-            families |= dict.fromkeys(t.incidents)
-        for family in families:
+        for family in _to_decide(w, t):
             self._incidents.decide(w, t, family, self._now)
         self._deadlines.set(w, min(review.deadlines, default=None))
         if is_idle(w, QUIET):
@@ -192,7 +195,7 @@ class Alarms:
         if w.state is not None:
             self._removed.append(DropSubject(subject.key))
         for child in waiting:
-            self._review(child)
+            self._deadlines.set(child, self._now)
 
     def release(self, subject: Subject) -> None:
         """Let go of a subject that comes back as another object under the same key.
@@ -323,3 +326,12 @@ class Alarms:
         self._announced, self._incidents.announced = [], []
         self._removed, self._changed = [], {}
         return writes, announced
+
+
+def _to_decide(w: Watched, t: Trouble) -> set[str]:
+    """The families where something fires or is open, as far as they can be judged."""
+    families = {rule.family for rule, k in t.tracks.items() if k.grade is not None}
+    families.update(t.incidents)
+    if w.fresh:
+        families &= {rule.family for rule in watching(w)}
+    return families

@@ -12,7 +12,7 @@ before their parent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from checks.observation import Observation
@@ -159,11 +159,11 @@ class Review:
         track.judged = True
 
 
-def watching(w: Watched) -> Iterator[Rule]:
+def watching(w: Watched) -> Sequence[Rule]:
     """The rules that can say something: of what is only remembered, events."""
-    for rule in w.compiled.rules:
-        if not w.fresh or rule.clock is Clock.EVENT:
-            yield rule
+    if not w.fresh:
+        return w.compiled.rules
+    return [rule for rule in w.compiled.rules if rule.clock is Clock.EVENT]
 
 
 def happened(w: Watched, t: Trouble, o: Observation) -> list[Rule]:

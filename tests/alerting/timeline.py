@@ -147,6 +147,7 @@ class Site:
     def _observe(self, o: Observation) -> None:
         self.now = max(self.now, o.at)
         self.alarms.observe(o)
+        self.alarms.advance(self.now)
         self._settle()
 
     def flush(self) -> None:
