@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.settings import Secret
@@ -165,6 +165,7 @@ def test_what_is_no_digest_challenge_is_refused(text):
         Challenge.parse(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80), st.text('Digest realm="nonce,=\\ \t', max_size=80))
 def test_any_challenge_is_read_or_refused(text, likely):
     quoted = f'Digest realm="{text}", nonce=n'

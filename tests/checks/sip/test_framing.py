@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.sip.framing import Framer
@@ -84,6 +84,7 @@ def test_keep_alives_are_not_collected():
     assert framer.held == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200) | st.sampled_from([ONE, TWO[:40], TWO[40:]])))
 def test_any_octets_are_framed_or_refused_and_never_grow(parts):
     framer = Framer()

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.sip.fields import CSeq, Reason, Warning, delta_seconds
@@ -360,6 +360,7 @@ def read_everything(message: Request | Response) -> None:
     _ = message.warnings, message.reasons, repr(message)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_octets_are_read_or_refused(data):
     for head in (b"", b"SIP/2.0 200 OK\r\n", b"OPTIONS sip:a SIP/2.0\r\n"):
@@ -379,12 +380,14 @@ _NAMES = st.sampled_from(
 _VALUES = st.text('<>"\\;=,:@?%/ \tabz0129SIP.-[]*\u00e9', max_size=60)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_NAMES, _VALUES), max_size=8))
 def test_any_header_values_are_read_without_a_crash(rows):
     head = "".join(f"{name}: {value}\r\n" for name, value in rows)
     read_everything(parse(f"SIP/2.0 200 OK\r\n{head}\r\n".encode()))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(torture_names()), st.data())
 def test_a_damaged_message_is_read_or_refused(name, data):
     octets = bytearray(torture(name))

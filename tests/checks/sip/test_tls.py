@@ -133,15 +133,20 @@ async def test_peers_without_a_common_version_fail_the_handshake(ca, ca_file):
     assert error.cause is Cause.TLS_HANDSHAKE
 
 
-async def _speaking(answer: bytes | None) -> asyncio.Server:
-    async def serve(reader, writer):
-        await reader.read(100)
-        if answer is None:
-            await asyncio.Event().wait()
-        writer.write(answer)
-        writer.close()
+class _Odd(asyncio.Protocol):
+    """Answers the first octets with its own and hangs up; or with None stays silent."""
 
-    return await asyncio.start_server(serve, "127.0.0.1", 0)
+    def __init__(self, answer: bytes | None, taken: list[asyncio.Transport]) -> None:
+        self.answer = answer
+        self.taken = taken
+
+    def connection_made(self, transport) -> None:
+        self.taken.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answer is not None:
+            self.taken[-1].write(self.answer)
+            self.taken[-1].close()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,9 @@ async def _speaking(answer: bytes | None) -> asyncio.Server:
     ids=["plain SIP", "closes", "silent"],
 )
 async def test_a_port_that_speaks_no_tls_fails_the_handshake(answer, detail):
-    server = await _speaking(answer)
+    taken: list[asyncio.Transport] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Odd(answer, taken), "127.0.0.1", 0)
     address = Address("127.0.0.1", server.sockets[0].getsockname()[1], "tls")
     client = Client()
     request = options_request(
@@ -164,6 +171,8 @@ async def test_a_port_that_speaks_no_tls_fails_the_handshake(answer, detail):
         await client.request(request, address, server_name="example.com", timeout=0.3)
     client.close()
     server.close()
+    taken[0].abort()
+    await asyncio.sleep(0)  # the loop closes what was aborted
     assert caught.value.cause is Cause.TLS_HANDSHAKE
     assert detail in caught.value.detail
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.sip.message import parse
@@ -141,6 +141,7 @@ _STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_STEPS, st.booleans())
 def test_it_always_ends_and_never_sends_after_its_end(steps, reliable):
     machine = transaction(reliable=reliable, timeout=20.0)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.sip.params import Params, quoted, split, unquoted
@@ -131,6 +131,7 @@ def test_a_list_is_split_outside_of_quotes_and_brackets(text, parts):
     assert split(text, ",") == parts
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_is_quoted_reads_as_it_was(text):
     assert unquoted(quoted(text)) == text
@@ -139,12 +140,14 @@ def test_what_is_quoted_reads_as_it_was(text):
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@settings(deadline=None)
 @given(_TEXT, _TEXT)
 def test_any_user_and_parameter_survives_a_uri(user, value):
     uri = SipUri("example.com", user, params=Params([("x", value)]))
     assert SipUri.parse(str(uri)) == uri
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_is_a_uri_or_refused(text):
     for candidate in (text, f"sip:{text}", f"sip:a@{text}", f"<sip:{text}>;{text}"):
@@ -155,6 +158,7 @@ def test_any_text_is_a_uri_or_refused(text):
                 continue
 
 
+@settings(deadline=None)
 @given(st.text('",<>;\\ ab', max_size=40))
 def test_the_parts_of_a_list_hold_every_character(text):
     kept = "".join(split(text, ",")).replace(" ", "").replace(",", "")
