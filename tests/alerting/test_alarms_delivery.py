@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 
 from alerting.announcement import Delivered
-from alerting.incident import Outcome, Severity
+from alerting.incident import Outcome, Severity, Told
 from alerting.matching import routed
 from alerting.routes import GroupSettings, RouteSettings, repeats
 from alerting.rules import RuleSettings, build
-from checks.observation import State, Subject
+from checks.observation import Observation, State, Subject
 
 from .timeline import Site
 
@@ -275,3 +275,44 @@ def test_groups_may_be_by_any_field(field: str) -> None:
         site.at(100, phone, UNREGISTERED)
     site.until(300)
     assert site.told() == ["firing 1001 1002 1003 ExtensionUnregistered"]
+
+
+def test_a_recurrence_that_could_not_be_told_is_told_as_over() -> None:
+    site = Site()
+    (phone,) = phones(site, 1)
+    site.at(100, phone, UNREGISTERED)
+    site.at(300, phone, REGISTERED)
+    site.until(400)
+    site.answers = down_until(5000)
+    site.at(500, phone, UNREGISTERED)
+    site.at(1500, phone, REGISTERED)
+    site.until(7000)
+    assert site.told() == [
+        "firing 1001 ExtensionUnregistered",
+        "resolved 1001 ExtensionUnregistered",
+        "late resolved 1001 ExtensionUnregistered",
+    ]
+    assert len({mail.batch.thread for mail in site.mails["oncall"]}) == 1
+
+
+def test_back_while_the_resolve_is_under_way_is_told_as_firing_again() -> None:
+    site = Site()
+    (phone,) = phones(site, 1)
+    site.at(100, phone, UNREGISTERED)
+    site.until(300)
+    under_way = []
+    site.send = lambda name, batch: under_way.append(batch)  # type: ignore[method-assign]
+    alarms = site.alarms
+    alarms.observe(Observation(phone, REGISTERED, 300, 300))
+    alarms.advance(360)
+    resolving = alarms.due("oncall", 360)
+    alarms.observe(Observation(site.hq, State.READABLE, 10, 550))
+    alarms.observe(Observation(phone, UNREGISTERED, 400, 560))
+    alarms.advance(560)
+    assert resolving is not None
+    assert alarms.due("oncall", 560) == resolving  # still the one in doubt
+    alarms.settle(resolving, ACCEPTED, 561)
+    again = alarms.due("oncall", 561)
+    assert again is not None
+    assert (again.change, again.late) == (Told.FIRING, False)
+    assert again.thread == resolving.thread

@@ -336,3 +336,45 @@ def test_an_event_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
     store.close()
     assert [m.text for m in machine.accepted] == ["firing hq RegistrarRestarted"]
     assert site.alarms.incidents == []
+
+
+def test_a_firing_in_doubt_goes_again_before_its_end_is_told(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "sipwatch.db", ())
+    store, site, phones = machine.start()
+    site.readable(1)
+    site.at(GONE, phones[0], UNREGISTERED)
+    site.send = lambda name, batch: (_ for _ in ()).throw(PowerCutError)  # type: ignore[method-assign]
+    with pytest.raises(PowerCutError):
+        site.until(400)
+    in_doubt = site.alarms.due("oncall", 400)
+    store.close()
+    machine.now = 1500.0
+    store, site, phones = machine.start()
+    site.alarms.observe(Observation(phones[0], REGISTERED, BACK, 1500))
+    assert site.alarms.incidents == []
+    site.until(1700)
+    store.close()
+    assert in_doubt is not None
+    changes = [(m.batch.change, m.batch.late) for m in machine.accepted]
+    assert changes == [(Told.FIRING, False), (Told.RESOLVED, False)]
+    assert machine.accepted[0].batch.id == in_doubt.id
+
+
+def test_a_recurrence_after_a_restart_is_the_same_incident(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "sipwatch.db", ())
+    store, site, phones = machine.start()
+    site.readable(1)
+    site.at(GONE, phones[0], UNREGISTERED)
+    site.at(400, phones[0], REGISTERED)
+    site.until(600)
+    store.close()
+    machine.now = 610.0
+    store, site, phones = machine.start()
+    site.readable(610)
+    site.at(610, phones[0], REGISTERED, since=400)
+    site.at(700, phones[0], UNREGISTERED)
+    site.until(1000)
+    store.close()
+    assert [i.id for i in site.alarms.incidents] == [1]
+    firing, _, again = machine.accepted
+    assert again.batch.thread == firing.batch.id
