@@ -186,6 +186,14 @@ def test_recorded_answers_of_asterisk_are_read():
     assert accepted.faults == ()
 
 
+def test_the_recorded_answer_of_kamailio_names_who_sent_it():
+    message = parse(recorded("kamailio_480.txt")[0])
+    assert (message.status, message.reason) == (480, "Temporarily Unavailable")
+    assert message.agent == "LabKamailio"
+    assert message.to.tag == "8ff40013a580b075140cdf58bf389064.6c7524a4"
+    assert message.faults == ()
+
+
 RESPONSE = (
     b"SIP/2.0 480 Temporarily Unavailable\r\n"
     b"v: SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bKa;received=192.0.2.9;rport=1024\r\n"
