@@ -32,7 +32,7 @@ from .crosscheck import cross_check, notices
 from .files import anchored, contents
 from .settings import Config, Diff, SiteSettings, WebSettings, diff
 from .wording import did_you_mean, keys_at, shown, tell
-from .yaml import Document, Path_, Problem, read, resolved
+from .yaml import Document, KeyPath, Problem, read, resolved
 
 __all__ = [
     "Config",
@@ -118,26 +118,26 @@ def _at_home(config: Config) -> Config:
 _WRONG: Any = object()  # in place of settings whose problems are told
 
 
-def _read_one(document: Document, path: Path_, section: Section) -> Any:
+def _read_one(document: Document, path: KeyPath, section: Section) -> Any:
     """A section that is one value."""
     return _validated(document, path, section.wanted)
 
 
-def _read_named(document: Document, path: Path_, section: Section) -> Any:
+def _read_named(document: Document, path: KeyPath, section: Section) -> Any:
     """A section of names, each with settings of one type."""
     return _each(document, path, lambda _: section.wanted)
 
 
-def _read_typed(document: Document, path: Path_, section: Section) -> Any:
+def _read_typed(document: Document, path: KeyPath, section: Section) -> Any:
     """A section of names whose `type` says which settings they have."""
 
-    def wanted(entry: Path_) -> Any:
+    def wanted(entry: KeyPath) -> Any:
         return _by_type(document, (*entry, "type"), section)
 
     return _each(document, path, wanted)
 
 
-def _each(document: Document, path: Path_, wanted: Callable[[Path_], Any]) -> Any:
+def _each(document: Document, path: KeyPath, wanted: Callable[[KeyPath], Any]) -> Any:
     node = document.find(path)
     if node is None or not isinstance(node.value, dict):
         text = f"{shown(node and node.value)} is not a mapping (write name: ...)"
@@ -151,7 +151,7 @@ def _each(document: Document, path: Path_, wanted: Callable[[Path_], Any]) -> An
     return {name: one for name, one in found.items() if one is not _WRONG}
 
 
-def _by_type(document: Document, path: Path_, section: Section) -> Any:
+def _by_type(document: Document, path: KeyPath, section: Section) -> Any:
     node = document.find(path)
     if node is None:
         text = f"is missing (one of {', '.join(section.types)})"
@@ -166,7 +166,7 @@ def _by_type(document: Document, path: Path_, section: Section) -> Any:
         return _WRONG
 
 
-def _read_listed(document: Document, path: Path_, section: Section) -> Any:
+def _read_listed(document: Document, path: KeyPath, section: Section) -> Any:
     """A section that is a list of settings."""
     node = document.find(path)
     if node is None or not isinstance(node.value, list):
@@ -205,7 +205,7 @@ _TYPES = get_type_hints(Config, include_extras=True)
 class Section:
     """A key at the top of the file: how it is read, and as what."""
 
-    read: Callable[[Document, Path_, Section], Any]
+    read: Callable[[Document, KeyPath, Section], Any]
     wanted: Any  # a type; with `types`, what finds it by its name
     types: Mapping[str, Any] = field(default_factory=dict)
 
@@ -226,7 +226,7 @@ SECTIONS = {
 }
 
 
-def _validated(document: Document, path: Path_, wanted: Any) -> Any:
+def _validated(document: Document, path: KeyPath, wanted: Any) -> Any:
     """The value at a path as this type, or _WRONG with its problems told."""
     node = document.find(path)
     value = node.plain if node else None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from checks.settings import Secret
 
-from .yaml import Document, Node, Path_, shorten
+from .yaml import Document, KeyPath, Node, shorten
 
 SECRETS_DIR = "/etc/sipwatch/secrets"
 SHORT = 4  # characters below which a secret is found in any text, and is no secret
@@ -58,7 +58,9 @@ def _places(document: Document, environ: Mapping[str, str]) -> list[str]:
     return [f"{credentials}/", f"{credentials}/secrets_", fallback]
 
 
-def _tagged(node: Node, path: Path_, seen: set[int]) -> Iterable[tuple[Node, Path_]]:
+def _tagged(
+    node: Node, path: KeyPath, seen: set[int]
+) -> Iterable[tuple[Node, KeyPath]]:
     """Every node that names a secret, once, with its path."""
     if id(node) in seen:
         return

@@ -19,7 +19,7 @@ from checks.targets import check_uri
 from .files import check_files
 from .settings import Config, is_loopback, web_address
 from .wording import did_you_mean
-from .yaml import Document, Node, Path_, shorten
+from .yaml import Document, KeyPath, Node, shorten
 
 NAME = re.compile(r"[^\W_][\w.-]{0,63}")  # keys, labels and paths are made of them
 NAMED = ("targets", "registrars", "sites", "rules", "notifiers")
@@ -91,8 +91,8 @@ def _check_references(document: Document) -> None:
 
 
 def _matching(
-    node: Node | None, pattern: Sequence[str], path: Path_
-) -> Iterator[tuple[Path_, Node]]:
+    node: Node | None, pattern: Sequence[str], path: KeyPath
+) -> Iterator[tuple[KeyPath, Node]]:
     if node is None or not pattern:
         if node is not None:
             yield path, node
@@ -131,7 +131,7 @@ def _check_registrars(document: Document, config: Config) -> None:
 
 
 def _check_address(
-    document: Document, path: Path_, settings: RegistrarSettings, address: str
+    document: Document, path: KeyPath, settings: RegistrarSettings, address: str
 ) -> None:
     try:
         ADDRESSES[settings.type](address)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from checks.roster import read_list
 from checks.targets import configured
 
-from .yaml import Document, Path_, shorten, written_path
+from .yaml import Document, KeyPath, shorten, written_path
 
 if TYPE_CHECKING:
     from .settings import Config
@@ -35,7 +35,7 @@ def anchored(settings: Any, folder: Path) -> Any:
     return replace(settings, **changed) if changed else settings
 
 
-def named_by(settings: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def named_by(settings: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """The files that settings name, each with its key."""
     for one in fields(settings):
         value = getattr(settings, one.name)
@@ -45,7 +45,7 @@ def named_by(settings: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
             yield (*path, one.name), value
 
 
-def _all(config: Config) -> Iterator[tuple[Path_, str]]:
+def _all(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for index, listed in enumerate(config.target_files):
         yield from named_by(listed, ("target_files", index))
     for section in ("targets", "registrars", "notifiers"):
@@ -66,7 +66,7 @@ def check_files(document: Document, config: Config) -> None:
         _check(document, path, partial(_content, file))
 
 
-def _check(document: Document, path: Path_, read: Callable[[], object]) -> None:
+def _check(document: Document, path: KeyPath, read: Callable[[], object]) -> None:
     if any(problem.path == written_path(path) for problem in document.problems):
         return
     try:

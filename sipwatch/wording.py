@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from checks.settings import Secret
 
-from .yaml import Document, Node, Path_, shorten
+from .yaml import Document, KeyPath, Node, shorten
 
 _QUOTED = re.compile(r"'([^']*)'")
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
@@ -124,10 +124,10 @@ _TEXTS: dict[str, Callable[[Any, Mapping[str, Any]], str]] = {
 
 
 def tell(
-    document: Document, base: Path_, wanted: Any, errors: Sequence[Mapping[str, Any]]
+    document: Document, base: KeyPath, wanted: Any, errors: Sequence[Mapping[str, Any]]
 ) -> None:
     """Put the validator's errors into the document, one for each place."""
-    told: set[Path_] = set()
+    told: set[KeyPath] = set()
     for error in errors:
         path = _path(document, base, error)
         if path in told:  # the other branches of a union
@@ -141,7 +141,7 @@ def tell(
             document.add(*_at_its_key(document, path, _text(error)))
 
 
-def _at_its_key(document: Document, path: Path_, text: str) -> tuple[Path_, str]:
+def _at_its_key(document: Document, path: KeyPath, text: str) -> tuple[KeyPath, str]:
     """Where settings as a whole name the key that is wrong, or its value."""
     word, space, rest = text.partition(" ")
     key = word.removesuffix(":")
@@ -151,7 +151,7 @@ def _at_its_key(document: Document, path: Path_, text: str) -> tuple[Path_, str]
     return max(leaves, key=lambda leaf: len(leaf[1]), default=(path, ""))[0], text
 
 
-def _leaves(node: Node | None, path: Path_) -> Iterator[tuple[Path_, str]]:
+def _leaves(node: Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """The texts below a mapping that are long enough to be known again."""
     value = node.value if node else None
     if isinstance(value, Secret):
@@ -176,7 +176,7 @@ def _text(error: Mapping[str, Any]) -> str:
     return shorten(text, 300)
 
 
-def _path(document: Document, base: Path_, error: Mapping[str, Any]) -> Path_:
+def _path(document: Document, base: KeyPath, error: Mapping[str, Any]) -> KeyPath:
     """The path in the file: the validator's, less its own names of branches."""
     path, loc = base, error["loc"]
     for index, step in enumerate(loc):
@@ -187,7 +187,7 @@ def _path(document: Document, base: Path_, error: Mapping[str, Any]) -> Path_:
     return path
 
 
-def keys_at(wanted: Any, path: Path_) -> list[str]:
+def keys_at(wanted: Any, path: KeyPath) -> list[str]:
     """The keys that the settings of this type have at a path."""
     found = [wanted]
     for step in path:

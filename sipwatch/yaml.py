@@ -42,7 +42,7 @@ _PROSE = (  # what the parser says, and what helps
     ("expected alphabetic or numeric", "* begins an alias: write a pattern in quotes"),
 )
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
@@ -124,7 +124,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)  # never in a problem's text
 
-    def add(self, path: Path_, text: str, *, key: bool = False) -> None:
+    def add(self, path: KeyPath, text: str, *, key: bool = False) -> None:
         """A problem at the value of this path, or at its key; once per value."""
         line, column, node = self.place(path, key=key)
         if node is not None and node.broken:
@@ -133,7 +133,7 @@ class Document:
             text = f"what {node.tag} holds is not valid here"  # and is not shown
         self.report(line, column, text, path)
 
-    def report(self, line: int, column: int, text: str, path: Path_ = ()) -> None:
+    def report(self, line: int, column: int, text: str, path: KeyPath = ()) -> None:
         """A problem at this place."""
         for hidden in self.secrets:
             text = text.replace(hidden, "***")
@@ -141,14 +141,14 @@ class Document:
         if problem not in self.problems and len(self.problems) < PROBLEM_LIMIT:
             self.problems.append(problem)
 
-    def find(self, path: Path_) -> Node | None:
+    def find(self, path: KeyPath) -> Node | None:
         """The node of this path, if the file has it."""
         node = self.root
         for step in path:
             node = node.child(step) if node else None
         return node
 
-    def place(self, path: Path_, *, key: bool) -> tuple[int, int, Node | None]:
+    def place(self, path: KeyPath, *, key: bool) -> tuple[int, int, Node | None]:
         """Where this path is in the file, or the deepest part of it that is there."""
         line, column, node = 1, 1, self.root
         for index, step in enumerate(path):
@@ -169,7 +169,7 @@ def _opens(node: Node) -> bool:
     return isinstance(node.value, dict | list) or node.value is None
 
 
-def written_path(path: Path_) -> str:
+def written_path(path: KeyPath) -> str:
     """targets.twilio.interval, routes[0].notify."""
     text = ""
     for step in path:

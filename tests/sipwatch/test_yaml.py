@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from checks.settings import Secret
@@ -284,6 +284,7 @@ def attempt(path: Path, data: bytes) -> None:
     assert "value of A" not in "".join(lines)
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_no_tree_raises_anything_but_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any]
@@ -292,6 +293,7 @@ def test_no_tree_raises_anything_but_a_config_error(
     attempt(path, flow(tree).encode("utf-8", "surrogatepass"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @example(b"\xff\xfe")
 @example(b"? ? ?")
