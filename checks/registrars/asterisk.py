@@ -21,8 +21,10 @@ from checks.registrars.clocks import Pace
 from checks.registrars.failures import MANAGER_CONF, host_and_port, unreadable
 from checks.registrars.pjsip import (
     Contacts,
+    Ends,
     binding,
     is_trunk,
+    key,
     number,
     old_binding,
     startup,
@@ -212,7 +214,7 @@ class Asterisk:
         if began >= self._next_roster:
             yield await self._roster(session)
             self._next_roster = began + ROSTER_SECONDS
-        ends: dict[tuple[str, str], float | None] = {}
+        ends: Ends = {}
         async for rows in self._bindings(session, ends):
             yield Bindings(rows)
             await asyncio.sleep(0)
@@ -240,16 +242,16 @@ class Asterisk:
         return Expected([(name, "") for name in names])
 
     async def _bindings(
-        self, session: Session, ends: dict[tuple[str, str], float | None]
+        self, session: Session, ends: Ends
     ) -> AsyncIterator[list[Binding]]:
         """The registered contacts in slices; `ends` gets what events are read by."""
         rows: list[Binding] = []
         async for found in self._contact_rows(session):
             for row in found:
-                key = (row.aor, row.contact)
+                name = key(row.aor, row.contact)
                 # Two endpoints with one AOR list its contacts twice.
-                if key not in ends and row.aor not in self._contacts.trunks:
-                    ends[key] = row.expires_at
+                if name not in ends and row.aor not in self._contacts.trunks:
+                    ends[name] = row.expires_at
                     rows.append(row)
             while len(rows) >= SLICE:
                 yield rows[:SLICE]

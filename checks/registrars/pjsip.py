@@ -17,6 +17,14 @@ AUTH_WINDOW = 2.0  # s from a REGISTER's authentication to the end of its contac
 AUTHS_KEPT = 10_000  # accounts; a mass event brings some thousands within the window
 
 
+Ends = dict[str, float | None]  # by key(): epoch s of the PBX, where it is known
+
+
+def key(aor: str, uri: str) -> str:
+    """One contact; the collector need not look at strings, of pairs it would."""
+    return f"{aor} {uri}"
+
+
 @dataclass(slots=True)
 class Contacts:
     """What is known of one PBX's contacts, so that its events can be read.
@@ -25,7 +33,7 @@ class Contacts:
     """
 
     offset: float = 0.0
-    ends: dict[tuple[str, str], float | None] = field(default_factory=dict)
+    ends: Ends = field(default_factory=dict)
     trunks: set[str] = field(default_factory=set)  # AORs with a permanent contact
     auths: dict[str, float] = field(default_factory=dict)  # account: our time
 
@@ -52,17 +60,17 @@ class Contacts:
         at = self.when(event, now)
         if word == "Removed":
             loss = self._loss(event, at)
-            self.ends.pop((aor, uri), None)
+            self.ends.pop(key(aor, uri), None)
             return Gone(aor, uri, at, loss)
         reachable, rtt = REACHABLE.get(word), seconds(event.get("RoundtripUsec"))
-        if (aor, uri) in self.ends:
+        if key(aor, uri) in self.ends:
             return Reach(aor, uri, reachable, rtt if reachable else None, at)
-        self.ends[aor, uri] = None
+        self.ends[key(aor, uri)] = None
         return Added(Binding(aor, uri, reachable=reachable), at)
 
     def _loss(self, event: Message, at: float) -> Loss:
         uri = event["URI"]
-        end = self.ends.get((event["AOR"], uri))
+        end = self.ends.get(key(event["AOR"], uri))
         if end is not None and at + self.offset >= end:
             return Loss.EXPIRED
         account = event.get("EndpointName") or event["AOR"]

@@ -4,7 +4,14 @@ import pytest
 
 from checks.observation import Binding, Loss
 from checks.registrars.ami import AmiParser, Message
-from checks.registrars.pjsip import AUTHS_KEPT, Contacts, binding, is_trunk, startup
+from checks.registrars.pjsip import (
+    AUTHS_KEPT,
+    Contacts,
+    binding,
+    is_trunk,
+    key,
+    startup,
+)
 from checks.registrations import Added, Gone, Reach, Reading
 from tests import wire
 
@@ -62,7 +69,7 @@ def test_how_a_contact_was_lost(
 ) -> None:
     # The PBX's clock is 1,000 s ahead of ours.
     pbx_end = None if end is None else end + 1000.0
-    contacts = Contacts(offset=1000.0, ends={("1001", uri): pbx_end})
+    contacts = Contacts(offset=1000.0, ends={key("1001", uri): pbx_end})
     if authenticated is not None:
         contacts.authenticated(authentication(), authenticated)
 
@@ -139,8 +146,8 @@ def replay(log: str, lasting: float = 60.0) -> list[Reading]:
             assert reading is not None
             read.append(reading)
             if isinstance(reading, Added):  # as the list that follows it would
-                key = (reading.binding.aor, reading.binding.contact)
-                contacts.ends[key] = int(now) + lasting  # Asterisk's whole seconds
+                name = key(reading.binding.aor, reading.binding.contact)
+                contacts.ends[name] = int(now) + lasting  # Asterisk's whole seconds
     return read
 
 
