@@ -8,77 +8,111 @@ here from the arrays that the checks keep anyway.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-SLICE = 0.004  # s of work before the loop gets its turn
-LINES = 256  # between two looks at the time
+from checks.observation import plain
+
+SLICE = 0.003  # s of work before the loop gets its turn
 RENDERINGS = 2  # at once; a third scraper is told to come again
-GZIP_LEVEL = 1  # series compress 50-fold even so
+PATIENCE = 60.0  # s after which a rendering that a slow reader holds up is not counted
+GZIP_LEVEL = 1  # series compress 20-fold even so
+LABEL_LIMIT = 256  # characters; a name that one can say is far shorter
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric: its name, type and help, and its samples as finished lines."""
+    """One metric: its name, type and help, and its samples in pieces of whole lines.
+
+    Between two pieces the loop may get its turn; an empty piece is only that. A piece
+    is the work of well under a millisecond.
+    """
 
     name: str
     type: str
     help: str
-    samples: Callable[[], Iterable[str]]  # each ends with a newline
+    pieces: Iterable[str]
 
     def head(self) -> str:
         """HELP and TYPE."""
         return f"# HELP {self.name} {self.help}\n# TYPE {self.name} {self.type}\n"
 
 
+def labels(values: Sequence[str]) -> Sequence[str]:
+    """Label values, escaped: all at once where none needs it, as is the rule."""
+    joined = "".join(values)
+    harmless = joined.isprintable() and '"' not in joined and "\\" not in joined
+    if harmless and max(map(len, values), default=0) <= LABEL_LIMIT:
+        return values
+    return [label(value) for value in values]
+
+
 def label(value: str) -> str:
-    """A label value, escaped."""
-    if '"' in value or "\\" in value or "\n" in value:
-        value = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-    return value
+    """A label value, escaped and bounded; different ones stay different."""
+    if len(value) > LABEL_LIMIT or not value.isprintable():
+        mark = hashlib.blake2s(value.encode("utf-8", "surrogatepass"), digest_size=6)
+        value = f"{plain(value, LABEL_LIMIT - 16)}~{mark.hexdigest()}"
+    return value.replace("\\", r"\\").replace('"', r"\"")
 
 
 class Exposition:
     """All metrics of the daemon, rendered on request."""
 
     def __init__(
-        self, aggregates: Callable[[], bytes], families: Iterable[Family]
+        self,
+        aggregates: Callable[[], bytes],
+        families: Callable[[], Iterable[Family]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`families` is called for each rendering: what it gives is a snapshot."""
         self._aggregates = aggregates
-        self._families = tuple(families)
-        self._under_way = 0
+        self._families = families
+        self._clock = clock
+        self._under_way: dict[object, float] = {}
 
     def render(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         """The text in pieces; None while RENDERINGS are under way."""
-        if self._under_way >= RENDERINGS:
+        now = self._clock()
+        for token, began in list(self._under_way.items()):
+            if now - began > PATIENCE:
+                del self._under_way[token]
+        if len(self._under_way) >= RENDERINGS:
             return None
-        return self._render(gzip)
+        token = object()
+        self._under_way[token] = now
+        return self._render(token, gzip)
 
-    async def _render(self, gzip: bool) -> AsyncIterator[bytes]:
-        self._under_way += 1
+    async def _render(self, token: object, gzip: bool) -> AsyncIterator[bytes]:
         press = zlib.compressobj(GZIP_LEVEL, wbits=31) if gzip else None
         try:
-            async for piece in self._pieces():
+            begun, made = time.perf_counter(), list[bytes]()
+            for piece in self._pieces():
                 data = press.compress(piece) if press else piece
                 if data:
-                    yield data
-                await asyncio.sleep(0)
+                    made.append(data)
+                if time.perf_counter() - begun < SLICE:
+                    continue
+                if made:
+                    yield b"".join(made)
+                await asyncio.sleep(0)  # who reads fast does not suspend us
+                begun, made = time.perf_counter(), []
             if press:
-                yield press.flush()
+                made.append(press.flush())
+            yield b"".join(made)
         finally:
-            self._under_way -= 1
+            self._under_way.pop(token, None)
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         yield self._aggregates()
-        for family in self._families:
-            lines = [family.head()]  # told with the first sample, or not at all
-            begun = time.perf_counter()
-            for line in family.samples():
-                lines.append(line)
-                if len(lines) % LINES == 0 and time.perf_counter() - begun > SLICE:
-                    yield "".join(lines).encode()
-                    lines, begun = [], time.perf_counter()
-            if len(lines) > 1 or (lines and not lines[0].startswith("#")):
-                yield "".join(lines).encode()
+        for family in self._families():
+            told = False
+            for piece in family.pieces:
+                if piece and not told:  # the head comes with samples, or not at all
+                    told = True
+                    piece = family.head() + piece
+                # Labels are printable, so nothing in them cannot be encoded.
+                yield piece.encode()

@@ -1,0 +1,182 @@
+"""A daemon on paper: real parts with a settable clock, and nothing that runs.
+
+    site = Watching()
+    hq = site.registrar("hq", {"1001": True, "1002": False})
+    site.target("twilio", "203.0.113.9", role="trunk")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from pyee.base import EventEmitter
+
+from alerting.alarms import Alarms
+from alerting.routes import GroupSettings
+from alerting.rules import build
+from checks.observation import Binding, Kind, Observation, Scope, Subject
+from checks.options import OptionsCheck
+from checks.readings import Bindings, Expected, ListEnd, RegistrarSettings
+from checks.registrations import Judge
+from checks.targets import Target, TargetFileSettings, TargetSettings
+from sipwatch.clock import Clock
+from sipwatch.metrics import Counts
+from sipwatch.settings import Config, MetricsSettings, WebSettings
+
+START = 1_790_000_000.0  # UTC s
+
+
+class NoNames:
+    """A resolver that is never asked: targets here are addresses."""
+
+    async def resolve(self, uri: Any) -> Any:
+        raise AssertionError(f"{uri} was looked up")
+
+
+@dataclass
+class Watching:
+    """What `Sources` asks for; needs a running loop."""
+
+    detail: tuple[str, ...] = ("trunk", "pbx")
+    now: float = START
+    wall_skew: float = 0.0
+    ready: bool = True
+    reload_ok: bool = True
+    started_at: float = START
+    judges: dict[str, Judge] = field(default_factory=dict)
+    couriers: dict[str, Any] = field(default_factory=dict)
+    followings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        web = WebSettings(metrics=MetricsSettings(detail=self.detail))
+        self.config = Config(web=web)
+        self.clock = Clock(lambda: self.now, lambda: self.now + self.wall_skew)
+        self.clock.offset = 0.0
+        self.clock.measure()
+        self.alarms = Alarms(
+            build({}), (), GroupSettings(), notifiers=["oncall"], now=self.now
+        )
+        self.bus = EventEmitter()
+        self.counts = Counts(self.bus)
+        self.selfwatch: Any = SimpleNamespace(lag=0.002)
+        self.options = OptionsCheck(
+            (), self.observe, clock=self.clock.now, resolver=NoNames()
+        )
+        self.options.start()
+        self._targets: list[Target] = []
+
+    def observe(self, *several: Observation) -> None:
+        """As the daemon does it, without a store."""
+        for o in several:
+            self.alarms.observe(o)
+        self.announce()
+
+    def announce(self) -> None:
+        """Let the bus tell what the core has decided."""
+        for one in self.alarms.take()[1]:
+            self.bus.emit(type(one).__name__.lower(), one)
+
+    def until(self, at: float) -> None:
+        """Let time pass."""
+        self.now = at
+        self.alarms.advance(at)
+        self.announce()
+
+    # Registrars.
+
+    def registrar(
+        self,
+        name: str,
+        extensions: Mapping[str, bool] = {},
+        *,
+        rtt: float | None = None,
+        **settings: Any,
+    ) -> Judge:
+        """A registrar that was read: the extensions, and whether each is registered."""
+        settings = {"type": "asterisk", "address": f"{name}:5038", **settings}
+        scope = Scope(name, labels={"registrar": name})
+        subject = Subject(Kind.REGISTRAR, name, scope)
+        members = settings.get("members") or [settings["address"]]
+        judge = Judge(
+            name,
+            RegistrarSettings(**settings),
+            subject,
+            self.now,
+            members=members,
+            listed=(),
+        )
+        self.judges[name] = judge
+        self.config.registrars[name] = judge.settings  # type: ignore[index]
+        self.followings[name] = SimpleNamespace(judge=judge, settings=judge.settings)
+        self.read(judge, extensions, rtt=rtt)
+        return judge
+
+    def read(
+        self, judge: Judge, there: Mapping[str, bool], *, rtt: float | None = None
+    ) -> None:
+        """One full list: every AOR is expected, those that are True are bound."""
+        member, now = next(iter(judge.members)), self.now
+        end = now + 60
+        rows = [
+            Binding(
+                aor, f"sip:{aor}@192.0.2.7", end, 60, None if rtt is None else True,
+                "Phone 1", "192.0.2.7:5060", rtt,
+            )
+            for aor, bound in there.items()
+            if bound
+        ]  # fmt: skip
+        for reading in (
+            Expected([(aor, f"Title {aor}") for aor in there]),
+            Bindings(rows),
+            ListEnd(now, now, now - 9000),
+        ):
+            self.observe(*judge.apply(member, reading, now))
+
+    # Targets.
+
+    def target(self, name: str, uri: str, role: str = "trunk", **more: Any) -> int:
+        """One configured target; its number."""
+        settings = TargetSettings(uri=uri, role=role, **more)  # type: ignore[arg-type]
+        subject = Subject(Kind.TARGET, name, Scope(name, role))
+        return self._add([Target(subject, uri, settings)])[0]
+
+    def targets(self, file: str, lines: list[str], role: str = "phone") -> list[int]:
+        """A file of targets; their numbers."""
+        settings = TargetFileSettings(file=file, role=role)  # type: ignore[arg-type]
+        scope = Scope(file, role)
+        return self._add(
+            [Target(Subject(Kind.TARGET, t, scope), t, settings) for t in lines]
+        )
+
+    def _add(self, targets: list[Target]) -> list[int]:
+        self._targets += targets
+        self.options.replace(self._targets)
+        subjects = self.options.judge.subjects
+        wanted = {target.subject for target in targets}
+        return [i for i, subject in enumerate(subjects) if subject in wanted]
+
+    def answer(self, index: int, rtt: float = 0.0004, code: int = 200) -> None:
+        """Every address of a target has answered plainly, once."""
+        rows = self.options.rows
+        for row in self.options.judge.members(index):
+            rows.answered[row] += 1
+            rows.code[row] = code
+            rows.rtt[row] = rows.mean[row] = rtt
+            rows.failures[row] = 0
+            lane = rows.lane[row]
+            self.options.sweep._time(row, lane.role if lane else 0, rtt)
+            self.options.judge.well(row, self.now)
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self.options.close()
+
+
+async def rendered(renders: Any, *, gzip: bool = False) -> bytes:
+    """One rendering to its end."""
+    slices = renders.render(gzip=gzip)
+    assert slices is not None
+    return b"".join([piece async for piece in slices])
