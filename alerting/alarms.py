@@ -109,6 +109,8 @@ class Alarms:
                 )
         if w.trouble is None:
             w.trouble = Trouble(o)
+        elif w.trouble.last.not_before != o.not_before:
+            self._changed[w] = None
         w.trouble.last = o
         if o.event is not None:
             for rule in happened(w, w.trouble, o):
@@ -151,7 +153,7 @@ class Alarms:
         for family in _to_decide(w, t):
             self._incidents.decide(w, t, family, self._now)
         self._deadlines.set(w, min(review.deadlines, default=None))
-        if is_idle(w, QUIET):
+        if is_idle(w):
             w.trouble = None
 
     # Who is watched
@@ -169,10 +171,8 @@ class Alarms:
         row = self._stored.pop(key, None)
         if row is not None:
             resume(w, row)
-            if w.state not in QUIET:
-                w.trouble = Trouble(Observation(subject, row.state, w.since, 0.0))
         for incident in self._orphans.pop(key, ()):
-            resume_incident(w, incident, self.rules, self._now)
+            resume_incident(w, incident, self.rules)
         self._review(w)
         return w
 
@@ -332,6 +332,6 @@ def _to_decide(w: Watched, t: Trouble) -> set[str]:
     """The families where something fires or is open, as far as they can be judged."""
     families = {rule.family for rule, k in t.tracks.items() if k.grade is not None}
     families.update(t.incidents)
-    if w.fresh:
+    if not w.judged:
         families &= {rule.family for rule in watching(w)}
     return families

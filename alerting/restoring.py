@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from checks.observation import Observation, Scope, State, Subject
+from checks.observation import Observation, Scope, Subject
 
 from .incident import Incident
 from .rows import IncidentRow, SubjectRow
 from .rules import Rules
-from .watched import Trouble, Watched
+from .watched import QUIET, Trouble, Watched
 
 
 def snapshot(i: Incident) -> IncidentRow:
@@ -69,15 +69,32 @@ def resume(w: Watched, row: SubjectRow) -> None:
     w.state, w.since, w.said = row.state, row.since, row.since
     w.well_since = row.well_since
     w.fresh = w.stored = True
+    if row.state not in QUIET:
+        w.trouble = Trouble(_remembered(w, row))
 
 
-def resume_incident(w: Watched, incident: Incident, rules: Rules, at: float) -> None:
+def _remembered(w: Watched, row: SubjectRow) -> Observation:
+    return Observation(
+        w.subject,
+        row.state,
+        row.since,
+        row.since,
+        cause=row.cause,
+        loss=row.loss,
+        not_before=row.not_before,
+        detail=row.detail,
+        last_seen=row.last_seen,
+        evidence=row.evidence,
+    )
+
+
+def resume_incident(w: Watched, incident: Incident, rules: Rules) -> None:
     """Give a subject an open incident, and its rule the grade that fired."""
     incident.subject = w.subject
+    if w.state is None:
+        resume(w, SubjectRow(w.subject.key, incident.state, incident.since))
     if w.trouble is None:
-        state = incident.state if w.state is None else w.state
-        w.trouble = Trouble(Observation(w.subject, state, incident.since, at))
-    w.fresh = True
+        w.trouble = Trouble(_remembered(w, w.row()))
     w.trouble.incidents[incident.family] = incident
     rule = rules.get(incident.rule)
     if rule is None:
@@ -91,10 +108,10 @@ def resume_incident(w: Watched, incident: Incident, rules: Rules, at: float) -> 
     track.event_at = incident.opened_at  # read by event rules only
 
 
-def is_idle(w: Watched, quiet: frozenset[State]) -> bool:
+def is_idle(w: Watched) -> bool:
     """Whether nothing of a subject's trouble need be remembered."""
     t = w.trouble
-    if t is None or t.incidents or w.fresh or w.state not in quiet:
+    if t is None or t.incidents or not w.judged or w.state not in QUIET:
         return t is None
     return not any(
         track.matching or track.grade is not None or track.event_at is not None

@@ -161,7 +161,7 @@ class Review:
 
 def watching(w: Watched) -> Sequence[Rule]:
     """The rules that can say something: of what is only remembered, events."""
-    if not w.fresh:
+    if w.judged:
         return w.compiled.rules
     return [rule for rule in w.compiled.rules if rule.clock is Clock.EVENT]
 

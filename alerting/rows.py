@@ -16,12 +16,18 @@ from .incident import Severity, Told
 
 @dataclass(frozen=True, slots=True)
 class SubjectRow:
-    """The state that a subject holds since; written on change only."""
+    """The state that a subject holds since, and why; written on change only."""
 
     key: str
     state: State
     since: float
     well_since: float = 0.0  # of an ancestor: since when it is well again
+    not_before: float = 0.0  # as observed, like all that follows
+    cause: Cause | None = None
+    loss: Loss | None = None
+    detail: str = ""
+    last_seen: str = ""
+    evidence: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,13 @@ STEPS = (
         key TEXT PRIMARY KEY,
         state TEXT NOT NULL,
         since REAL NOT NULL,
-        well_since REAL NOT NULL
+        well_since REAL NOT NULL,
+        not_before REAL NOT NULL,
+        cause TEXT,
+        loss TEXT,
+        detail TEXT NOT NULL,
+        last_seen TEXT NOT NULL,
+        evidence TEXT NOT NULL       -- JSON array of [at, text]
     ) WITHOUT ROWID;
     CREATE TABLE incidents (
         id INTEGER PRIMARY KEY,

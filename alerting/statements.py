@@ -53,10 +53,11 @@ def _upsert(
     )
 
 
-def _incident_values(row: IncidentRow) -> tuple[Any, ...]:
+def _json_values(row: SubjectRow | IncidentRow) -> tuple[Any, ...]:
     values = {field.name: getattr(row, field.name) for field in fields(row)}
-    values["labels"] = json.dumps(row.labels)
-    values["evidence"] = json.dumps([list(fact) for fact in row.evidence])
+    values["evidence"] = json.dumps(row.evidence)
+    if isinstance(row, IncidentRow):
+        values["labels"] = json.dumps(row.labels)
     return tuple(values.values())
 
 
@@ -64,7 +65,7 @@ STATEMENTS: dict[type, Statement] = {
     SubjectRow: Statement(
         _upsert("subjects", SubjectRow, ("key",)),
         lambda w: ("subject", w.key),
-        astuple,
+        _json_values,
     ),
     DropSubject: Statement(
         "DELETE FROM subjects WHERE key = ?",
@@ -74,7 +75,7 @@ STATEMENTS: dict[type, Statement] = {
     IncidentRow: Statement(
         _upsert("incidents", IncidentRow, ("id",)),
         lambda w: ("incident", w.id),
-        _incident_values,
+        _json_values,
     ),
     DeliveryRow: Statement(
         _upsert("deliveries", DeliveryRow, ("incident", "notifier", "step")),
@@ -124,21 +125,27 @@ DELIVERIES = (
 )
 
 
+def _why(row: sqlite3.Row) -> dict[str, Any]:
+    """The columns that subjects and incidents have in common, as they were."""
+    return dict(row) | {
+        "state": State(row["state"]),
+        "cause": Cause(row["cause"]) if row["cause"] else None,
+        "loss": Loss(row["loss"]) if row["loss"] else None,
+        "evidence": tuple(Fact(*fact) for fact in json.loads(row["evidence"])),
+    }
+
+
 def subject_row(row: sqlite3.Row) -> SubjectRow:
     """A subject's state as stored."""
-    return SubjectRow(row["key"], State(row["state"]), row["since"], row["well_since"])
+    return SubjectRow(**_why(row))
 
 
 def incident_row(row: sqlite3.Row) -> IncidentRow:
     """An incident as stored."""
-    values = dict(row)
+    values = _why(row)
     values["kind"] = Kind(row["kind"])
     values["labels"] = json.loads(row["labels"])
     values["severity"] = Severity(row["severity"])
-    values["state"] = State(row["state"])
-    values["cause"] = Cause(row["cause"]) if row["cause"] else None
-    values["loss"] = Loss(row["loss"]) if row["loss"] else None
-    values["evidence"] = tuple(Fact(*fact) for fact in json.loads(row["evidence"]))
     return IncidentRow(**values)
 
 

@@ -77,7 +77,31 @@ class Watched:
     def row(self) -> SubjectRow:
         """The row to be written."""
         assert self.state is not None  # noqa: S101  # only what was observed is written
-        return SubjectRow(self.subject.key, self.state, self.since, self.well_since)
+        key, well_since = self.subject.key, self.well_since
+        if self.trouble is None:
+            return SubjectRow(key, self.state, self.since, well_since)
+        o = self.trouble.last
+        return SubjectRow(
+            key,
+            self.state,
+            self.since,
+            well_since,
+            o.not_before,
+            o.cause,
+            o.loss,
+            o.detail,
+            o.last_seen,
+            o.evidence,
+        )
+
+    @property
+    def judged(self) -> bool:
+        """Whether its state is known well enough for rules on states and figures.
+
+        An extension's judge goes on from the stored state and tells only changes; all
+        others are seen anew after a restart, with figures that count from nothing.
+        """
+        return not self.fresh or self.subject.kind is Kind.EXTENSION
 
     def moves(self, o: Observation) -> bool:
         """Take over a state; True where it is another one than before."""

@@ -18,7 +18,7 @@ from alerting.incident import Batch, Outcome, Told
 from alerting.routes import GroupSettings
 from alerting.rows import Write
 from alerting.store import Store
-from checks.observation import Event, Figures, Observation, State, Subject
+from checks.observation import Event, Figures, Loss, Observation, State, Subject
 
 from .timeline import Mail, Site
 
@@ -98,11 +98,13 @@ class Machine:
                 store.close()
 
     def live(self, site: Site, phones: list[Subject], states) -> None:
-        site.readable(max(self.now, 1.0))
+        site.alarms.adopt(site.hq)
         for phone, story in zip(phones, states, strict=True):
             state = [s for at, s in story if at <= site.now][-1]
-            # After a restart the check only knows what it sees now.
-            site.at(site.now, phone, state, since=site.now if self.now else 2.0)
+            stored = site.alarms.adopt(phone)
+            if stored is None or stored.state is not state:  # the judge tells changes
+                site.at(site.now, phone, state, since=site.now if self.now else 2.0)
+        site.readable(max(self.now, 1.0))
         for at, phone, state in sorted(
             (at, i, state)
             for i, story in enumerate(states)
@@ -223,15 +225,16 @@ def test_a_firing_in_doubt_whose_end_came_meanwhile_is_sent_again_first(
     assert Told.RESOLVED in changes[2:]
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("stop", [100.5, 150.0, 229.0])
 def test_a_restart_does_not_restart_the_two_minutes(
-    tmp_path: Path, stop: float
+    tmp_path: Path, stop: float, told: bool
 ) -> None:
     machine = Machine(tmp_path / "sipwatch.db", ())
     store, site, phones = machine.start()
     site.readable(1)
     site.at(2, phones[0], REGISTERED)
-    site.at(GONE, phones[0], UNREGISTERED)
+    site.at(GONE, phones[0], UNREGISTERED, detail="its registration expired")
     site.until(stop)
     store.close()
     machine.now = stop + 0.5
@@ -239,8 +242,9 @@ def test_a_restart_does_not_restart_the_two_minutes(
     row = site.alarms.adopt(phones[0])
     assert row is not None
     assert (row.state, row.since) == (UNREGISTERED, GONE)
+    if told:
+        site.at(machine.now, phones[0], UNREGISTERED, since=machine.now)
     site.readable(machine.now)
-    site.at(machine.now, phones[0], UNREGISTERED, since=machine.now)
     site.until(400)
     store.close()
     assert [i.since for i in site.alarms.incidents] == [GONE]
@@ -378,3 +382,42 @@ def test_a_recurrence_after_a_restart_is_the_same_incident(tmp_path: Path) -> No
     assert [i.id for i in site.alarms.incidents] == [1]
     firing, _, again = machine.accepted
     assert again.batch.thread == firing.batch.id
+
+
+def test_a_grace_after_a_restart_of_the_pbx_survives_our_own(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "sipwatch.db", ())
+    store, site, phones = machine.start()
+    site.readable(1)
+    site.at(GONE, phones[0], UNREGISTERED, not_before=400, loss=Loss.UNKNOWN)
+    site.until(150)
+    store.close()
+    machine.now = 160.0
+    store, site, phones = machine.start()
+    site.alarms.adopt(site.hq)
+    site.alarms.adopt(phones[0])
+    site.readable(160)
+    site.until(600)
+    store.close()
+    assert [m.at for m in machine.accepted] == [400 + FOR + GROUPS.wait]
+
+
+def test_a_phone_that_came_back_while_we_were_away_is_never_told(
+    tmp_path: Path,
+) -> None:
+    machine = Machine(tmp_path / "sipwatch.db", ())
+    store, site, phones = machine.start()
+    site.readable(1)
+    site.at(GONE, phones[0], UNREGISTERED)
+    site.until(150)
+    store.close()
+    machine.now = 5000.0
+    store, site, phones = machine.start()
+    site.alarms.adopt(site.hq)
+    site.alarms.adopt(phones[0])
+    site.until(5030)  # hq is asked, and not connected yet
+    assert site.suppressed == ["1001: hq was asked and not seen well since"]
+    site.at(5030, phones[0], REGISTERED)
+    site.readable(5030)
+    site.until(6000)
+    store.close()
+    assert machine.accepted == []

@@ -26,7 +26,18 @@ from alerting.rows import (
 from alerting.store import QUEUE_LIMIT, Store, StoreError
 from checks.observation import Cause, Fact, Kind, Loss, State
 
-SUBJECT = SubjectRow("extension:hq/1001", State.UNREGISTERED, 100.25, 7.5)
+SUBJECT = SubjectRow(
+    "extension:hq/1001",
+    State.UNREGISTERED,
+    100.25,
+    well_since=7.5,
+    not_before=400.5,
+    cause=Cause.TIMEOUT,
+    loss=Loss.EXPIRED,
+    detail="its registration expired",
+    last_seen="10.20.0.31:5060 over UDP",
+    evidence=(Fact(99.0, "refresh"),),
+)
 INCIDENT = IncidentRow(
     id=4711,
     key="extension:hq/1001",
