@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from checks.member import Member
 from checks.observation import (
-    NONE,
     Binding,
     Cause,
     Fact,
@@ -291,15 +290,15 @@ def present(extension: Extension) -> tuple[State, float]:
     return State.REGISTERED, 0.0
 
 
-def observed(extension: Extension, at: float) -> Observation:
+def observed(extension: Extension, state: State, at: float) -> Observation:
     """What is to be told of an extension in its state."""
-    o = Observation(extension.subject, extension.state or State.REGISTERED, 0.0, at)
-    o.since, o.not_before = extension.since, extension.not_before
-    o.figures = Figures(expires=round(extension.granted)) if extension.exact else NONE
+    o = Observation(extension.subject, state, extension.since, at)
+    o.not_before = extension.not_before
+    if extension.exact:
+        o.figures = Figures(expires=round(extension.granted))
     contacts = extension.contacts
-    if contacts:
-        o.last_seen = last_seen(max(contacts, key=lambda contact: contact.seen))
     if o.state is State.UNREACHABLE:
+        o.last_seen = last_seen(max(contacts, key=lambda contact: contact.seen))
         o.cause = Cause.UNREACHABLE_CONTACT
         o.detail = "it is registered, but does not answer the PBX's OPTIONS"
         o.evidence = (

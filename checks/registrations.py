@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import count, islice
 
 from checks.cluster import Cluster
 from checks.extension import HERE, Extension, Lost, observed, present
@@ -66,6 +66,7 @@ __all__ = [
 
 LEARNED = 600.0  # s registered after which an AOR is one that should be there
 DORMANT = 7 * 86400.0  # s away after which nobody waits for it
+AT_ONCE = 500  # extensions judged in one go, some ms; the others in `advance`
 
 _NOT_BACK = {
     Event.RESTARTED: "it has not come back since the PBX restarted",
@@ -101,6 +102,7 @@ class Judge:
         self.extensions = self._ledger.extensions
         self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
         self._order = count()
+        self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
         for aor in dict.fromkeys((*memory.aors, *self._roster.names())):
             if self._roster.watches(aor):
                 self._ledger.admit(aor, now)
@@ -226,7 +228,8 @@ class Judge:
             ledger.survey(m, now)
         self._cluster.read_well(m, now)
         event = self._event(m, started, there, touched, now)
-        changed = self._settle(touched, now, now)
+        self._unjudged.update(dict.fromkeys(touched, now))
+        changed = self._judge_some(now)
         self._learn(now)
         return [*self._cluster.observe(now, m), *event, *changed]
 
@@ -288,38 +291,45 @@ class Judge:
 
     # --- states ---------------------------------------------------------------------
 
+    def _judge_some(self, now: float) -> list[Observation]:
+        told: list[Observation] = []
+        for aor in list(islice(self._unjudged, AT_ONCE)):
+            told += self._settle([aor], self._unjudged.pop(aor), now)
+        return told
+
     def _settle(self, aors: Iterable[str], at: float, now: float) -> list[Observation]:
         told = []
         for aor in aors:
             extension = self.extensions.get(aor)
-            if extension and self._changed(extension, at, now):
-                told.append(observed(extension, now))
+            if extension and (state := self._changed(extension, at, now)):
+                told.append(observed(extension, state, now))
         return told
 
-    def _changed(self, e: Extension, at: float, now: float) -> bool:
-        """Bring an extension's state up to date; whether there is news."""
+    def _changed(self, e: Extension, at: float, now: float) -> State | None:
+        """Bring an extension's state up to date; the state if that is news."""
         if e.contacts:
             state, since = present(e)
             e.dormant = False
             if e.state is state:
-                return False
+                return None
             e.state, e.since, e.not_before = state, since or at, 0.0
             if state is State.REGISTERED:
                 e.lost = None
-            return True
+            return state
         if self._cluster.may_hold(e.aor, e.held_by, e.bound):
-            return False
+            return None
         if not self._expected(e):
             self._ledger.forget(e)
-            return False
+            return None
         found = self._absence(e, now)
         if found is None or found == (e.state, e.since, e.not_before):
-            return False
-        e.state, e.since, e.not_before = found
-        if e.state is State.UNREGISTERED:
+            return None
+        state, e.since, e.not_before = found
+        e.state = state
+        if state is State.UNREGISTERED:
             self._wait_for(e)
             e.dormant = e.since + DORMANT <= now
-        return not e.dormant
+        return None if e.dormant else state
 
     def _expected(self, e: Extension) -> bool:
         """Whether it should be there, by PBX, file or habit."""
@@ -355,7 +365,7 @@ class Judge:
             heapq.heappush(self._away, (e.since + DORMANT, next(self._order), e))
 
     def advance(self, now: float) -> list[Observation]:
-        """Do what is due: the end of a restart's grace, and who became dormant."""
+        """Do what is due: the rest of a list, the end of a grace, who is dormant."""
         while self._away and self._away[0][0] <= now:
             e = heapq.heappop(self._away)[2]
             e.queued = False
@@ -367,10 +377,12 @@ class Judge:
                 e.dormant = True
                 reason = "dormant: unregistered for 7 days"
                 self._ledger.removed.append(Removed(e.subject, reason))
-        return self._cluster.advance(now)
+        return self._judge_some(now) + self._cluster.advance(now)
 
     def next_deadline(self) -> float | None:
         """When `advance` or `wants_read` has something to do."""
+        if self._unjudged:
+            return 0.0  # now
         times = [self._cluster.next_deadline()]
         if self._away:
             times.append(self._away[0][0])

@@ -429,3 +429,26 @@ def test_text_of_a_peer_is_bounded_and_printable():
     told = t.last("1001")
     assert told.last_seen.isprintable()
     assert len(told.last_seen) <= 300
+
+
+def test_a_long_list_is_judged_in_parts_that_no_loop_feels():
+    t = Timeline(*(str(n) for n in range(1200)))
+    t.at(10).list(*(bound(str(n), 60) for n in range(1200)))
+    assert len(t.told) == 501
+    assert t.judge.next_deadline() == 0.0
+    t.at(10.1).advance()
+    t.at(10.2).advance()
+    assert t.judge.counts() == {REGISTERED: 1200}
+    assert {(o.since, o.state) for o in t.told[1:]} == {(10.0, REGISTERED)}
+    assert t.at(10.3).advance() == []
+    assert t.judge.next_deadline() == 61.0
+
+
+def test_what_is_lost_meanwhile_is_judged_by_what_holds_then():
+    t = Timeline(*(str(n) for n in range(1200)))
+    t.at(10).list(*(bound(str(n), 60) for n in range(1200)))
+    waiting = next(aor for aor, e in t.judge.extensions.items() if e.state is None)
+    t.at(10.1).gone(waiting, Loss.DEREGISTERED)
+    t.at(10.2).advance()
+    t.at(10.3).advance()
+    assert t.states(waiting) == [(UNREGISTERED, 10.1)]
