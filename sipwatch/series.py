@@ -34,11 +34,25 @@ EXTENSION_STATES = (
 TARGET_STATES = (State.UP, State.DEGRADED, State.DOWN)
 
 
+def _alike(head: str, names: Sequence[str], end: str) -> str:
+    """Samples that differ only in what stands between."""
+    return head + (end + head).join(names) + end if names else ""
+
+
 def families(sources: Sources) -> Iterator[Family]:
     """All series of subjects; what a rendering needs is copied as it comes to it."""
     detail = frozenset(sources.config.web.metrics.detail)
     yield from TargetSeries(sources, detail).families()
     yield from ExtensionSeries(sources, EXTENSION in detail).families()
+
+
+@dataclass(slots=True)
+class _Part:
+    """Targets with numbers in a row, as they were at the start of a rendering."""
+
+    begin: int
+    subjects: list[Subject | None]
+    names: Sequence[str] = ()  # as labels, where all are seen and none is a twin
 
 
 class TargetSeries:
@@ -51,7 +65,10 @@ class TargetSeries:
         self._now = sources.clock.now()
         self._detail = detail
         # Numbers are given out again, so a target is its number and its subject.
-        self._subjects = list(self._judge.subjects)
+        self._parts = [
+            _Part(begin, self._judge.subjects[begin : begin + ROWS])
+            for begin in range(0, len(self._judge.subjects), ROWS)
+        ]
         self._detailed: list[Shown] = []
         self._twins: set[Subject] = set()  # whose name another target has as well
 
@@ -104,53 +121,94 @@ class TargetSeries:
         ):
             yield Family(name, kind, help, self._each(name, write))
 
-    # All targets.
+    # All targets: in one go where they are as most of 100,000 are, else one by one.
 
     def _up(self) -> Iterator[str]:
         yield from self._find_twins()
-        for part in sliced(enumerate(self._subjects), ROWS):
-            lines: list[str] = []
-            for index, subject in part:
-                if subject is None or not self._is_shown(index, subject):
-                    continue
-                if subject.scope.role in self._detail:
-                    self._detailed.append((index, subject))
-                name = self._name(subject)
-                for row in self._judge.members(index):
-                    self._add_address(lines, name, row)
-            yield "".join(lines)
+        for part in self._parts:
+            self._prepare(part)
+            yield self._all_up(part) or "".join(
+                self._address(name, row)
+                for index, name in self._shown(part)
+                for row in self._judge.members(index)
+            )
 
-    def _add_address(self, lines: list[str], name: str, row: int) -> None:
+    def _all_up(self, part: _Part) -> str:
+        """The text where each is up, over UDP, at one IPv4 address; else empty."""
+        found, rows = self._only_rows(part), self._rows
+        if not all(rows.state[row] == UP for row in found):
+            return ""
+        lanes = {rows.lane[row] for row in found}
+        where = [rows.address[row] for row in found]
+        if any(lane is None or lane.transport != "udp" for lane in lanes):
+            return ""
+        if not all(len(address) == 2 for address in where):
+            return ""
+        named = zip(part.names, where, strict=True) if found else ()
+        return _alike(
+            'sipwatch_target_up{target="',
+            [f'{name}",address="{ip}:{port}' for name, (ip, port) in named],
+            '",transport="udp"} 1\n',
+        )
+
+    def _address(self, name: str, row: int) -> str:
         rows = self._rows
         state, lane = rows.state[row], rows.lane[row]
         if state == UNKNOWN:
-            return
+            return ""
         where, over = place(rows.address[row]), lane.transport if lane else ""
-        lines.append(
+        return (
             f'sipwatch_target_up{{target="{name}",address="{where}"'
             f',transport="{over}"}} {int(state == UP)}\n'
         )
 
     def _rtt(self) -> Iterator[str]:
-        for part in sliced(enumerate(self._subjects), ROWS):
-            lines: list[str] = []
-            for index, subject in part:
-                if subject is None or not self._is_shown(index, subject):
-                    continue
-                if (rtt := self._slowest(index)) >= 0.0:
-                    name = self._name(subject)
-                    lines.append(
-                        f'sipwatch_options_rtt_seconds{{target="{name}"}} {rtt:.6f}\n'
-                    )
-            yield "".join(lines)
+        line = 'sipwatch_options_rtt_seconds{target="%s"} %.6f\n'
+        for part in self._parts:
+            pairs: Iterable[tuple[str, float]]
+            if rows := self._only_rows(part):
+                pairs = zip(part.names, map(self._last, rows), strict=True)
+            else:
+                shown = self._shown(part)
+                pairs = ((name, self._slowest(index)) for index, name in shown)
+            yield "".join([line % pair for pair in pairs if pair[1] >= 0.0])
+
+    def _last(self, row: int) -> float:
+        """s; below 0 where it did not answer when it was last asked."""
+        rows = self._rows
+        if rows.failures[row] or rows.mean[row] < 0.0:
+            return -1.0
+        return rows.rtt[row]
 
     def _slowest(self, index: int) -> float:
-        """s; below 0 where no address answered when it was last asked."""
-        rows, slowest = self._rows, -1.0
-        for row in self._judge.members(index):
-            if rows.mean[row] >= 0.0 and not rows.failures[row]:
-                slowest = max(slowest, rows.rtt[row])
-        return slowest
+        return max(map(self._last, self._judge.members(index)), default=-1.0)
+
+    def _prepare(self, part: _Part) -> None:
+        """Name a part's targets, and note those that are shown in detail."""
+        scopes = {s.scope: s for s in part.subjects if s is not None}
+        seen = all(map(self._sight.of, scopes.values()))
+        if seen and None not in part.subjects and self._twins.isdisjoint(part.subjects):
+            part.names = labels([s.name for s in part.subjects if s is not None])
+        if any(scope.role in self._detail for scope in scopes):
+            self._detailed += [
+                (index, subject)
+                for index, subject in enumerate(part.subjects, part.begin)
+                if subject is not None and subject.scope.role in self._detail
+            ]
+
+    def _only_rows(self, part: _Part) -> list[int]:
+        """The row of each target where all are still there with one; else empty."""
+        end = part.begin + len(part.subjects)
+        if not part.names or self._judge.subjects[part.begin : end] != part.subjects:
+            return []
+        rows = self._judge.row_of[part.begin : end].tolist()
+        return rows if min(rows) >= 0 else []
+
+    def _shown(self, part: _Part) -> Iterator[tuple[int, str]]:
+        """The targets one by one that can be seen, with their names as labels."""
+        for index, subject in enumerate(part.subjects, part.begin):
+            if subject is not None and self._is_shown(index, subject):
+                yield index, self._name(subject)
 
     def _is_shown(self, index: int, subject: Subject) -> bool:
         return self._judge.subjects[index] is subject and self._sight.of(subject)
@@ -163,8 +221,8 @@ class TargetSeries:
     def _find_twins(self) -> Iterator[str]:
         """Two files may have the same line; two series must not have one name."""
         seen: set[str] = set()
-        for part in sliced(self._subjects, 4 * ROWS):
-            for subject in part:
+        for part in self._parts:
+            for subject in part.subjects:
                 if subject is not None and subject.name in seen:
                     self._twins.add(subject)
                 elif subject is not None:
@@ -299,10 +357,10 @@ class ExtensionSeries:
                 states = [e.state for e in part]
                 listed.counts.update(states)
                 there = [s in HERE for s in states]
-                yield _alike(head, list(compress(names, there)), "1")
+                yield _alike(head, list(compress(names, there)), '"} 1\n')
                 if not all(there):
                     away = [s is not None and s not in HERE for s in states]
-                    yield _alike(head, list(compress(names, away)), "0")
+                    yield _alike(head, list(compress(names, away)), '"} 0\n')
 
     def _counted(self) -> Iterator[str]:
         for listed in self._registrars:
@@ -336,12 +394,6 @@ def _registrar(listed: _Listed) -> str:
 
 def _head(name: str, listed: _Listed) -> str:
     return f'{name}{{{_registrar(listed)},extension="'
-
-
-def _alike(head: str, names: list[str], value: str) -> str:
-    """The samples of those that have the same value."""
-    end = f'"}} {value}\n'
-    return head + (end + head).join(names) + end if names else ""
 
 
 def _rtts(part: list[Extension]) -> list[float | None]:
