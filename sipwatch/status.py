@@ -1,0 +1,192 @@
+"""The answer of /api/v1/status: everything in short, bounded, in wall-clock time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from alerting.headline import Times, headline, tale
+from alerting.incident import Batch, Delivery, Incident, Told
+from checks.observation import State, Subject
+from checks.registrations import Judge
+from checks.rows import STATES
+from sipwatch import __version__
+from sipwatch.settings import local_zone
+from sipwatch.sources import Sight, Sources, owed_since, readable
+from sipwatch.surroundings import Surroundings
+
+INCIDENTS = 1000  # listed; the count beside the list tells how many there are
+UNKNOWN = "unknown"  # not seen yet, or not to be seen now
+
+_TARGETS = (State.UP, State.DEGRADED, State.DOWN)
+_EXTENSIONS = (
+    State.REGISTERED,
+    State.UNREACHABLE,
+    State.UNREGISTERED,
+    State.NEVER_REGISTERED,
+)
+
+
+def status(sources: Sources) -> dict[str, Any]:
+    """What is shown of the daemon; times are ISO 8601 UTC."""
+    iso = _Iso(sources.clock.to_wall)
+    incidents = sources.alarms.incidents
+    return {
+        "version": __version__,
+        "ready": sources.ready,
+        "since": iso(sources.started_at),
+        "registrars": [
+            _registrar(judge, sources, iso) for judge in sources.judges.values()
+        ],
+        "targets": _targets(sources),
+        "incidents": _incidents(incidents, sources, iso),
+        "incidents_open": len(incidents),
+        "outbox": _outbox(sources, iso),
+    }
+
+
+class _Iso:
+    """Our times as the wall clock tells them: 2026-03-01T10:02:14.250Z."""
+
+    def __init__(self, to_wall: Callable[[float], float]) -> None:
+        self._to_wall = to_wall
+
+    def __call__(self, at: float) -> str:
+        moment = datetime.fromtimestamp(self._to_wall(at), UTC)
+        text = moment.isoformat(timespec="milliseconds")
+        return text.removesuffix("+00:00") + "Z"
+
+
+# --- registrars -----------------------------------------------------------------------
+
+
+def _registrar(judge: Judge, sources: Sources, iso: _Iso) -> dict[str, Any]:
+    members = list(judge.members.values())
+    shown: dict[str, Any] = {
+        "name": judge.name,
+        "type": judge.settings.type,
+        "state": judge.state or UNKNOWN,
+        "cause": judge.cause,
+        "since": iso(judge.since),
+        "detail": _detail(judge),
+        "extensions": _extensions(judge, sources),
+    }
+    if len(members) > 1:
+        shown["members"] = [
+            {
+                "address": member.name,
+                "state": _member_state(member.readable),
+                "cause": member.cause,
+                "since": iso(member.since) if member.since else None,
+                "detail": member.detail,
+            }
+            for member in members
+        ]
+    return shown
+
+
+def _detail(judge: Judge) -> str:
+    """Why it, or a member of it, cannot be read."""
+    members = judge.members.values()
+    why = [(m.name, m.detail) for m in members if m.detail and not m.readable]
+    if len(members) == 1:
+        return why[0][1] if why else ""
+    return "; ".join(f"{name}: {detail}" for name, detail in why)
+
+
+def _member_state(readable: bool | None) -> str:
+    if readable is None:
+        return UNKNOWN
+    return State.READABLE if readable else State.UNREADABLE
+
+
+def _extensions(judge: Judge, sources: Sources) -> dict[str, int]:
+    """How many are in each state; all are unknown while nobody can see them."""
+    total = len(judge.extensions)
+    if not readable(judge, sources.alarms):
+        return {UNKNOWN: total}
+    counts = judge.counts()
+    shown = {str(state): counts.get(state, 0) for state in _EXTENSIONS}
+    return {**shown, UNKNOWN: total - sum(shown.values())}
+
+
+# --- targets --------------------------------------------------------------------------
+
+
+def _targets(sources: Sources) -> dict[str, int]:
+    judge, sight = sources.options.judge, Sight(sources.alarms)
+    counts = [0] * len(STATES)
+    # Files of targets put thousands of one scope behind each other.
+    scope, seen = None, True
+    for subject, state in zip(judge.subjects, judge.state, strict=True):
+        if subject is None:
+            continue
+        if subject.scope is not scope:
+            scope, seen = subject.scope, sight.of(subject)
+        counts[state if seen else 0] += 1
+    found = dict(zip(STATES, counts, strict=True))
+    return {**{str(state): found[state] for state in _TARGETS}, UNKNOWN: found[None]}
+
+
+# --- incidents and outbox -------------------------------------------------------------
+
+
+def _incidents(
+    incidents: list[Incident], sources: Sources, iso: _Iso
+) -> list[dict[str, Any]]:
+    """The worst and oldest first."""
+    first = heapq.nsmallest(
+        INCIDENTS, incidents, key=lambda i: (-i.severity, i.since, i.id)
+    )
+    zone, now = local_zone(), sources.clock.now()
+    # One registrar's incidents share its count, which is a walk over its extensions.
+    count = _Once(Surroundings(sources).extensions)
+    return [
+        {
+            "id": i.id,
+            "subject": i.subject.key,
+            "family": i.family,
+            "rule": i.rule,
+            "severity": str(i.severity),
+            "state": i.state,
+            "cause": i.cause,
+            "since": iso(i.since),
+            "opened_at": iso(i.opened_at),
+            "acknowledged_by": i.acknowledged_by,
+            "text": _text(i, Times(zone, now), sources.config.instance, count),
+        }
+        for i in first
+    ]
+
+
+class _Once:
+    """Remembers what was counted, for the length of one answer."""
+
+    def __init__(self, count: Callable[[Subject], int | None]) -> None:
+        self._count = count
+        self._known: dict[Subject, int | None] = {}
+
+    def __call__(self, subject: Subject) -> int | None:
+        if subject not in self._known:
+            self._known[subject] = self._count(subject)
+        return self._known[subject]
+
+
+def _text(
+    incident: Incident,
+    times: Times,
+    instance: str,
+    count: Callable[[Subject], int | None],
+) -> str:
+    """The subject that a mail of it has, without the severity."""
+    row = Delivery(incident, "", "", Told.FIRING)
+    story = tale(Batch("", "", Told.FIRING, (row,), ""), times, instance, count)
+    return headline(story).removeprefix(f"[{incident.severity}] ")
+
+
+def _outbox(sources: Sources, iso: _Iso) -> dict[str, Any]:
+    now, owed = sources.clock.now(), sources.alarms.owed()
+    oldest = min((owed_since(row, now) for row in owed), default=None)
+    return {"pending": len(owed), "oldest": None if oldest is None else iso(oldest)}
