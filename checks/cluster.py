@@ -7,7 +7,7 @@ below the registrar, so that the death of one is told once and names it.
   judged on. What a member held when it could last be read it may hold still.
 - `mode: active_standby`: the registrar is what the active member is, and only that one
   may hold what cannot be read. Another takes over when bindings come or are refreshed
-  there after the active one could last be read, or was last read empty.
+  there after the active one was found unreadable, or was read empty.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Cluster:
 
     # --- what is told ---------------------------------------------------------------
 
-    def lost(self, m: Member, cause: Cause, detail: str) -> bool:
+    def lost(self, m: Member, cause: Cause, detail: str, now: float) -> bool:
         """A member cannot be read, what it holds is unknown; whether that is news."""
         before = (m.readable, m.cause, m.detail)
         if m.stopping is not None:
@@ -97,7 +97,7 @@ class Cluster:
         if m.readable is not False:
             began = m.started if m.blind_since is None else m.blind_since
             m.since = m.read_at if m.readable and m.read_at is not None else began
-            m.readable = False
+            m.readable, m.lost_at = False, now
             self._unsaved.add(m.name)
         m.cause, m.detail = cause, plain(detail)
         m.abandon_list()
@@ -199,7 +199,7 @@ class Cluster:
         if active.readable:
             gave_up = not active.held and m.fresh_at > (active.read_at or 0.0)
         else:
-            gave_up = active.readable is False and m.fresh_at > active.since
+            gave_up = active.readable is False and m.fresh_at > active.lost_at
         if not gave_up:
             return None
         self.active = m

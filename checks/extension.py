@@ -63,26 +63,26 @@ class Contact:
             now,
         )
 
-    def renew(self, binding: Binding, now: float) -> None:
-        """Take another end: a refresh, or the first end of what an event brought."""
-        clock, end = self.member.clock, binding.expires_at
-        if end is None or not clock.measured:
-            self.end = end if end is not None else self.end
-            return
-        ours = clock.ours(end)
-        if self.end is None and self.refreshed is not None:
+    def renew(self, end: float, binding: Binding, now: float) -> bool:
+        """Take another end; whether it is that of a refresh."""
+        before, self.end = self.end, end
+        refreshed = before is not None and end > before + RENEWED
+        if refreshed:  # its address may be another one since
+            self.received = plain(binding.received, 120) or self.received
+        if not self.member.clock.measured:
+            return refreshed
+        ours = self.member.clock.ours(end)
+        if before is None and self.refreshed is not None:
             # The event came with the REGISTER, so the end tells what was granted.
             self.granted = binding.granted or max(1, round(ours - self.refreshed))
-        elif self.end is not None and end > self.end + RENEWED:
+        elif refreshed:
             granted = binding.granted or self.granted
             if granted and ours - now > granted + RENEWED:
                 granted = None  # more than before, and we do not know how much
             self.refreshed_before = self.refreshed
             self.refreshed = min(now, ours - granted) if granted else None
             self.granted = granted
-        self.end = end
-        # Its address may be another one since.
-        self.received = plain(binding.received, 120) or self.received
+        return refreshed
 
     def came(self, at: float, granted: int | None) -> None:
         """An event told of its REGISTER."""

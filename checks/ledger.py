@@ -194,8 +194,8 @@ class Ledger:
             contact = self._join(extension, m, binding, now)
         end = binding.expires_at
         if end is not None and end != contact.end:
-            contact.renew(binding, now)
-            m.fresh_at = now
+            if contact.renew(end, binding, now):
+                m.fresh_at = now
             contact.teach(extension, now)
         contact.seen = now
         reachable = binding.reachable

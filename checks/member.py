@@ -91,6 +91,7 @@ class Member:
     boot: float | None = None  # on the PBX's clock
     well_since: float | None = None  # remembered: readable since, if it still is
     blind_since: float | None = None  # remembered: not read since, if it still is
+    lost_at: float = 0.0  # when it was last found unreadable
     stopping: float | None = None  # when it said that it shuts down
     fresh_at: float = 0.0  # when a binding last came or was refreshed
     clock: PbxClock = field(default_factory=PbxClock)

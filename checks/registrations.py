@@ -199,7 +199,7 @@ class Judge:
     ) -> list[Observation]:
         """A member cannot be read any more, or still not: no extension changes."""
         m = self.members[member]
-        changed = self._cluster.lost(m, cause, detail)
+        changed = self._cluster.lost(m, cause, detail, now)
         return self._cluster.observe(now, m if changed else None)
 
     def options_answer(self, ok: bool, now: float) -> list[Observation]:

@@ -374,6 +374,21 @@ def test_a_failover_is_one_event_with_the_grace_of_a_restart():
     assert t.states("hq")[-2:] == [(READABLE, 40.0), (READABLE, 40.0)]
 
 
+@pytest.mark.parametrize(
+    ("end", "active"),
+    [(65.0, A), (66.0, A), (64.0, A), (125.0, B)],  # whole seconds jitter by one
+)
+def test_a_standby_takes_over_when_a_binding_is_refreshed_there(
+    end: float, active: str
+):
+    t = pair("active_standby", "1")
+    t.at(10).list(*phones(65, 1), member=A)
+    t.at(11).list(*phones(65, 1), member=B)  # it has a copy
+    t.at(20).lost(member=A)
+    t.at(41).list(*phones(end, 1), member=B)
+    assert t.last("hq").state is (UNREADABLE if active == A else READABLE)
+
+
 def test_the_old_member_that_comes_back_is_a_standby():
     t = failed_over()
     t.at(60).list(member=A)
