@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 DATA = Path(__file__).parent / "data"
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
@@ -85,6 +85,7 @@ class AmiServer:
 
     async def __aenter__(self) -> Self:
         self._writers: list[asyncio.StreamWriter] = []
+        self._serving: list[asyncio.Task[Any]] = []
         self._stirred = asyncio.Condition()
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", 0, ssl=self.tls
@@ -97,6 +98,7 @@ class AmiServer:
         self._server.close()
         for writer in self._writers:
             writer.close()
+        await asyncio.gather(*self._serving)
         await self._server.wait_closed()
 
     async def push(self, *pieces: bytes) -> None:
@@ -113,6 +115,8 @@ class AmiServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._writers.append(writer)
+        if task := asyncio.current_task():
+            self._serving.append(task)
         try:
             await self._say(writer, [self.greeting])
             while True:

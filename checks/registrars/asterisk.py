@@ -22,11 +22,12 @@ from checks.registrars.failures import MANAGER_CONF, host_and_port, unreadable
 from checks.registrars.pjsip import (
     Contacts,
     Ends,
+    Roster,
     binding,
-    is_trunk,
     key,
     number,
     old_binding,
+    pair,
     startup,
 )
 from checks.registrars.session import RefusedError, Session
@@ -211,15 +212,20 @@ class Asterisk:
         await self._ping(session)
         if self._boot is None and self._booted is not None:
             self._boot = startup(await session.ask("CoreStatus"), self._booted)
+        roster = None
         if began >= self._next_roster:
-            yield await self._roster(session)
+            roster = await self._roster(session)
             self._next_roster = began + ROSTER_SECONDS
+            yield roster.expected()  # so that new AORs are known before their rows
         ends: Ends = {}
         async for rows in self._bindings(session, ends):
             yield Bindings(rows)
             await asyncio.sleep(0)
+        events = session.take_aside()
+        if roster:
+            yield await self._settled(roster, ends, events)
         self._contacts.ends = ends
-        for n, event in enumerate(session.take_aside()):
+        for n, event in enumerate(events):
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             if reading := self._read(event, session):
@@ -227,19 +233,27 @@ class Asterisk:
         self._pace.end(began)
         yield ListEnd(began, self._clock() + self._contacts.offset, self._boot)
 
-    async def _roster(self, session: Session) -> Expected:
-        """The AORs of all endpoints; those with a permanent contact are trunks."""
-        names: dict[str, None] = {}
-        trunks: set[str] = set()
+    async def _roster(self, session: Session) -> Roster:
+        roster = Roster()
         listing = ("PJSIPShowRegistrationsInbound", "InboundRegistrationDetail")
         async for rows in session.rows(*listing):
             for row in rows:
-                if is_trunk(row):
-                    trunks.add(row.get("ObjectName", ""))
-                else:
-                    names[row.get("ObjectName", "")] = None
-        self._contacts.trunks = trunks
-        return Expected([(name, "") for name in names])
+                roster.add(row)
+        return roster
+
+    async def _settled(
+        self, roster: Roster, ends: Ends, events: list[Message]
+    ) -> Expected:
+        """The roster without trunks; a contact may have gone between the two lists."""
+        gone = {key(e.get("AOR", ""), e.get("URI", "")) for e in events}
+        seen = ends.keys() | self._contacts.ends.keys() | gone
+        for n, name in enumerate(seen):
+            if n % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            roster.strike(*pair(name))
+        roster.settle()
+        self._contacts.trunks = roster.trunks
+        return roster.expected()
 
     async def _bindings(
         self, session: Session, ends: Ends

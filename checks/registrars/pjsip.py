@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
 from checks.registrars.clocks import in_utc
-from checks.registrations import Added, Gone, Reach, Reading
+from checks.registrations import Added, Expected, Gone, Reach, Reading
 
 # res_pjsip's words; any other is one that says nothing of reachability.
 REACHABLE = {"Reachable": True, "Unreachable": False}
@@ -22,7 +22,13 @@ Ends = dict[str, float | None]  # by key(): epoch s of the PBX, where it is know
 
 def key(aor: str, uri: str) -> str:
     """One contact; the collector need not look at strings, of pairs it would."""
-    return f"{aor} {uri}"
+    return f"{aor}\n{uri}"
+
+
+def pair(key: str) -> tuple[str, str]:
+    """The AOR and the URI of a key."""
+    aor, _, uri = key.partition("\n")
+    return aor, uri
 
 
 @dataclass(slots=True)
@@ -124,9 +130,40 @@ def old_binding(row: Message) -> Binding:
     )
 
 
-def is_trunk(aor: Message) -> bool:
-    """Whether an AOR takes no registration, or has a contact from the configuration."""
-    return aor.get("MaxContacts") == "0" or bool(aor.get("Contact"))
+@dataclass(slots=True)
+class Roster:
+    """The AORs of all endpoints, and which of them are trunks.
+
+    A row names all contacts of its AOR, those that have registered too. What no list
+    and no event calls registered is from the configuration: the AOR is a trunk's.
+    """
+
+    names: dict[str, str] = field(default_factory=dict)  # AOR: contacts not struck
+    trunks: set[str] = field(default_factory=set)
+
+    def add(self, row: Message) -> None:
+        """A row of PJSIPShowRegistrationsInbound."""
+        aor, contacts = row.get("ObjectName", ""), row.get("Contact", "")
+        if row.get("MaxContacts") == "0":  # takes no registration
+            self.trunks.add(aor)
+        else:
+            self.names[aor] = f",{contacts}," if contacts else ""
+
+    def strike(self, aor: str, uri: str) -> None:
+        """A contact that has registered; it may hold commas, as the list does."""
+        if contacts := self.names.get(aor):
+            self.names[aor] = contacts.replace(f",{aor}/{uri},", ",", 1)
+
+    def settle(self) -> None:
+        """All that have registered are struck: those that have more are trunks."""
+        left = [aor for aor, contacts in self.names.items() if contacts.strip(", ")]
+        self.trunks.update(left)
+        for aor in left:
+            del self.names[aor]
+
+    def expected(self) -> Expected:
+        """Who should be there, as far as it is known now."""
+        return Expected([(aor, "") for aor in self.names])
 
 
 def startup(core: Message, estimate: float) -> float | None:

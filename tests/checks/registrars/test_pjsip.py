@@ -7,8 +7,14 @@ from checks.registrars.ami import AmiParser, Message
 from checks.registrars.pjsip import (
     AUTHS_KEPT,
     Contacts,
+    Roster,
     binding,
-    is_trunk,
+    key,
+    startup,
+)
+    AUTHS_KEPT,
+    Contacts,
+    binding,
     key,
     startup,
 )
@@ -98,9 +104,23 @@ def test_an_events_own_stamp_tells_when_it_was() -> None:
 def test_a_contact_from_the_configuration_is_a_trunk_and_no_binding() -> None:
     contacts = Contacts(trunks={"1001"})
     assert contacts.status(status("Unreachable"), 100.0) is None
-    assert is_trunk({"MaxContacts": "0", "Contact": ""})
-    assert is_trunk({"MaxContacts": "1", "Contact": "1018/sip:1018@127.0.141.1:5060"})
-    assert not is_trunk({"MaxContacts": "1", "Contact": ""})
+
+
+def test_trunks_are_told_from_phones_whatever_their_uris_hold() -> None:
+    roster = Roster()
+    odd = "sip:1,1001/a@10.0.0.1"
+    for name, most, contacts in [
+        ("1001", "2", f"1001/{odd},1001/sip:1@10.0.0.1;ob"),
+        ("1002", "1", f"1002/{odd}"),
+        ("carrier", "0", ""),
+    ]:
+        row = {"ObjectName": name, "MaxContacts": most, "Contact": contacts}
+        roster.add(row)
+    roster.strike("1001", "sip:1@10.0.0.1;ob")
+    roster.strike("1001", odd)
+    roster.strike("1003", odd)
+    roster.settle()
+    assert (list(roster.names), roster.trunks) == (["1001"], {"1002", "carrier"})
 
 
 def test_authentications_are_kept_no_longer_than_they_are_needed() -> None:
