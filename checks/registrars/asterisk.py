@@ -13,6 +13,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from checks.observation import Binding, Cause
@@ -246,12 +247,12 @@ class Asterisk:
     ) -> Expected:
         """The roster without trunks; a contact may have gone between the two lists."""
         gone = {key(e.get("AOR", ""), e.get("URI", "")) for e in events}
-        seen = ends.keys() | self._contacts.ends.keys() | gone
-        for n, name in enumerate(seen):
+        for n, name in enumerate(chain(ends, self._contacts.ends, gone)):
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             roster.strike(*pair(name))
         roster.settle()
+        await asyncio.sleep(0)
         self._contacts.trunks = roster.trunks
         return roster.expected()
 

@@ -12,12 +12,6 @@ from checks.registrars.pjsip import (
     key,
     startup,
 )
-    AUTHS_KEPT,
-    Contacts,
-    binding,
-    key,
-    startup,
-)
 from checks.registrations import Added, Gone, Reach, Reading
 from tests import wire
 
