@@ -23,9 +23,9 @@ from pyee.base import EventEmitter
 
 from alerting.announcement import Opened
 from alerting.incident import Severity
+from checks.inbox import BUCKETS
 from checks.observation import State
 from checks.rows import ROLES
-from checks.sweep import BUCKETS
 from sipwatch import __version__, series
 from sipwatch import sources as seen
 from sipwatch.exposition import Exposition, Family, label
@@ -192,9 +192,9 @@ class _Aggregates(Collector):
             "Time to the answers to OPTIONS, by role of the target.",
             labels=("role",),
         )
-        sweep = self._sources.options.sweep
+        inbox = self._sources.options.sweep.inbox
         for role, counts, total in zip(
-            ROLES, sweep.histograms, sweep.sums, strict=True
+            ROLES, inbox.histograms, inbox.sums, strict=True
         ):
             _fill(durations, (role,), Histogram(BUCKETS, counts, total))
         return durations

@@ -1,14 +1,15 @@
 """A daemon on paper: real parts with a settable clock, and nothing that runs.
 
-    site = Watching()
-    hq = site.registrar("hq", {"1001": True, "1002": False})
-    site.target("twilio", "203.0.113.9", role="trunk")
+site = Watching()
+hq = site.registrar("hq", {"1001": True, "1002": False})
+site.target("twilio", "203.0.113.9", role="trunk")
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,9 @@ from pyee.base import EventEmitter
 from alerting.alarms import Alarms
 from alerting.routes import GroupSettings
 from alerting.rules import build
-from checks.observation import Binding, Kind, Observation, Scope, Subject
+from checks.answers import Answer
+from checks.inbox import BUCKETS
+from checks.observation import Binding, Cause, Kind, Observation, Scope, Subject
 from checks.options import OptionsCheck
 from checks.readings import Bindings, Expected, ListEnd, RegistrarSettings
 from checks.registrations import Judge
@@ -36,11 +39,21 @@ class NoNames:
         raise AssertionError(f"{uri} was looked up")
 
 
+@dataclass(frozen=True)
+class Secured:
+    """What a row has as its address over TLS, seen from outside."""
+
+    address: str
+    not_after: float
+
+    def __str__(self) -> str:
+        return self.address
+
+
 @dataclass
 class Watching:
     """What `Sources` asks for; needs a running loop."""
 
-    detail: tuple[str, ...] = ("trunk", "pbx")
     now: float = START
     wall_skew: float = 0.0
     ready: bool = True
@@ -51,8 +64,7 @@ class Watching:
     followings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        web = WebSettings(metrics=MetricsSettings(detail=self.detail))
-        self.config = Config(web=web)
+        self.config = Config(registrars={}, targets={}, instance="sipwatch.example.com")
         self.clock = Clock(lambda: self.now, lambda: self.now + self.wall_skew)
         self.clock.offset = 0.0
         self.clock.measure()
@@ -67,6 +79,11 @@ class Watching:
         )
         self.options.start()
         self._targets: list[Target] = []
+
+    def show(self, *detail: str) -> None:
+        """Export every series of these roles."""
+        web = WebSettings(metrics=MetricsSettings(detail=detail))
+        self.config = replace(self.config, web=web)
 
     def observe(self, *several: Observation) -> None:
         """As the daemon does it, without a store."""
@@ -159,16 +176,34 @@ class Watching:
         return [i for i, subject in enumerate(subjects) if subject in wanted]
 
     def answer(self, index: int, rtt: float = 0.0004, code: int = 200) -> None:
-        """Every address of a target has answered plainly, once."""
+        """Every address of a target answers a question, at the first send."""
+        rows, inbox = self.options.rows, self.options.sweep.inbox
+        for row in self.options.judge.members(index):
+            rows.tries[row] = 1
+            rows.rtt[row] = rows.mean[row] = rtt
+            lane = rows.lane[row]
+            role = lane.role if lane else 0
+            inbox.histograms[role][bisect_left(BUCKETS, rtt)] += 1
+            inbox.sums[role] += rtt
+            answer = Answer(row, 0, code, {200: "OK"}.get(code, "Something else"))
+            self.options.judge.answered(row, answer, rows.address[row], self.now)
+
+    def silence(self, index: int, times: int = 1, resent: int = 3) -> None:
+        """No address of a target answers, so many times in a row."""
+        rows = self.options.rows
+        for row in self.options.judge.members(index) * times:
+            rows.tries[row] = 1 + resent
+            rows.retransmits[row] += resent
+            self.options.judge.failed(row, Cause.TIMEOUT, "", self.now, self.now)
+
+    def over_tls(self, index: int, address: str, not_after: float) -> None:
+        """A target's address becomes a TLS connection with a certificate."""
         rows = self.options.rows
         for row in self.options.judge.members(index):
-            rows.answered[row] += 1
-            rows.code[row] = code
-            rows.rtt[row] = rows.mean[row] = rtt
-            rows.failures[row] = 0
             lane = rows.lane[row]
-            self.options.sweep._time(row, lane.role if lane else 0, rtt)
-            self.options.judge.well(row, self.now)
+            assert lane is not None
+            rows.lane[row] = replace(lane, transport="tls")
+            rows.address[row] = Secured(address, not_after)
 
     def close(self) -> None:
         """Let go of the sockets."""
