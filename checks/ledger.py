@@ -223,7 +223,9 @@ class Ledger:
         if len(e.contacts) >= CONTACTS:
             self._detach(e, e.contacts[0])
         for other in list(e.contacts):
-            moved = other.member is not m and not other.member.readable
+            # New since `m` was last read, while the other could not be: it moved. In
+            # the first list of `m` it may be as old as the other.
+            moved = m.readable and other.member is not m and not other.member.readable
             if moved and same_phone(contact, other):
                 self._detach(e, other)
         e.contacts.append(contact)

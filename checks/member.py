@@ -146,6 +146,7 @@ class Member:
         self._begin_list()
         self.expected = None
         self.deferred.clear()
+        self.tombs.clear()  # the next list is asked for after all of them
         self.touched.clear()  # all are judged after the next
         self.asked = None
         self.whole = False

@@ -92,12 +92,16 @@ class Registrations(RuleBasedStateMachine):
     def rows(self, member: str) -> list[Binding]:
         return [bound(a, end, port=p) for (a, p), end in self.held[member].items()]
 
+    def asked(self) -> float:
+        """The time, after all that has happened."""
+        return self.t.at(self.t.now + 0.001).now
+
     def show(self, member: str) -> None:
         self.shown[member] = {aor for aor, _ in self.held[member]}
 
     @rule(member=members, took=st.floats(0, 3))
     def read(self, member: str, took: float) -> None:
-        began = self.t.now
+        began = self.asked()
         self.t.boot = self.boots[member]
         for (aor, _), end in self.held[member].items():
             if end > began:
@@ -112,7 +116,7 @@ class Registrations(RuleBasedStateMachine):
     @rule(member=members, aor=aors, port=ports)
     def read_while_one_comes(self, member: str, aor: str, port: int) -> None:
         self.t.boot = self.boots[member]
-        began, rows = self.t.now, self.rows(member)
+        began, rows = self.asked(), self.rows(member)
         told = {aor} if self.events else set()
         self.t.half(*rows, member=member)
         self.t.at(began + 0.5)
@@ -128,7 +132,7 @@ class Registrations(RuleBasedStateMachine):
         if not self.tells(member):
             return
         self.t.boot = self.boots[member]
-        began, rows = self.t.now, self.rows(member)
+        began, rows = self.asked(), self.rows(member)
         self.t.at(began + 0.5)
         self.log_out(member, aor)  # told before the older rows come
         self.t.at(began + 1).half(*rows, member=member)

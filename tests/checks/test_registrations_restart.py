@@ -294,6 +294,15 @@ def test_a_phone_that_moved_over_lives_there_from_then():
     assert (t.last("1").state, t.last("1").since) == (UNREGISTERED, 90.0)
 
 
+def test_a_row_in_the_first_list_of_a_member_is_no_sign_of_a_move():
+    t = pair()
+    t.at(10).list(*phones(900, 1), member=B)
+    t.at(20).lost(member=B)
+    t.at(30).list(bound("1", 29), member=A)  # as old as the other, or older
+    t.at(40).list(member=A)
+    assert t.states("1") == [(REGISTERED, 10.0)]
+
+
 def test_another_phone_of_the_same_aor_does_not_count_as_moved():
     t = pair()
     t.at(10).list(member=A)
