@@ -12,12 +12,16 @@ from checks.settings import Glob
 from .grades import (
     Clock,
     Grade,
+    Says,
     Verdict,
+    days_in_words,
     ends_within,
     every,
     failed,
     in_states,
+    mean_in_words,
     rank_of,
+    resent_in_words,
     resent_over,
     slower_than,
 )
@@ -55,6 +59,7 @@ class Form:
     clock: Clock = Clock.SINCE
     rank: int = 0
     where: Patterns = field(default_factory=dict)
+    says: Says | None = None
 
 
 def _required(o: Observation) -> Verdict:
@@ -154,6 +159,7 @@ def _certificate(severity: Severity, days: float) -> Form:
         Numbers(below=days * 86400),
         ("for", "below"),
         Clock.SEEN,
+        says=days_in_words,
     )
 
 
@@ -196,6 +202,7 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             Numbers(for_=300, above=0.5),
             ("for", "above s"),
             Clock.SEEN,
+            says=mean_in_words,
         ),
         "RetransmitsHigh": Form(
             Kind.TARGET,
@@ -204,6 +211,7 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             Numbers(above=0.3),
             ("for", "above %"),
             Clock.SEEN,
+            says=resent_in_words,
         ),
         "CertificateExpiring": _certificate(WARNING, 14),
         "CertificateCritical": _certificate(CRITICAL, 3),

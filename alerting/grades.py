@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 
 from checks.observation import Kind, Observation, State, Subject
@@ -14,6 +15,7 @@ from .matching import Patterns, matches_field
 # True: it is so. False: it is not so. None: this observation cannot tell.
 Verdict = bool | None
 Predicate = Callable[[Observation], Verdict]
+Says = Callable[[Observation], str]
 
 RESENT_BITS = 20  # of the last probes that a share of retransmissions is taken
 EVENT_LASTS = 3600.0  # s after which an event's incident closes quietly
@@ -61,6 +63,7 @@ class Rule:
     keep_firing_for: float = 0.0  # s after its end
     notify: tuple[str, ...] = ()  # instead of what the routes say
     runbook: str = ""
+    says: Says | None = None  # the figure in words, where a figure is what it is about
 
     def applies(self, subject: Subject) -> bool:
         """Whether it watches this subject at all."""
@@ -144,3 +147,29 @@ def ends_within(days: float) -> Predicate:
         return None if left is None else left < days
 
     return matches
+
+
+def mean_in_words(o: Observation) -> str:
+    """ "612 ms on average"."""
+    mean = o.figures.rtt_mean
+    return "" if mean is None else f"{1000 * mean:.0f} ms on average"
+
+
+def resent_in_words(o: Observation) -> str:
+    """ "8 of 20 probes"."""
+    resent = (o.figures.resent & ((1 << RESENT_BITS) - 1)).bit_count()
+    return f"{resent} of {RESENT_BITS} probes"
+
+
+def days_in_words(o: Observation) -> str:
+    """ "in 13 days, on 4 Dec"; the day is that of UTC, as certificates have it."""
+    days = o.figures.days
+    if days is None:
+        return ""
+    end = datetime.fromtimestamp(o.at + days * 86400, UTC)
+    on = f"on {end.day} {end:%b}"
+    if days < 0:
+        return f"it ended {on}"
+    if days < 1:
+        return f"in {days * 24:.0f} h, at {end:%H:%M} UTC"
+    return f"in {int(days)} day{'s' if days >= 2 else ''}, {on}"

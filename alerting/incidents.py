@@ -76,7 +76,7 @@ class Incidents:
         incident.rule, incident.severity = lead.name, severity
         incident.closed = incident.acknowledged_by = ""
         t.incidents[lead.family] = self.open[incident.id] = incident
-        _note(incident, t.last)
+        _note(incident, t.last, lead)
         self._touched[incident] = None
         owe = self._deliveries.reopened if again else self._deliveries.opened
         owe(incident, lead.notify, now)
@@ -104,7 +104,7 @@ class Incidents:
         """Keep an open incident true; only what is new is written and announced."""
         before = (incident.state, incident.cause, incident.loss)
         if self._about(t, incident.family):
-            _note(incident, t.last)
+            _note(incident, t.last, self.rules.get(incident.rule))
         if changed or before != (incident.state, incident.cause, incident.loss):
             self._touched[incident] = None
             self.announced.append(Updated(incident, now))
@@ -224,7 +224,8 @@ def _recurs(incident: Incident, since: float) -> bool:
     return recovered and ended is not None and since - ended <= REOPEN_WITHIN
 
 
-def _note(incident: Incident, o: Observation) -> None:
+def _note(incident: Incident, o: Observation, lead: Rule | None) -> None:
     incident.state, incident.cause, incident.loss = o.state, o.cause, o.loss
-    incident.detail, incident.last_seen = o.detail, o.last_seen
+    incident.detail = lead.says(o) if lead and lead.says else o.detail
+    incident.last_seen = o.last_seen
     incident.evidence = o.evidence

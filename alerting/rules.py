@@ -28,12 +28,16 @@ from .grades import (
     Grade,
     Predicate,
     Rule,
+    Says,
     Verdict,
+    days_in_words,
     ends_within,
     every,
     failed,
     in_states,
+    mean_in_words,
     rank_of,
+    resent_in_words,
     resent_over,
     slower_than,
 )
@@ -281,6 +285,7 @@ def _changed(name: str, form: Form, numbers: Numbers, s: RuleSettings) -> Rule:
         keep_firing_for=numbers.keep_firing_for,
         notify=s.notify,
         runbook=s.runbook,
+        says=form.says,
     )
 
 
@@ -319,7 +324,14 @@ def _own(name: str, s: RuleSettings, numbers: Numbers) -> Rule:
         keep_firing_for=numbers.keep_firing_for,
         notify=s.notify,
         runbook=s.runbook,
+        says=_own_words(s),
     )
+
+
+def _own_words(s: RuleSettings) -> Says | None:
+    if s.above is not None:
+        return mean_in_words if s.above.unit == "s" else resent_in_words
+    return days_in_words if s.below is not None else None
 
 
 def _own_family(s: RuleSettings) -> str:

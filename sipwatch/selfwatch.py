@@ -92,8 +92,8 @@ class SelfWatch:
 
     def _jumped(self, step: float, now: float) -> None:
         ahead = "forward" if step > 0 else "back"
-        detail = f"the wall clock was set {ahead} by {abs(step):.1f} s"
-        log.warning("%s", detail)
+        detail = f"set {ahead} by {abs(step):.0f} s"
+        log.warning("the wall clock was %s", detail)
         self._observe(
             Observation(
                 self.wall, State.OK, now, now, event=Event.CLOCK_JUMPED, detail=detail
@@ -105,10 +105,7 @@ class SelfWatch:
         if drops > self._seen_drops:
             lost = drops - self._seen_drops
             self._seen_drops, self._dropped_at = drops, now
-            detail = (
-                f"the kernel had no room for {lost} answers, {drops} since the start:"
-                " raise net.core.rmem_max (sysctl) to 4194304"
-            )
+            detail = f"{lost} answers, {drops} since the start"
             self._tell(self.buffer, False, now, detail)
         elif self._dropped_at and now - self._dropped_at > DROPS_OVER:
             self._dropped_at = 0.0

@@ -181,7 +181,12 @@ CASES: dict[str, Batch] = {
         trunk("TargetDegraded", State.DEGRADED, cause=Cause("response_500"))
     ),
     "slow": batch(
-        trunk("OptionsSlow", State.UP, severity=Severity.WARNING, detail="612 ms")
+        trunk(
+            "OptionsSlow",
+            State.UP,
+            severity=Severity.WARNING,
+            detail="612 ms on average",
+        )
     ),
     "retransmits": batch(
         trunk(
@@ -253,7 +258,7 @@ CASES: dict[str, Batch] = {
         incident(
             own("clock"),
             "ClockJump",
-            detail="by -35 s",
+            detail="set back by 35 s",
             **FAILING,  # type: ignore[arg-type]
         )
     ),
@@ -261,13 +266,18 @@ CASES: dict[str, Batch] = {
         incident(
             own("receive-buffer"),
             "ReceiveBufferDrops",
-            detail="212 packets",
+            detail="212 answers, 300 since the start",
             **FAILING,  # type: ignore[arg-type]
         )
     ),
     "own-rule": batch(reception(rule="VipPhones", severity=Severity.CRITICAL)),
     "own-rule-figures": batch(
-        trunk("TrunkVerySlow", State.UP, family="TrunkVerySlow", detail="1.4 s")
+        trunk(
+            "TrunkVerySlow",
+            State.UP,
+            family="TrunkVerySlow",
+            detail="1400 ms on average",
+        )
     ),
     "own-rule-resolved": batch(
         reception(rule="VipPhones", state=State.REGISTERED, **ended()),

@@ -241,6 +241,7 @@ def test_a_slow_target_counts_from_the_first_slow_answer() -> None:
         site.at(at, trunk, UP, since=0, figures=Figures(rtt_mean=mean))
     assert site.told() == ["firing twilio OptionsSlow"]
     assert [a.at for a in site.of(Opened)] == [420]
+    assert site.alarms.incidents[0].detail == "800 ms on average"
     site.failing(500, trunk, since=500, failures=1)  # tells nothing of its speed
     assert len(site.alarms.incidents) == 1
     site.at(560, trunk, UP, figures=Figures(rtt_mean=0.2))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from alerting.grades import Verdict
+from alerting.grades import (
+    Says,
+    Verdict,
+    days_in_words,
+    mean_in_words,
+    resent_in_words,
+)
 from alerting.incident import Severity
 from alerting.matching import patterns, routed, severity
 from alerting.routes import repeats
@@ -389,3 +395,21 @@ def test_what_is_written_right_is_read() -> None:
     assert states(["down", "degraded"]) == (State.DOWN, State.DEGRADED)
     assert losses("expired") == (Loss.EXPIRED,)
     assert repeats({"critical": "4h"}) == {CRITICAL: 14400.0}
+
+
+@pytest.mark.parametrize(
+    ("figures", "told", "words"),
+    [
+        (Figures(rtt_mean=0.612), mean_in_words, "612 ms on average"),
+        (Figures(), mean_in_words, ""),
+        (Figures(resent=0b1011, probes=32), resent_in_words, "3 of 20 probes"),
+        (Figures(resent=0xFFF00000, probes=32), resent_in_words, "0 of 20 probes"),
+        (Figures(days=13.2), days_in_words, "in 13 days, on 14 Jan"),
+        (Figures(days=1.5), days_in_words, "in 1 day, on 2 Jan"),
+        (Figures(days=0.5), days_in_words, "in 12 h, at 12:00 UTC"),
+        (Figures(days=-2.0), days_in_words, "it ended on 30 Dec"),
+        (Figures(), days_in_words, ""),
+    ],
+)
+def test_a_figure_is_told_in_words(figures: Figures, told: Says, words: str) -> None:
+    assert told(seen(TRUNK, State.UP, figures)) == words
