@@ -20,6 +20,7 @@ from checks.registrations import (
 from sipwatch.flow import Flow
 
 BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
+SLICE = 250  # observations in one turn of the loop, at some 20 us for a lost phone
 REST = 0.05  # s between two looks at the judge's deadlines
 MEMO = "registrar"  # what the store's memos of registrars begin with
 
@@ -74,7 +75,9 @@ class Following:
             try:
                 async for reading in registrar.watch():
                     now = self._clock()
-                    self._judged(self.judge.apply(member, reading, now))
+                    await self._judged_in_slices(
+                        self.judge.apply(member, reading, now)
+                    )
                     if isinstance(reading, ListEnd):
                         pause = least
                         self._tried(member)
@@ -110,6 +113,14 @@ class Following:
             self._untried.discard(member)
             if not self._untried:
                 self._arrived(self)
+
+    async def _judged_in_slices(self, observations: list[Observation]) -> None:
+        """As `_judged`; a mass event must not hold up the loop."""
+        while len(observations) > SLICE:
+            self._flow.observe_all(observations[:SLICE])
+            del observations[:SLICE]
+            await asyncio.sleep(0)
+        self._judged(observations)
 
     def _judged(self, observations: Iterable[Observation]) -> None:
         self._flow.observe_all(observations)
