@@ -8,7 +8,7 @@ site.target("twilio", "203.0.113.9", role="trunk")
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from checks.inbox import BUCKETS
 from checks.observation import Binding, Cause, Kind, Observation, Scope, Subject
 from checks.options import OptionsCheck
 from checks.readings import Bindings, Expected, ListEnd, RegistrarSettings
-from checks.registrations import Judge
+from checks.registrations import Judge, Listed
 from checks.targets import Target, TargetFileSettings, TargetSettings
 from sipwatch.clock import Clock
 from sipwatch.metrics import Counts
@@ -99,7 +99,9 @@ class Watching:
     def until(self, at: float) -> None:
         """Let time pass."""
         self.now = at
-        self.alarms.advance(at)
+        self.alarms.advance(at)  # in slices
+        while (due := self.alarms.next_deadline()) is not None and due <= at:
+            self.alarms.advance(at)
         self.announce()
 
     # Registrars.
@@ -110,6 +112,7 @@ class Watching:
         extensions: Mapping[str, bool] = {},
         *,
         rtt: float | None = None,
+        listed: Iterable[Listed] = (),
         **settings: Any,
     ) -> Judge:
         """A registrar that was read: the extensions, and whether each is registered."""
@@ -123,7 +126,7 @@ class Watching:
             subject,
             self.now,
             members=members,
-            listed=(),
+            listed=listed,
         )
         self.judges[name] = judge
         self.config.registrars[name] = judge.settings  # type: ignore[index]
