@@ -214,6 +214,15 @@ class Alarms:
         self._deadlines.set(w, None)
         self._changed.pop(w, None)
 
+    def unclaimed(self, prefix: str) -> dict[str, SubjectRow]:
+        """What was restored or released under keys like this, by the rest of the key;
+        nobody has adopted it yet."""
+        return {
+            key.removeprefix(prefix): row
+            for key, row in self._stored.items()
+            if key.startswith(prefix)
+        }
+
     def unwatch_missing(
         self, prefix: str, now: float, reason: str = NO_LONGER_WATCHED
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,6 @@ from alerting.incident import Batch, DeliveryError, Notification
 from alerting.notification import render
 from alerting.notifiers import made
 from alerting.outbox import Courier, send_test
-from alerting.rows import Restored
 from alerting.rules import build
 from alerting.store import Store
 from checks.observation import Kind, Observation, Scope, State, Subject
@@ -37,8 +36,6 @@ from sipwatch.status import status
 from sipwatch.surroundings import Surroundings
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
-
-Known = tuple[State, float, float]  # state, since, not before
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +112,7 @@ class Daemon:
         self.scheduler = Scheduler(self.flow, now)
         self._adopt()
         for name, settings in config.registrars.items():
-            self._follow(self._judge(name, settings, self._stored(restored, name)))
+            self._follow(self._judge(name, settings))
         for kind in ("target:", "registrar:", "extension:", "self:"):
             self.alarms.unwatch_missing(kind, now())
         self._start_parts(sockets)
@@ -182,21 +179,10 @@ class Daemon:
         for subject in self.selfwatch.subjects:
             self.alarms.adopt(subject)
 
-    @staticmethod
-    def _stored(restored: Restored, name: str) -> dict[str, Known]:
-        """The states of a registrar's extensions as they were stored."""
-        prefix = f"extension:{name}/"
-        return {
-            key.removeprefix(prefix): (row.state, row.since, 0.0)
-            for key, row in restored.subjects.items()
-            if key.startswith(prefix)
-        }
-
     def _judge(
         self,
         name: str,
         settings: RegistrarSettings,
-        before: Mapping[str, Known],
         listed: Iterable[Listed] | None = None,
     ) -> Judge:
         """A judge that goes on where the last one stopped."""
@@ -215,8 +201,8 @@ class Daemon:
         self.alarms.adopt(subject)
         for member in judge.members.values():
             self.alarms.adopt(member.subject)
-        for aor, (state, since, not_before) in before.items():
-            found = judge.restore(aor, state, since, not_before)
+        for aor, row in self.alarms.unclaimed(f"extension:{name}/").items():
+            found = judge.restore(aor, row.state, row.since, row.not_before)
             if found is not None:
                 self.alarms.adopt(found)
         return judge
@@ -388,7 +374,7 @@ class Daemon:
             self._renew(name, plan)
         for name in change.named("registrars", change.added):
             listed = plan.listed[name]
-            self._follow(self._judge(name, config.registrars[name], {}, listed))
+            self._follow(self._judge(name, config.registrars[name], listed))
         self.alarms.replace(
             plan.rules, config.routes, config.group, list(config.notifiers), now
         )
@@ -403,15 +389,10 @@ class Daemon:
     def _renew(self, name: str, plan: Plan) -> None:
         """Follow a registrar otherwise; what is known of it stays."""
         old = self._unfollow(name)
-        before = {
-            e.aor: (e.state, e.since, e.not_before)
-            for e in old.judge.extensions.values()
-            if e.state is not None
-        }
         for subject in list(old.subjects()):
             self.alarms.release(subject)
         settings = self.config.registrars[name]
-        self._follow(self._judge(name, settings, before, plan.listed[name]))
+        self._follow(self._judge(name, settings, plan.listed[name]))
         for kind in ("registrar:", "extension:"):
             self.alarms.unwatch_missing(kind, self.clock.now())
 
