@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from sipwatch import __version__
 
+TEST_PATIENCE = 60  # s for all notifiers together; the command line waits longer
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -20,6 +22,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+# RFC 9110 12.5.3: a weight of 0 refuses it.
+_GZIP = re.compile(r"(?:^|,)\s*(?:x-)?gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.I)
 
 
 class Watched(Protocol):
@@ -94,16 +98,19 @@ def _inside(
     if request.client is None:
         return False
     address = ipaddress.ip_address(request.client.host)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address  # IPv4 over an IPv6 socket
     return any(address in n for n in networks)
 
 
 def _add_metrics(app: FastAPI, watched: Watched) -> None:
     @app.get("/metrics", response_class=PlainTextResponse, summary="Prometheus")
     async def metrics(request: Request) -> Response:
-        gzip = "gzip" in request.headers.get("accept-encoding", "")
+        gzip = bool(_GZIP.search(request.headers.get("accept-encoding", "")))
         slices = watched.metrics(gzip=gzip)
         if slices is None:
-            raise HTTPException(503, "two renderings are under way; ask again")
+            text = "as many renderings as allowed are under way; ask again\n"
+            return PlainTextResponse(text, 503, {"Retry-After": "1"})
         headers = {"Content-Encoding": "gzip"} if gzip else {}
         return StreamingResponse(slices, media_type=METRICS, headers=headers)
 
@@ -136,5 +143,9 @@ def _add_operations(app: FastAPI, watched: Watched) -> None:
     @app.post("/api/v1/test-notify")
     async def test_notify(notifier: list[str] | None = None) -> dict[str, str]:
         """Send a test notification by each named notifier, or by all."""
-        async with asyncio.timeout(60):
-            return await watched.test_notify(notifier or ())
+        try:
+            async with asyncio.timeout(TEST_PATIENCE):
+                return await watched.test_notify(notifier or ())
+        except TimeoutError:
+            why = f"the notifiers took longer than {TEST_PATIENCE} s"
+            raise HTTPException(504, why) from None

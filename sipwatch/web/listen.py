@@ -57,16 +57,18 @@ def unix_socket(path: str, group: str = "sipwatch") -> socket.socket:
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _answered(path):
             os.unlink(path)
     s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o117)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        s.bind(path)
+        mask = os.umask(0o117)  # not for the folder: nobody could enter it
+        try:
+            s.bind(path)
+        finally:
+            os.umask(mask)
         s.listen(BACKLOG)
     except OSError as e:
         s.close()
-        raise OSError(e.errno, f"cannot listen on {path}: {e.strerror}") from None
-    finally:
-        os.umask(mask)
+        why = e.strerror or e  # a path that is too long has no errno
+        raise OSError(e.errno, f"cannot listen on {path}: {why}") from None
     with contextlib.suppress(KeyError, PermissionError):
         os.chown(path, -1, grp.getgrnam(group).gr_gid)
     s.setblocking(False)
@@ -99,6 +101,8 @@ class Listener:
         )
         self._server = _Server(config)
         self._socket = sock
+        name = sock.getsockname()  # uvicorn closes it before we do
+        self._path = name if isinstance(name, str) else ""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -111,8 +115,7 @@ class Listener:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=STOP + 0.5)
             self._task.cancel()
-        name = self._socket.getsockname() if self._socket.fileno() >= 0 else ""
         self._socket.close()
-        if isinstance(name, str) and name:
+        if self._path:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+                os.unlink(self._path)
