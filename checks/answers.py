@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from checks.observation import Cause, plain
 from checks.rows import DEGRADED, DOWN, UP
-from checks.sip.message import Response, parse
 
 COOKIE = b"z9hG4bK"
 BRANCH_LENGTH = 7 + 8 + 16  # cookie, row, 64 random bits
@@ -67,6 +66,9 @@ def read_answer(data: bytes) -> Answer:
     It is ours by branch, Call-ID and CSeq together (RFC 3261 17.1.3): StrayError where
     one of them differs, another ValueError for what cannot be read.
     """
+    # Not at the top: a probe that gets plain answers only starts in 20 ms less.
+    from checks.sip.message import Response, parse
+
     message = parse(data)
     if not isinstance(message, Response):
         raise StrayError("a request, not an answer")
@@ -90,3 +92,43 @@ def judged(code: int, healthy: Container[int]) -> tuple[int, Cause | None]:
     if code in DOWN_CODES:
         return DOWN, Cause.of_response(code)
     return DEGRADED, Cause.of_response(code)
+
+
+def phrase(code: int) -> str:
+    """`200 OK`: a code with its usual reason, where the received one is not kept."""
+    return f"{code} {REASONS.get(code, '')}".rstrip()
+
+
+# RFC 3261 21, those that answer an OPTIONS.
+REASONS = {
+    200: "OK",
+    202: "Accepted",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Moved Temporarily",
+    305: "Use Proxy",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    410: "Gone",
+    415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
+    420: "Bad Extension",
+    480: "Temporarily Unavailable",
+    481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
+    483: "Too Many Hops",
+    484: "Address Incomplete",
+    486: "Busy Here",
+    488: "Not Acceptable Here",
+    500: "Server Internal Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    600: "Busy Everywhere",
+    603: "Decline",
+}

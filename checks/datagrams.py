@@ -60,6 +60,7 @@ class DatagramSocket:
             self._socket.close()
             raise
         self.port = int(self._socket.getsockname()[1])
+        self.send = self._socket.sendto  # as it is: it is called for every question
 
     def _prepare(self, family: socket.AddressFamily) -> None:
         option = self._socket.setsockopt
@@ -88,17 +89,6 @@ class DatagramSocket:
         """Close it; what is on its way is lost."""
         self._socket.close()
 
-    def send(self, data: bytes, address: Any) -> None:
-        """Send one datagram; OSError where this machine refuses."""
-        try:
-            self._socket.sendto(data, address)
-        except BlockingIOError:
-            raise
-        except OSError:
-            # The kernel hands out an ICMP error of any row here: take it first.
-            self._read_errors()
-            self._socket.sendto(data, address)
-
     def drain(self) -> bool:
         """Take one slice of what has come; False when more may be waiting."""
         offset = self._kernel_offset()
@@ -112,7 +102,7 @@ class DatagramSocket:
                 dry = True
                 break
             except OSError:
-                self._read_errors()
+                self.read_errors()
                 continue
             # The kernel puts the time first, then the drops where there were any.
             if offset is None or not ancillary:
@@ -140,7 +130,8 @@ class DatagramSocket:
             if kind == _SO_RXQ_OVFL and len(octets) == _COUNT.size:
                 self.drops = _COUNT.unpack(octets)[0]
 
-    def _read_errors(self) -> None:
+    def read_errors(self) -> None:
+        """Tell of the ICMP errors that wait; else `send` raises them."""
         for _ in range(DRAIN_LIMIT):
             try:
                 data, ancillary, _, destination = self._socket.recvmsg(

@@ -17,6 +17,7 @@ from checks.targets import (
 )
 
 Send = Callable[[bytes, Any], Any]
+Clear = Callable[[], None]
 Settings = TargetSettings | TargetFileSettings
 
 _TEMPLATE = (
@@ -49,7 +50,7 @@ class Lanes:
 
     def __init__(
         self,
-        socket_of: Callable[[socket.AddressFamily, str], tuple[Send, int]],
+        socket_of: Callable[[socket.AddressFamily, str], tuple[Send, Clear, int]],
         stream: Send,
         agent: str,
     ) -> None:
@@ -74,10 +75,10 @@ class Lanes:
     def _make(self, way: Way) -> Lane:
         settings = way.settings
         host = f"[{way.local}]" if ":" in way.local else way.local
-        sent_by, send = host, self._stream
+        sent_by, send, clear, port = host, self._stream, _nothing, 0
         if way.transport == "udp":
             family = address_family(way.local)
-            send, port = self._socket_of(family, settings.source)
+            send, clear, port = self._socket_of(family, settings.source)
             sent_by = f"{host}:{port}"
         sender = settings.from_ and from_header(settings.from_)
         protocol = way.transport.upper()
@@ -96,12 +97,14 @@ class Lanes:
             transport=way.transport,
             template=template,
             send=send,
+            clear=clear,
             plain=f"Via: SIP/2.0/{protocol} ".encode(),
             healthy=healthy,
             codes={b"SIP/2.0 %d " % code: code for code in healthy},
             role=ROLES.index(settings.role),
             confirm=settings.confirm,
             floor=way.floor,
+            local=(way.local, port),
             strict=settings.strict_source,
         )
 
@@ -125,6 +128,10 @@ def canonical_ip(ip: str) -> str:
 def socket_address(ip: str, port: int) -> tuple[Any, ...]:
     """An address as the kernel tells it of a datagram's source."""
     return (canonical_ip(ip), port, 0, 0) if ":" in ip else (ip, port)
+
+
+def _nothing() -> None:
+    """A stream tells of its own errors only."""
 
 
 def _literal(text: str) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checks.datagrams import DatagramSocket
-from checks.lanes import Lanes, Send, Settings, socket_address
+from checks.lanes import Clear, Lanes, Send, Settings, socket_address
 from checks.names import Names, Resolves
 from checks.observation import Cause, Observation, Subject
 from checks.rings import Kind, host_of, rank
@@ -18,6 +18,9 @@ from checks.streams import Link, Streams
 from checks.sweep import FIRST_LOOK, TICK, TIMING, Sweep
 from checks.targets import Target, floor_of, full_uri, ipv4
 from checks.verdict import Marks, Targets, TargetView
+
+if TYPE_CHECKING:
+    from checks.wiretap import Wiretap
 
 STALL = 5.0  # s that a tick may be late before it is no more to come
 BUSY = 100.0  # questions a second from which answers are fetched at ticks, not by wakes
@@ -42,7 +45,8 @@ class OptionsCheck:
 
     `observe` is called as `checks.verdict` promises; `clock` gives UTC seconds and
     never jumps. `resolver_state(ok, detail)` is called when our resolver fails as a
-    whole, and when it works again. Counters and arrays: `sweep`, `rows`, `judge`.
+    whole, and when it works again. Counters and arrays: `sweep`, `rows`, `judge`. Where
+    `tapped`, `tap` keeps what goes over the wire, for a few targets.
     """
 
     def __init__(
@@ -55,16 +59,20 @@ class OptionsCheck:
         resolver_state: Callable[[bool, str], None] = ignore,
         marks: Marks | None = None,
         agent: str = "sipwatch",
+        tapped: bool = False,
     ) -> None:
+        self._clock = clock
         self.rows = Rows()
         self.judge = Targets(self.rows, observe)
         self.sweep = Sweep(self.rows, self.judge, clock)
         self.set_marks(marks or Marks())
         self.targets: Mapping[str, TargetView] = _Views(self)
-        self._clock = clock
+        self.tap = self._tapped() if tapped else None
+        self._take = self.tap.taking if self.tap else self.sweep.inbox.take
         self._sockets: dict[tuple[int, str], DatagramSocket] = {}
-        self._streams = Streams(clock, self.sweep.inbox.take, self._stream_failed)
-        self._lanes = Lanes(self._socket_of, _send_stream, agent)
+        self._streams = Streams(clock, self._take, self._stream_failed)
+        stream = self.tap.sending(_send_stream) if self.tap else _send_stream
+        self._lanes = Lanes(self._socket_of, stream, agent)
         self._names = Names(resolver or _resolver(), clock, self, resolver_state)
         self._index: dict[str, dict[str, int]] = {}  # scope name, subject name
         self._places: dict[Any, list[int]] | None = None
@@ -117,7 +125,7 @@ class OptionsCheck:
     @property
     def passed(self) -> bool:
         """Whether every target has been judged once."""
-        return not any(self.judge.state[index] == 0 for index in self.judge)
+        return self.judge.unjudged == 0
 
     def stalled(self, now: float) -> bool:
         """Whether the tick that should have come did not: a fault of ours."""
@@ -200,6 +208,9 @@ class OptionsCheck:
         if gone:
             self.sweep.leave(gone)
             for row in gone:
+                address = self.rows.address[row]
+                if isinstance(address, Link):
+                    address.rows.discard(row)
                 self.rows.drop(row)
             self._places = None
 
@@ -232,6 +243,8 @@ class OptionsCheck:
     def placed(self, index: int, addresses: tuple[Any, ...]) -> None:
         """A target's addresses are known: rows of addresses that stay go on."""
         old = {self._spot(row): row for row in self.judge.members(index)}
+        if set(old) == {(a.ip, a.port, a.transport) for a in addresses}:
+            return
         rows = []
         for address in addresses:
             spot = (address.ip, address.port, address.transport)
@@ -271,6 +284,8 @@ class OptionsCheck:
             where = self._streams.link(address, uri.host, settings)
         lane = self._lanes.lane(settings, address.transport, scheme, address.ip, floor)
         row = self.rows.add(index, rest, to.partition(":")[2], where, lane)
+        if stream:
+            where.rows.add(row)
         kind = Kind(settings.interval, settings.timeout, stream, floor > 0, True)
         self.sweep.enter(row, kind, self._clock(), True)
         return row
@@ -284,20 +299,28 @@ class OptionsCheck:
 
     # Sockets
 
-    def _socket_of(self, family: socket.AddressFamily, source: str) -> tuple[Send, int]:
+    def _socket_of(
+        self, family: socket.AddressFamily, source: str
+    ) -> tuple[Send, Clear, int]:
         key = (int(family), source)
         if key not in self._sockets:
             sock = DatagramSocket(
                 family,
                 source,
                 clock=self._clock,
-                receive=self.sweep.inbox.take,
+                receive=self._take,
                 unreachable=self._unreachable,
             )
             self._sockets[key] = sock
             self._read(sock, not self._polled)
         sock = self._sockets[key]
-        return sock.send, sock.port
+        send: Send = self.tap.sending(sock.send) if self.tap else sock.send
+        return send, sock.read_errors, sock.port
+
+    def _tapped(self) -> Wiretap:
+        from checks.wiretap import Wiretap
+
+        return Wiretap(self.rows, self.sweep.inbox.take, self._clock)
 
     def _read(self, sock: DatagramSocket, wanted: bool) -> None:
         if self._loop is not None and sock.fileno() >= 0:
@@ -329,10 +352,8 @@ class OptionsCheck:
 
     def _stream_failed(self, link: Link, cause: Cause, detail: str) -> None:
         now = self._clock()
-        rows = [r for r, a in enumerate(self.rows.address) if a is link]
-        for row in rows:
-            if self.rows.nonce[row]:
-                self.sweep.fail(row, cause, detail, now)
+        for row in [row for row in link.rows if self.rows.nonce[row]]:
+            self.sweep.fail(row, cause, detail, now)
         self._arm(now)
 
     # Time
@@ -340,7 +361,7 @@ class OptionsCheck:
     def _settle(self) -> None:
         """After rows have changed: close what is unused, choose how to read, go on."""
         self._places = None
-        self._streams.keep({a for a in self.rows.address if isinstance(a, Link)})
+        self._streams.close_unused()
         polled = self.sweep.rate >= BUSY
         if polled != self._polled:
             self._polled = polled

@@ -34,12 +34,14 @@ class Lane:
     transport: str  # "udp", "tcp", "tls"
     template: str  # of a request, for uri, row, nonce, to and nonce
     send: Callable[[bytes, Any], Any]  # (request, address); may raise OSError
+    clear: Callable[[], None]  # takes errors of other rows that `send` would raise
     plain: bytes  # how the topmost Via of an answer must begin
     healthy: frozenset[int]
     codes: dict[bytes, int]  # the healthy ones by the status line's beginning
     role: int  # index into ROLES
     confirm: float
     floor: float
+    local: tuple[str, int]  # our end of it; port 0 where each connection has its own
     strict: bool  # refuse answers from elsewhere
 
 

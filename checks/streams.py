@@ -37,6 +37,7 @@ class Link:
         self.ip = address.ip
         self.address = address
         self.not_after: float | None = None
+        self.rows: set[int] = set()  # that have it as their address
         self._streams = streams
         self._name = name
         self._settings = settings
@@ -178,10 +179,10 @@ class Streams:
             found = self._links[key] = Link(self, address, name, settings)
         return found
 
-    def keep(self, used: set[Link]) -> None:
-        """Close the links that no row uses any more."""
+    def close_unused(self) -> None:
+        """Close the links that no row has any more."""
         for key, link in list(self._links.items()):
-            if link not in used:
+            if not link.rows:
                 link.close()
                 del self._links[key]
 

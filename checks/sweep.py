@@ -91,18 +91,20 @@ class Sweep:
 
     def leave(self, gone: Iterable[int]) -> None:
         """Take rows out, before they are dropped."""
-        leaving = set(gone)
+        leaving, touched = set(gone), set[Kind]()
         for row in leaving:
             self.rows.nonce[row] = 0
-            if row < len(self._ring_of):
-                ring, self._ring_of[row] = self._ring_of[row], None
-                self.rate -= 1 / ring.kind.interval if ring is not None else 0.0
-        for ring in list(self._rings.values()):
-            kept = [row for row in ring.rows if row not in leaving]
-            if len(kept) != len(ring.rows):
-                ring.rows, ring.stale = array("I", kept), True
-            if not kept:
-                del self._rings[ring.kind]
+            ring = self._ring_of[row] if row < len(self._ring_of) else None
+            if ring is not None:
+                self._ring_of[row] = None
+                self.rate -= 1 / ring.kind.interval
+                touched.add(ring.kind)
+        for kind in touched:
+            ring = self._rings[kind]
+            ring.rows = array("I", [row for row in ring.rows if row not in leaving])
+            ring.stale = True
+            if not ring.rows:
+                del self._rings[kind]
         self._later = [entry for entry in self._later if entry[1] not in leaving]
         heapq.heapify(self._later)
         self._gates.leave(leaving)
@@ -202,12 +204,12 @@ class Sweep:
             tries[row] = 1
             lane, uri = lanes[row], uris[row]
             assert lane is not None  # noqa: S101 - rows in a ring have one
-            request = lane.template % (uri, row, nonce, tos[row], nonce)
+            request = (lane.template % (uri, row, nonce, tos[row], nonce)).encode()
             sent[row] = clock()
             try:
-                lane.send(request.encode(), addresses[row])
+                lane.send(request, addresses[row])
             except OSError as error:
-                self._unsent(row, error, now)
+                self._send_after(error, row, request, now)
         if drawn:
             self.sends += len(drawn)
             self._timers.start(chosen, drawn, kind.timeout, kind.stream, now)
@@ -220,18 +222,27 @@ class Sweep:
         rows.tries[row] = min(255, rows.tries[row] + 1)
         rows.retransmits[row] += 1
         self.sends += 1
-        request = lane.template % (rows.uri[row], row, nonce, rows.to[row], nonce)
+        text = lane.template % (rows.uri[row], row, nonce, rows.to[row], nonce)
+        request = text.encode()
         rows.sent[row] = self._clock()
         try:
-            lane.send(request.encode(), rows.address[row])
+            lane.send(request, rows.address[row])
         except OSError as error:
-            self._unsent(row, error, now)
+            self._send_after(error, row, request, now)
 
-    def _unsent(self, row: int, error: OSError, now: float) -> None:
-        if isinstance(error, BlockingIOError):
+    def _send_after(self, error: OSError, row: int, request: bytes, now: float) -> None:
+        """An error may be of another row, that ICMP told of: take it, try again."""
+        lane = self.rows.lane[row]
+        if isinstance(error, BlockingIOError) or lane is None:
             return  # our buffer is full: timer E sends it again
-        text = f"this machine cannot send to it: {error.strerror}"
-        self.fail(row, Cause.ICMP_UNREACHABLE, text, now)
+        lane.clear()
+        try:
+            lane.send(request, self.rows.address[row])
+        except BlockingIOError:
+            return
+        except OSError as own:
+            text = f"this machine cannot send to it: {own.strerror}"
+            self.fail(row, Cause.ICMP_UNREACHABLE, text, now)
 
     def _end(self, row: int, soon: bool, since: float, now: float) -> None:
         """A question has ended; `since` is when it began to be answered so."""

@@ -48,16 +48,17 @@ from checks.observation import (
 )
 from checks.rows import CALM, DEGRADED, DOWN, MASK32, STATES, UNKNOWN, UP, Rows
 from checks.targets import Target, TargetFileSettings, TargetSettings
+from checks.words import EXPLAINED, Heard, Words
+from checks.words import not_after as not_after  # both are read here by the metrics
+from checks.words import place as place
 
 SETTLED = 3  # successes in a row after which a success is no news; rules ask for 2
 CONFIRMATIONS = 8  # questions out of turn: two minutes of them, then a whole interval
 RECENT = 20  # probes whose resent share is looked at; rules do the same
 NO_ROW, MANY = -1, -2
-EXPLAINED = 10_000  # rows and targets with words kept: nobody reads more of them
 DAY = 86400.0
 
 _RECENT_BITS = (1 << RECENT) - 1
-_UNAUTHORIZED = (401, 407)
 
 
 @dataclass(slots=True)
@@ -79,9 +80,13 @@ class AddressView:
     since: float
     cause: Cause | None
     detail: str
-    code: int | None  # the last final answer
-    rtt: float | None
-    failures: int
+    code: int | None  # of the last final answer
+    rtt: float | None  # s, of the last answer
+    failures: int  # in a row
+    answered: bool  # whether the last question had a final answer
+    reason: str  # of that answer, without the code
+    agent: str  # Server, where the answer was read in full
+    sends: int  # of the last question
     not_after: float | None  # UTC s, of its certificate
 
 
@@ -105,15 +110,6 @@ class TargetView:
         return min(ends, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """Words of the last answer or failure of a row that is not calm."""
-
-    reason: str
-    agent: str = ""
-    elsewhere: str = ""  # the address it came from, where it is not the one asked
-
-
 class Targets:
     """The judge of rows and targets, and who tells of them."""
 
@@ -127,9 +123,9 @@ class Targets:
         self._many: dict[int, tuple[int, ...]] = {}
         self.state = array("B")
         self.since = array("d")
+        self.words = Words(rows)
         self._observe = observe
         self._suspected: dict[int, float] = {}  # row: its first question in vain
-        self._heard: dict[int, _Heard] = {}
         self._facts: dict[int, tuple[Fact, ...]] = {}
         self._free: list[int] = []
 
@@ -157,6 +153,7 @@ class Targets:
         """Forget a target whose rows have been dropped."""
         subject, self.subjects[index] = self.subjects[index], None
         self.row_of[index] = NO_ROW
+        self.state[index] = UNKNOWN
         self._facts.pop(index, None)
         self._free.append(index)
         return subject
@@ -165,7 +162,7 @@ class Targets:
         """These are the rows of a target from now on."""
         for row in set(self.members(index)) - set(rows):
             self._suspected.pop(row, None)
-            self._heard.pop(row, None)
+            self.words.forget(row)
         self._many.pop(index, None)
         if len(rows) > 1:
             self._many[index] = tuple(rows)
@@ -181,6 +178,11 @@ class Targets:
     def __iter__(self) -> Iterator[int]:
         return (i for i, subject in enumerate(self.subjects) if subject is not None)
 
+    @property
+    def unjudged(self) -> int:
+        """How many targets have not been judged yet."""
+        return self.state.tobytes().count(UNKNOWN) - len(self._free)
+
     # Questions end.
 
     def answered(self, row: int, answer: Answer, source: Any, at: float) -> bool:
@@ -195,9 +197,11 @@ class Targets:
         said = f"{answer.code} {answer.reason}".rstrip()
         if state != UP or elsewhere or rows.state[row] not in (UP, UNKNOWN):
             agent = f" ({answer.agent})" if answer.agent else ""
-            self._remember(row, at, said + agent, _Heard(said, answer.agent, elsewhere))
-        elif before != answer.code or row in self._heard:
-            self._hear(row, _Heard(said, answer.agent))
+            self._remember(
+                row, at, said + agent, Heard(said, True, answer.agent, elsewhere)
+            )
+        elif before != answer.code or self.words.has(row):
+            self.words.hear(row, Heard(said, True, answer.agent))
         return self._count(row, state, cause, at, at)
 
     def well(self, row: int, at: float) -> None:
@@ -221,8 +225,7 @@ class Targets:
             self.state[index], self.since[index] = UP, at
         answered = rows.answered[row]
         rows.calm[row] = CALM if answered >= SETTLED else 0
-        if row in self._heard:
-            self._heard.pop(row)
+        self.words.forget(row)
         rtt, mean = rows.rtt[row], rows.mean[row]
         figures = Figures(0, answered, 0, 0, min(32, answered), rtt, mean)
         seen = f"{place(rows.address[row])} over UDP"
@@ -241,8 +244,8 @@ class Targets:
         self, row: int, cause: Cause, detail: str, since: float, at: float
     ) -> bool:
         """No answer; True when the row should be asked again soon."""
-        sends = self._sends(row)
-        self._remember(row, at, detail or f"no answer to {sends}", _Heard(detail))
+        sends = self.words.sends(row)
+        self._remember(row, at, detail or f"no answer to {sends}", Heard(detail, False))
         return self._count(row, DOWN, cause, since, at)
 
     def _count(
@@ -298,7 +301,7 @@ class Targets:
         if not (well and was_calm):
             self._observe(self._observation(subject, index, row, figures, at))
         if rows.calm[row]:
-            self._heard.pop(row, None)
+            self.words.forget(row)
             if all(rows.calm[r] for r in self.members(index)):
                 self._facts.pop(index, None)
 
@@ -403,59 +406,18 @@ class Targets:
         worst = self._worst(index)
         if worst is None:
             return ""
-        text = self.row_detail(worst)
+        text = self.words.detail(worst)
         members = self.members(index)
         if len(members) > 1:
             up = sum(self.rows.state[row] == UP for row in members)
             text = f"{up} of {len(members)} addresses up; {text}"
         return text
 
-    def row_detail(self, row: int) -> str:
-        """Why a row is as it is, in one sentence."""
-        rows, heard = self.rows, self._heard.get(row)
-        where = place(rows.address[row])
-        if rows.failures[row] == 0:
-            if not rows.code[row]:
-                return ""
-            said = heard.reason if heard else str(rows.code[row])
-            source = heard.elsewhere if heard and heard.elsewhere else where
-            text = f"{said} from {source}"
-            if heard and heard.agent:
-                text += f" (Server: {heard.agent})"
-            if heard and heard.elsewhere:
-                text += f", though {where} was asked"
-            return text
-        if heard and heard.reason:
-            return f"{heard.reason}{self._suspicion(row)}"
-        return f"{self._sends(row)}, no answer{self._suspicion(row)}"
-
-    def _suspicion(self, row: int) -> str:
-        rows = self.rows
-        if not rows.answered[row]:
-            if rows.address[row] is None or rows.code[row]:
-                return ""
-            return "; it has never answered: check ACL, firewall, ban"
-        if rows.code[row] in _UNAUTHORIZED and rows.cause[row] in (None, Cause.TIMEOUT):
-            code = rows.code[row]
-            return f"; it answered {code} before: it is suspected of having banned us"
-        return ""
-
-    def _sends(self, row: int) -> str:
-        rows, lane = self.rows, self.rows.lane[row]
-        over = lane.transport.upper() if lane else "UDP"
-        count = rows.tries[row]
-        sends = "1 send" if count == 1 else f"{count} sends"
-        return f"{sends} to {place(rows.address[row])} over {over}"
-
     def _last_seen(self, index: int) -> str:
         """Where it answered from; empty if it never did."""
-        rows = self.rows
         for row in self.members(index):
-            if rows.answered[row]:
-                heard, lane = self._heard.get(row), rows.lane[row]
-                over = lane.transport.upper() if lane else "UDP"
-                agent = f", {heard.agent}" if heard and heard.agent else ""
-                return f"{place(rows.address[row])} over {over}{agent}"
+            if self.rows.answered[row]:
+                return self.words.last_seen(row)
         return ""
 
     def _worst(self, index: int) -> int | None:
@@ -465,18 +427,14 @@ class Targets:
             members, key=lambda r: (rows.state[r], rows.failures[r]), default=None
         )
 
-    def _remember(self, row: int, at: float, text: str, heard: _Heard) -> None:
-        self._hear(row, heard)
+    def _remember(self, row: int, at: float, text: str, heard: Heard) -> None:
+        self.words.hear(row, heard)
         index = self.rows.target[row]
         if index in self._facts or len(self._facts) < EXPLAINED:
             if len(self.members(index)) > 1:
                 text = f"{place(self.rows.address[row])}: {text}"
             facts = (*self._facts.get(index, ()), Fact(at, text))
             self._facts[index] = facts[-EVIDENCE_LINES:]
-
-    def _hear(self, row: int, heard: _Heard) -> None:
-        if row in self._heard or len(self._heard) < EXPLAINED:
-            self._heard[row] = heard
 
     def view(self, index: int, at: float) -> TargetView | None:
         """A target as it stands, in full."""
@@ -502,24 +460,13 @@ class Targets:
             STATES[rows.state[row]],
             rows.since[row],
             rows.cause[row],
-            self.row_detail(row),
+            self.words.detail(row),
             rows.code[row] or None,
             rows.rtt[row] if rows.mean[row] >= 0 else None,
             rows.failures[row],
+            self.words.answered(row) and rows.code[row] > 0,
+            self.words.said(row)[4:],
+            self.words.agent(row),
+            rows.tries[row],
             not_after(rows.address[row]),
         )
-
-
-def place(address: Any) -> str:
-    """ip:port of what rows hold as an address; empty for None."""
-    if address is None:
-        return ""
-    if not isinstance(address, tuple):
-        return str(address)
-    host, port = address[0], address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def not_after(address: Any) -> float | None:
-    """When the certificate seen at an address ends, UTC s."""
-    return getattr(address, "not_after", None)

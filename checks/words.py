@@ -1,0 +1,120 @@
+"""What the last question to a row came to, in words: one sentence for a human."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from checks.answers import phrase
+from checks.observation import Cause
+from checks.rows import Rows
+
+EXPLAINED = 10_000  # rows with words kept: nobody reads more of them
+
+_UNAUTHORIZED = (401, 407)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Words of the last answer or failure of a row that is not calm."""
+
+    words: str  # "480 Temporarily Unavailable", or why there was no answer
+    answered: bool
+    agent: str = ""
+    elsewhere: str = ""  # the address it came from, where it is not the one asked
+
+
+class Words:
+    """The words of rows that are not calm, and sentences made of them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._heard: dict[int, Heard] = {}
+
+    def hear(self, row: int, heard: Heard) -> None:
+        """Keep these words, while there is room."""
+        if row in self._heard or len(self._heard) < EXPLAINED:
+            self._heard[row] = heard
+
+    def forget(self, row: int) -> None:
+        """They are of no interest any more."""
+        self._heard.pop(row, None)
+
+    def has(self, row: int) -> bool:
+        """Whether words of a row are kept."""
+        return row in self._heard
+
+    def agent(self, row: int) -> str:
+        """Server of the last answer, where that was read in full."""
+        heard = self._heard.get(row)
+        return heard.agent if heard else ""
+
+    def last_seen(self, row: int) -> str:
+        """Where a row answered from, and who."""
+        lane, agent = self._rows.lane[row], self.agent(row)
+        over = lane.transport.upper() if lane else "UDP"
+        end = f", {agent}" if agent else ""
+        return f"{place(self._rows.address[row])} over {over}{end}"
+
+    def detail(self, row: int) -> str:
+        """Why a row is as it is, in one sentence."""
+        heard = self._heard.get(row)
+        if not self.answered(row):
+            words = heard.words if heard and heard.words else ""
+            words = words or f"{self.sends(row)}, no answer"
+            return words + self._suspicion(row)
+        if not self._rows.code[row]:
+            return ""  # not asked yet
+        where = place(self._rows.address[row])
+        text = f"{self.said(row)} from {(heard and heard.elsewhere) or where}"
+        if heard and heard.agent:
+            text += f" (Server: {heard.agent})"
+        if heard and heard.elsewhere:
+            text += f", though {where} was asked"
+        return text
+
+    def answered(self, row: int) -> bool:
+        """Whether the last question had a final answer; a failure may be one (503)."""
+        heard = self._heard.get(row)
+        return heard.answered if heard else self._rows.failures[row] == 0
+
+    def said(self, row: int) -> str:
+        """The last answer: code and reason, as received or as usual."""
+        heard = self._heard.get(row)
+        if heard and heard.answered:
+            return heard.words
+        return phrase(self._rows.code[row])
+
+    def _suspicion(self, row: int) -> str:
+        rows = self._rows
+        if not rows.answered[row]:
+            if rows.address[row] is None or rows.code[row]:
+                return ""
+            return "; it has never answered: check ACL, firewall, ban"
+        if rows.code[row] in _UNAUTHORIZED and rows.cause[row] in (None, Cause.TIMEOUT):
+            code = rows.code[row]
+            return f"; it answered {code} before: it is suspected of having banned us"
+        return ""
+
+    def sends(self, row: int) -> str:
+        """How often and where a row was asked."""
+        rows, lane = self._rows, self._rows.lane[row]
+        over = lane.transport.upper() if lane else "UDP"
+        count = rows.tries[row]
+        sends = "1 send" if count == 1 else f"{count} sends"
+        return f"{sends} to {place(rows.address[row])} over {over}"
+
+
+def place(address: Any) -> str:
+    """ip:port of what rows hold as an address; empty for None."""
+    if address is None:
+        return ""
+    if not isinstance(address, tuple):
+        return str(address)
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def not_after(address: Any) -> float | None:
+    """When the certificate seen at an address ends, UTC s."""
+    return getattr(address, "not_after", None)
