@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.resources
+import logging
 import signal
 import sys
 import tempfile
@@ -73,6 +74,7 @@ def run(seconds: float | None, address: str = "127.0.0.1") -> int:
         why = "the demo needs its mail catcher: pip install 'sipwatch[demo]'"
         print(why, file=sys.stderr)
         return 2
+    logging.basicConfig(level=logging.ERROR)  # the mails tell it better
     try:
         return asyncio.run(_show(seconds, address))
     except OSError as e:
