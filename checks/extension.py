@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ CONTACTS = 32  # of one AOR; PBXs allow ten at most where they are well configur
 CONTACT_LIMIT = 512  # characters of a URI by which a contact is told from others
 TWICE = 2  # reports in a row that make a contact unreachable
 RENEWED = 2.0  # s that an end must move to be a refresh: Kamailio tells whole seconds
+CLOCK_ERROR = 0.05  # s by which the PBX's clock is known, on a network of its own
 JUST_ENDED = 1.0  # s by which a whole-second end may seem to lie ahead
 
 
@@ -63,18 +65,24 @@ class Contact:
             now,
         )
 
+    def describe(self, binding: Binding) -> None:
+        """Take where and what it is, as far as this tells: Asterisk's events do not."""
+        if binding.user_agent:
+            self.user_agent = sys.intern(plain(binding.user_agent, 120))
+        self.received = plain(binding.received, 120) or self.received
+
     def renew(self, end: float, binding: Binding, now: float) -> bool:
         """Take another end; whether it is that of a refresh."""
         before, self.end = self.end, end
         refreshed = before is not None and end > before + RENEWED
         if refreshed:  # its address may be another one since
-            self.received = plain(binding.received, 120) or self.received
+            self.describe(binding)
         if not self.member.clock.measured:
             return refreshed
         ours = self.member.clock.ours(end)
         if before is None and self.refreshed is not None:
             # The event came with the REGISTER, so the end tells what was granted.
-            self.granted = binding.granted or max(1, round(ours - self.refreshed))
+            self.granted = binding.granted or whole(ours - self.refreshed)
         elif refreshed:
             granted = binding.granted or self.granted
             if granted and ours - now > granted + RENEWED:
@@ -91,7 +99,7 @@ class Contact:
             self.refreshed = at  # the end comes with the next list
         elif self.refreshed is None and self.member.clock.measured:
             self.refreshed = at
-            self.granted = granted or max(1, round(ends - at))
+            self.granted = granted or whole(ends - at)
 
     def teach(self, extension: Extension, now: float) -> None:
         """Tell the extension what was granted: exactly, or at least."""
@@ -122,6 +130,11 @@ class Contact:
     def ends(self) -> float | None:
         """Its known end on our clock."""
         return None if self.end is None else self.member.clock.ours(self.end)
+
+
+def whole(seconds: float) -> int:
+    """What was granted: PBXs keep the end without its fraction of a second."""
+    return max(1, math.ceil(seconds - CLOCK_ERROR))
 
 
 @dataclass(slots=True)

@@ -192,6 +192,8 @@ class Ledger:
         changed = contact is None
         if contact is None:
             contact = self._join(extension, m, binding, now)
+        elif not contact.received:  # known by an event, which tells only its URI
+            contact.describe(binding)
         end = binding.expires_at
         if end is not None and end != contact.end:
             if contact.renew(end, binding, now):

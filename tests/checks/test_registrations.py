@@ -452,3 +452,14 @@ def test_what_is_lost_meanwhile_is_judged_by_what_holds_then():
     t.at(10.2).advance()
     t.at(10.3).advance()
     assert t.states(waiting) == [(UNREGISTERED, 10.1)]
+
+
+def test_what_an_event_does_not_tell_of_a_phone_comes_with_the_list():
+    t = Timeline("1")
+    t.at(10).list()
+    t.at(20.4).added(Binding("1", bound("1").contact))
+    t.at(22).list(bound("1", 80.0))
+    t.at(25).gone("1", loss=Loss.DEREGISTERED)
+    seen = "10.20.0.31:5060 over UDP, Yealink SIP-T46U 108.86.0.75"
+    assert t.last("1").last_seen == seen
+    assert t.last("1").evidence[0] == Fact(20.4, "refresh, 60 s granted")
