@@ -42,9 +42,9 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
 
 
 async def test_times_are_told_by_the_wall_clock(site: Watching) -> None:
-    site.wall_skew = -0.25
+    site.wall_skew = -3600.5
     site.clock.measure()
-    assert shown(site)["since"] == "2026-09-21T14:13:19.750Z"
+    assert shown(site)["since"] == "2026-09-21T13:13:19.500Z"
 
 
 async def test_a_registrar_that_can_be_read(site: Watching) -> None:
