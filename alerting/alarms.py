@@ -323,6 +323,14 @@ class Alarms:
             self._orphans.setdefault(incident.subject.key, []).append(incident)
         self._deliveries.reroute(now)
 
+    def restate(self) -> None:
+        """Write again what counts in time: the clock that it was written by was set."""
+        for w in self._watched.values():
+            if w.stored and (w.state not in QUIET or w.well_since):
+                self._changed[w] = None
+        self._incidents.restate()
+        self._deliveries.restate()
+
     def take(self) -> tuple[list[Write], list[Announcement]]:
         """What is to be committed as one transaction, and announced after it."""
         writes: list[Write] = list(self._removed)

@@ -353,6 +353,11 @@ class Deliveries:
         for rows in self._rows.values():
             yield from (row for row in rows if row.pending and not row.step)
 
+    def restate(self) -> None:
+        """Write every row again."""
+        for rows in self._rows.values():
+            self._changed.update(dict.fromkeys(rows))
+
     def take(self) -> Iterable[DeliveryRow | DropDelivery]:
         """What is to be written since the last time."""
         dropped, self._dropped = self._dropped, []

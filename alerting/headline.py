@@ -40,6 +40,7 @@ class Times:
 
     zone: ZoneInfo
     now: float
+    skew: float = 0.0  # s that the reader's clock is ahead of ours
 
     def short(self, at: float) -> str:
         """A moment in a subject: "10:02", with its date when that is not today."""
@@ -54,7 +55,7 @@ class Times:
         return f"{span(self.now - at)} ago"
 
     def _local(self, at: float) -> datetime:
-        return datetime.fromtimestamp(at, self.zone)
+        return datetime.fromtimestamp(at + self.skew, self.zone)
 
     def _dated(self, at: float) -> str:
         day, today = self._local(at).date(), self._local(self.now).date()

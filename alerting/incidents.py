@@ -198,6 +198,11 @@ class Incidents:
                 self._keep(incident, now)
         return list(self.open.values())
 
+    def restate(self) -> None:
+        """Write again what is open, or may recur."""
+        several = [*self.open.values(), *(i for _, i in self._closed)]
+        self._touched.update(dict.fromkeys(several))
+
     def take(self) -> Iterable[IncidentRow]:
         """What is to be written since the last time."""
         touched, self._touched = self._touched, {}

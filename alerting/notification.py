@@ -78,13 +78,15 @@ def render(
     external_url: str | None = None,
     runbooks: Mapping[str, str] | None = None,
     now: float,
+    skew: float = 0.0,
 ) -> Notification:
     """A batch as subject, text and HTML, in the words of its rules.
 
     `around` says in a line how a subject's neighbours are, `extensions` how many a
-    registrar or site should have, `runbooks` maps rules to URLs.
+    registrar or site should have, `runbooks` maps rules to URLs; `skew` is how far
+    the wall clock is ahead of our times, once it was set.
     """
-    told = tale(batch, Times(zone, now), instance, extensions)
+    told = tale(batch, Times(zone, now, skew), instance, extensions)
     story = _one(told) if told.single else _several(told)
     if told.words:
         story.row("around it", plain(around(told.first.subject)))

@@ -7,7 +7,8 @@ reads them while the core goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from checks.observation import Cause, Fact, Kind, Loss, State
 
@@ -112,6 +113,32 @@ class Prune:
 Write = (
     SubjectRow | DropSubject | IncidentRow | DeliveryRow | DropDelivery | Memo | Prune
 )
+
+
+# What of a row is a moment, beside its evidence.
+_MOMENTS: dict[type, tuple[str, ...]] = {
+    SubjectRow: ("since", "well_since", "not_before"),
+    IncidentRow: ("since", "opened_at", "resolved_at", "ended_at"),
+    DeliveryRow: ("not_before",),
+    Prune: ("resolved_before",),
+}
+
+
+def shifted(write: Write, seconds: float) -> Write:
+    """A row with its times moved.
+
+    Our clock never jumps, the wall's may; what is stored is read by a process that
+    will have begun on the wall's.
+    """
+    changed: dict[str, Any] = {}
+    for name in _MOMENTS.get(type(write), ()):
+        if at := getattr(write, name):  # 0.0 and None: it did not happen
+            changed[name] = at + seconds
+    if isinstance(write, SubjectRow | IncidentRow) and write.evidence:
+        changed["evidence"] = tuple(
+            Fact(fact.at and fact.at + seconds, fact.text) for fact in write.evidence
+        )
+    return replace(write, **changed) if changed else write
 
 
 @dataclass(slots=True)

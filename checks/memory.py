@@ -11,6 +11,7 @@ from checks.extension import Extension
 from checks.member import Member
 
 FORGOTTEN = "null"  # the JSON of what is remembered no more
+MOMENTS = ("read", "since", "first")  # in our time; "boot" is in the PBX's
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ def of_extension(extension: Extension, members: Iterable[Member]) -> Remembered:
 def forgotten(aor: str) -> Remembered:
     """An AOR that is watched no more."""
     return Remembered(f"aor/{aor}", FORGOTTEN)
+
+
+def shifted(row: Remembered, seconds: float) -> Remembered:
+    """The same with its times moved, as when the wall clock was set."""
+    kept = json.loads(row.json)
+    if not isinstance(kept, dict):
+        return row
+    moved = {k: t + seconds for k in MOMENTS if (t := _time(kept, k)) is not None}
+    return Remembered(row.name, json.dumps(kept | moved))
 
 
 class Memory:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-JUMP = 1.0  # s; less between two looks is NTP slewing or our own lateness
+JUMP = 1.0  # s; less is our own lateness between two looks, or slewing
 
 
 class Clock:
@@ -31,11 +31,16 @@ class Clock:
         return self._monotonic() + self.offset
 
     def measure(self) -> float:
-        """Look at the wall clock; the step since the last look, 0.0 if it is none."""
-        skew = self._wall() - self.now()
-        step = skew - self.skew
-        self.skew = skew
-        return step if abs(step) >= JUMP else 0.0
+        """Look at the wall clock; how far it was set, 0.0 if it was not.
+
+        Only a step moves `skew`: else each time that is written would differ by the
+        microseconds of its moment, and small steps would never add up to one.
+        """
+        step = self._wall() - self.now() - self.skew
+        if abs(step) < JUMP:
+            return 0.0
+        self.skew += step
+        return step
 
     def to_wall(self, at: float) -> float:
         """A time of ours as the wall clock tells it."""

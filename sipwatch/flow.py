@@ -15,7 +15,7 @@ from pyee.base import EventEmitter
 
 from alerting.alarms import Alarms
 from alerting.announcement import Announcement, Ask
-from alerting.rows import Write
+from alerting.rows import Write, shifted
 from alerting.store import Store
 from checks.observation import Observation, Subject
 
@@ -33,9 +33,11 @@ class Flow:
         asked: Callable[[Subject], None],
         wake: Callable[[], None],
         committed: Callable[[Exception | None], None],
+        ahead: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`asked` brings an ancestor to be seen now, `wake` tells the couriers that
-        something may be due, `committed` hears of every transaction."""
+        something may be due, `committed` hears of every transaction; the wall clock
+        is `ahead` of ours: what is stored is in its time."""
         self.alarms = alarms
         self._store = store
         self._bus = bus
@@ -43,6 +45,7 @@ class Flow:
         self._asked = asked
         self._wake = wake
         self._committed = committed
+        self._ahead = ahead
         self._loop = asyncio.get_running_loop()
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -64,7 +67,7 @@ class Flow:
     def write(self, writes: Sequence[Write]) -> None:
         """Store what another part wants to find again."""
         if writes:
-            self._store.write(writes, self._done(()))
+            self._store.write(self._in_wall_time(writes), self._done(()))
 
     def flush(self) -> None:
         """Commit and announce what the core has."""
@@ -77,7 +80,7 @@ class Flow:
             if isinstance(one, Ask):
                 self._asked(one.subject)
         if writes or announced:
-            self._store.write(writes, self._done(announced))
+            self._store.write(self._in_wall_time(writes), self._done(announced))
             self._wake()
 
     async def commit(self) -> None:
@@ -102,6 +105,10 @@ class Flow:
         self.flush()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _in_wall_time(self, writes: Sequence[Write]) -> Sequence[Write]:
+        ahead = self._ahead()
+        return [shifted(write, ahead) for write in writes] if ahead else writes
 
     def _done(
         self, announced: Sequence[Announcement]

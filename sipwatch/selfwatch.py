@@ -40,9 +40,11 @@ class SelfWatch:
         *,
         drops: Callable[[], int],
         waiting_since: Callable[[], float | None],
+        clock_set: Callable[[], None] = lambda: None,
     ) -> None:
         """`drops` counts answers that the kernel had no room for; `waiting_since`
-        tells since when the oldest transaction waits for the disk."""
+        tells since when the oldest transaction waits for the disk; `clock_set` is
+        called when the wall clock was."""
         self.lag = 0.0  # s that the last look was late
         self.store, self.resolver = own("store"), own("resolver")
         self.wall, self.buffer = own("clock"), own("receive-buffer")
@@ -50,6 +52,7 @@ class SelfWatch:
         self._observe = observe
         self._drops = drops
         self._waiting_since = waiting_since
+        self._clock_set = clock_set
         self._said: dict[Subject, State] = {}
         self._seen_drops = 0
         self._dropped_at = 0.0
@@ -99,6 +102,7 @@ class SelfWatch:
                 self.wall, State.OK, now, now, event=Event.CLOCK_JUMPED, detail=detail
             )
         )
+        self._clock_set()
 
     def _look_at_drops(self, now: float) -> None:
         drops = self._drops()

@@ -140,7 +140,8 @@ def _incidents(
     first = heapq.nsmallest(
         INCIDENTS, incidents, key=lambda i: (-i.severity, i.since, i.id)
     )
-    zone, now = local_zone(), sources.clock.now()
+    clock = sources.clock
+    times = Times(local_zone(), clock.now(), clock.skew)
     # One registrar's incidents share its count, which is a walk over its extensions.
     count = _Once(Surroundings(sources).extensions)
     return [
@@ -155,7 +156,7 @@ def _incidents(
             "since": iso(i.since),
             "opened_at": iso(i.opened_at),
             "acknowledged_by": i.acknowledged_by,
-            "text": _text(i, Times(zone, now), sources.config.instance, count),
+            "text": _text(i, times, sources.config.instance, count),
         }
         for i in first
     ]
