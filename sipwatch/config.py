@@ -30,7 +30,7 @@ from . import schema as shape
 from .credentials import reveal
 from .crosscheck import cross_check, notices
 from .files import anchored, contents
-from .settings import Config, Diff, SiteSettings, WebSettings, diff
+from .settings import Config, Diff, ResolverSettings, SiteSettings, WebSettings, diff
 from .wording import did_you_mean, keys_at, shown, tell
 from .yaml import Document, KeyPath, Problem, read, resolved
 
@@ -107,6 +107,7 @@ def _at_home(config: Config) -> Config:
     changed: dict[str, Any] = {
         "target_files": tuple(anchored(f, config.folder) for f in config.target_files),
         "database": str(config.folder / config.database),
+        "web": replace(config.web, socket=str(config.folder / config.web.socket)),
         "secrets_dir": str(config.folder / config.secrets_dir),
     }
     for section in ("targets", "registrars", "notifiers"):
@@ -220,6 +221,7 @@ SECTIONS = {
     "routes": Section(_read_listed, RouteSettings),
     "group": Section(_read_one, GroupSettings),
     "web": Section(_read_one, WebSettings),
+    "resolver": Section(_read_one, ResolverSettings),
     "database": Section(_read_one, _TYPES["database"]),
     "secrets_dir": Section(_read_one, _TYPES["secrets_dir"]),
     "instance": Section(_read_one, _TYPES["instance"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,14 +16,15 @@ from alerting.incident import Batch, DeliveryError, Notification
 from alerting.notification import render
 from alerting.notifiers import made
 from alerting.outbox import Courier, send_test
-from alerting.rules import build
 from alerting.store import Store
+from checks.memory import shifted
 from checks.observation import Kind, Observation, Scope, State, Subject
 from checks.options import OptionsCheck
 from checks.registrations import Judge, Listed, RegistrarSettings, Remembered
-from checks.targets import configured
+from checks.sip.resolver import Resolver
 from sipwatch import __version__, metrics, systemd
 from sipwatch.clock import Clock
+from sipwatch.crosscheck import notices
 from sipwatch.exposition import Exposition
 from sipwatch.flow import Flow
 from sipwatch.follow import MEMO, Following
@@ -36,6 +38,8 @@ from sipwatch.status import status
 from sipwatch.surroundings import Surroundings
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
+
+HOSTS = Path("/etc/hosts")
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +71,43 @@ class Daemon:
 
         A dead PBX, mail server or resolver does not keep the daemon from being ready.
         """
-        config, now = self.config, self.clock.now
+        loop, now = asyncio.get_running_loop(), self.clock.now
         self._started_at = now()
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        sockets = self._open_sockets()
-        self.store = Store.open(config.database)
-        restored = self.store.load()
-        rules = build(config.rules)
+        self.broken: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(self._loop_failed)
+        plan = prepare(self.config, self._site)
+        self.store = Store.open(self.config.database)
+        try:
+            sockets = self._open_sockets()
+            self._make(plan)
+        except BaseException:
+            self.store.close()
+            raise
+        self._restore(plan)
+        self._start_parts(sockets)
+        for line in notices(self.config):
+            log.warning("%s", line)
+        log.info(
+            "sipwatch %s watches %d targets and %d registrars",
+            __version__,
+            len(plan.targets),
+            len(self.followings),
+        )
+
+    def _make(self, plan: Plan) -> None:
+        """Make all parts but those that the configuration names one by one."""
+        config, now = self.config, self.clock.now
+        asked = config.resolver
+        self.resolver = Resolver(
+            asked.nameservers or None, asked.port, asked.timeout, hosts=HOSTS
+        )
         self.alarms = Alarms(
-            rules,
+            plan.rules,
             config.routes,
             config.group,
             notifiers=list(config.notifiers),
             now=now(),
-            restored=restored,
+            restored=self.store.load(),
         )
         self.flow = Flow(
             self.alarms,
@@ -90,13 +117,15 @@ class Daemon:
             asked=self._look_at,
             wake=self._wake_couriers,
             committed=lambda error: self.selfwatch.committed(error),
+            ahead=self._ahead,
         )
         self.options = OptionsCheck(
-            list(configured(config.targets, config.target_files, self._site)),
+            plan.targets,
             self._observe_target,
             clock=now,
+            resolver=self.resolver,
             resolver_state=lambda ok, detail: self.selfwatch.resolver_state(ok, detail),
-            marks=marks(rules),
+            marks=marks(plan.rules),
             agent=f"sipwatch/{__version__}",
         )
         self.selfwatch = SelfWatch(
@@ -104,24 +133,24 @@ class Daemon:
             self.flow.observe,
             drops=lambda: self.options.drops,
             waiting_since=self.flow.waiting_since,
+            clock_set=self._clock_was_set,
         )
         self.surroundings = Surroundings(self)
         self.journal = Journal(self.bus)
         self.counts = metrics.Counts(self.bus)
         self.exposition: Exposition = metrics.exposition(self)
         self.scheduler = Scheduler(self.flow, now)
-        self._adopt()
-        for name, settings in config.registrars.items():
-            self._follow(self._judge(name, settings))
+
+    def _restore(self, plan: Plan) -> None:
+        """Give the core the subjects that it may know from before."""
+        for target in plan.targets:
+            self.alarms.adopt(target.subject)
+        for subject in self.selfwatch.subjects:
+            self.alarms.adopt(subject)
+        for name, settings in self.config.registrars.items():
+            self._follow(self._judge(name, settings, plan.listed[name]))
         for kind in ("target:", "registrar:", "extension:", "self:"):
-            self.alarms.unwatch_missing(kind, now())
-        self._start_parts(sockets)
-        log.info(
-            "sipwatch %s watches %d targets and %d registrars",
-            __version__,
-            len(self.options.targets),
-            len(self.followings),
-        )
+            self.alarms.unwatch_missing(kind, self.clock.now())
 
     def _open_sockets(self) -> list[tuple[Any, dict[str, Any]]]:
         web = self.config.web
@@ -161,6 +190,26 @@ class Daemon:
         error = task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
         self.broken.set_exception(error)
 
+    def _loop_failed(
+        self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+    ) -> None:
+        """A timer or a reader of ours that broke would never be called again."""
+        loop.default_exception_handler(context)
+        error = context.get("exception")
+        if not isinstance(error, Exception) or "handle" not in context:
+            return  # of a task that is watched, or of a connection that ends by it
+        if not self.broken.done() and not _of_a_library(error):
+            self.broken.set_exception(error)
+
+    def _ahead(self) -> float:
+        return self.clock.skew
+
+    def _clock_was_set(self) -> None:
+        """Jobs wait for their time of the new clock; what is stored is told in it."""
+        self.scheduler.rearm()
+        self.alarms.restate()
+        self.flow.flush()
+
     # --- subjects -------------------------------------------------------------------
 
     def _site(self, name: str) -> Subject | None:
@@ -170,14 +219,6 @@ class Daemon:
             scope = Scope(name, labels={"site": name})
             self._sites[name] = Subject(Kind.SITE, name, scope)
         return self._sites[name]
-
-    def _adopt(self) -> None:
-        """Give the core the subjects that it may know from before."""
-        for subject in self.options.judge.subjects:
-            if subject is not None:
-                self.alarms.adopt(subject)
-        for subject in self.selfwatch.subjects:
-            self.alarms.adopt(subject)
 
     def _judge(
         self,
@@ -192,11 +233,13 @@ class Daemon:
         scope = Scope(name, settings.type, labels, self._site(settings.site))
         subject = Subject(Kind.REGISTRAR, name, scope)
         prefix = f"{MEMO}/{name}/"
+        now, ahead = self.clock.now(), self.clock.skew
         remembered = [
             Remembered(key.removeprefix(prefix), json)
             for key, json in self.store.recall(prefix).items()
         ]
-        now = self.clock.now()
+        if ahead:
+            remembered = [shifted(row, -ahead) for row in remembered]
         judge = Judge(name, settings, subject, now, remembered, listed=listed)
         self.alarms.adopt(subject)
         for member in judge.members.values():
@@ -209,7 +252,14 @@ class Daemon:
 
     def _follow(self, judge: Judge) -> None:
         arrived = self.journal.first_pass
-        following = Following(judge, self.flow, self.clock.now, arrived=arrived)
+        following = Following(
+            judge,
+            self.flow,
+            self.clock.now,
+            resolver=self.resolver,
+            arrived=arrived,
+            ahead=self._ahead,
+        )
         self.followings[judge.name] = following
         self._spawn(f"registrar {judge.name}", following.run())
 
@@ -268,6 +318,7 @@ class Daemon:
             external_url=self.config.web.external_url,
             runbooks={rule.name: rule.runbook for rule in self.alarms.rules},
             now=now,
+            skew=self.clock.skew,
         )
 
     def _zone(self, subject: Subject) -> ZoneInfo:
@@ -283,7 +334,7 @@ class Daemon:
         courier = self.couriers.get(name)
         if courier is None:
             return "there is no such notifier"
-        now = self.clock.now()
+        now = self.clock.to_wall(self.clock.now())
         try:
             await send_test(
                 courier.notifier,
@@ -383,8 +434,11 @@ class Daemon:
         self._pair()
         self.flow.flush()
         self._wake_couriers()
-        if (old.web, old.database) != (config.web, config.database):
-            log.warning("reload: web and database change with the next restart")
+        for line in notices(config):
+            log.warning("%s", line)
+        for section in ("web", "database", "resolver"):
+            if getattr(old, section) != getattr(config, section):
+                log.warning("reload: %s changes with the next restart", section)
 
     def _renew(self, name: str, plan: Plan) -> None:
         """Follow a registrar otherwise; what is known of it stays."""
@@ -419,3 +473,17 @@ class Daemon:
         )
         self.flow.close()
         await asyncio.to_thread(self.store.close)
+
+
+OURS = ("checks", "alerting", "sipwatch")
+
+
+def _of_a_library(error: BaseException) -> bool:
+    """Whether a library's own callback failed: a peer may bring one to it at will."""
+    trace = error.__traceback__
+    while trace is not None:
+        package = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+        if package != "asyncio":
+            return package not in OURS
+        trace = trace.tb_next
+    return False

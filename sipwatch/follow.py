@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 
 from alerting.rows import Memo
+from checks.memory import shifted
 from checks.observation import Observation, Subject
 from checks.registrars import REGISTRARS
 from checks.registrations import (
@@ -17,6 +18,7 @@ from checks.registrations import (
     RegistrarSettings,
     Unreadable,
 )
+from checks.sip.resolver import Resolver
 from sipwatch.flow import Flow
 
 BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
@@ -36,19 +38,25 @@ class Following:
         flow: Flow,
         clock: Callable[[], float],
         *,
+        resolver: Resolver,
         arrived: Callable[[Following], None],
+        ahead: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`arrived` is called once, when every member was read or tried."""
+        """`arrived` is called once, when every member was read or tried; the wall
+        clock is `ahead` of ours."""
         self.judge = judge
         self.settings: RegistrarSettings = judge.settings
         self._flow = flow
         self._clock = clock
         self._arrived = arrived
+        self._ahead = ahead
         self._untried = set(judge.members)
         self._timer: asyncio.TimerHandle | None = None
         kind = REGISTRARS[self.settings.type][1]
         self._registrars: dict[str, Registrar] = {
-            address: kind(self.settings, address, clock=clock, aors=judge.aors)
+            address: kind(
+                self.settings, address, clock=clock, aors=judge.aors, resolver=resolver
+            )
             for address in judge.members
         }
 
@@ -75,9 +83,7 @@ class Following:
             try:
                 async for reading in registrar.watch():
                     now = self._clock()
-                    await self._judged_in_slices(
-                        self.judge.apply(member, reading, now)
-                    )
+                    await self._judged_in_slices(self.judge.apply(member, reading, now))
                     if isinstance(reading, ListEnd):
                         pause = least
                         self._tried(member)
@@ -130,10 +136,10 @@ class Following:
         self._arm()
 
     def _remember(self) -> None:
-        name = self.judge.name
-        self._flow.write(
-            [Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in self.judge.take()]
-        )
+        rows, ahead, name = self.judge.take(), self._ahead(), self.judge.name
+        if ahead:
+            rows = [shifted(row, ahead) for row in rows]
+        self._flow.write([Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in rows])
 
     def _arm(self) -> None:
         """One timer for the judge's deadlines: ends of bindings, graces, habits."""

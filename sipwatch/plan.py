@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from alerting.rules import Rules, build
 from checks.observation import Subject
 from checks.registrations import Listed, read_list
-from checks.targets import Target, configured
+from checks.targets import Target, address_family, configured
 from sipwatch.settings import Config
 
 
@@ -23,6 +24,7 @@ class Plan:
 
 def prepare(config: Config, site: Callable[[str], Subject | None]) -> Plan:
     """Read every file that a configuration names; OSError, ValueError."""
+    _check_sources(config)
     return Plan(
         rules=build(config.rules),
         targets=list(configured(config.targets, config.target_files, site)),
@@ -31,3 +33,16 @@ def prepare(config: Config, site: Callable[[str], Subject | None]) -> Plan:
             for name, settings in config.registrars.items()
         },
     )
+
+
+def _check_sources(config: Config) -> None:
+    """Try the addresses that targets are asked from: only this machine knows them."""
+    for settings in (*config.targets.values(), *config.target_files):
+        if settings.source:
+            family = address_family(settings.source)
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind((settings.source, 0))
+                except OSError as error:
+                    why = f"cannot ask from source {settings.source}: {error.strerror}"
+                    raise OSError(error.errno, why) from None

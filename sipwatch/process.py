@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from alerting.store import StoreError
 from sipwatch import config as configuration
@@ -33,7 +34,7 @@ def run(path: str, *, log_json: bool, verbose: bool) -> int:
     try:
         return asyncio.run(_run(problems, path))
     except (OSError, StoreError) as e:
-        log.error("%s", e)
+        log.error("%s", getattr(e, "strerror", None) or e)
         return FAILED
 
 
@@ -58,17 +59,18 @@ async def _run(config: Config, path: str) -> int:
     systemd.notify("READY=1")
     reloading = asyncio.create_task(_reload_on(reload, daemon, path))
     stopping = asyncio.create_task(stop.wait())
+    ends: set[asyncio.Future[Any]] = {stopping, reloading, daemon.broken}
     try:
-        await asyncio.wait(
-            {stopping, reloading, daemon.broken}, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
         systemd.notify("STOPPING=1")
+        failed = reloading.exception() if reloading.done() else None
         for task in (reloading, stopping):
             task.cancel()
         await daemon.stop()
-    if daemon.broken.done():
-        log.critical("stopped by a fault", exc_info=daemon.broken.exception())
+    fault = daemon.broken.exception() if daemon.broken.done() else failed
+    if fault is not None:
+        log.critical("stopped by a fault", exc_info=fault)
         return FAILED
     return 0
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules import RuleSettings
 from checks.registrations import RegistrarSettings
-from checks.settings import Parsed
+from checks.settings import Duration, Parsed
 from checks.targets import TargetFileSettings, TargetSettings
 
 from .credentials import SECRETS_DIR
@@ -79,6 +79,14 @@ def time_zone(written: Any) -> str:
         raise ValueError(f"{written} is not a time zone ({hint})") from None
 
 
+def ip_address(written: Any) -> str:
+    """An IP address, as text."""
+    try:
+        return str(ipaddress.ip_address(str(written)))
+    except ValueError:
+        raise ValueError(f"{written} is not an IP address") from None
+
+
 def web_address(written: Any) -> str:
     """`https://sipwatch.example.com`: what links begin with."""
     text = str(written).rstrip("/")
@@ -109,6 +117,7 @@ def this_machine() -> str:
 _STRING = (("type", "string"),)
 Listen = Annotated[str, Parsed(listen_address, _STRING)]
 Network = Annotated[str, Parsed(network, _STRING)]
+IpAddress = Annotated[str, Parsed(ip_address, _STRING)]
 Zone = Annotated[str, Parsed(time_zone, _STRING)]
 WebAddress = Annotated[str, Parsed(web_address, (*_STRING, ("format", "uri")))]
 InstanceName = Annotated[str, Parsed(instance_name, _STRING)]
@@ -162,6 +171,25 @@ class WebSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResolverSettings:
+    """Who is asked where SIP URIs lead: NAPTR, SRV and addresses of their names."""
+
+    nameservers: tuple[IpAddress, ...] = field(
+        default=(), metadata=_said("IP addresses; default: those of /etc/resolv.conf.")
+    )
+    port: int = field(default=53, metadata=_said("Of these name servers."))
+    timeout: Duration = field(
+        default=5.0, metadata=_said("How long all questions about one URI may take.")
+    )
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0:
+            raise ValueError("timeout must be more than 0s")
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port: {self.port} is no port (1 to 65535)")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A configuration that is well: every name in it is known, every file is there."""
 
@@ -174,6 +202,7 @@ class Config:
     routes: tuple[RouteSettings, ...] = ()
     group: GroupSettings = field(default_factory=GroupSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    resolver: ResolverSettings = field(default_factory=ResolverSettings)
     database: str = DATABASE
     secrets_dir: str = SECRETS_DIR
     instance: InstanceName = field(default_factory=this_machine)
@@ -226,7 +255,7 @@ def _entries(config: Config) -> dict[str, Any]:
             entries[f"{section}.{name}"] = _with_files(settings, config.contents)
     for one in config.target_files:
         entries[f"target_files.{one.file}"] = _with_files(one, config.contents)
-    for section in ("routes", "group", "web", "database", "instance"):
+    for section in ("routes", "group", "web", "resolver", "database", "instance"):
         entries[section] = getattr(config, section)
     return entries
 

@@ -9,6 +9,7 @@ from checks.registrars.asterisk import Asterisk, AsteriskSettings
 from checks.registrars.kamailio import Kamailio, KamailioSettings
 from checks.registrars.sip import Sip, SipSettings
 from checks.registrations import Registrar, RegistrarSettings
+from checks.sip.resolver import Resolver
 
 
 class MakesRegistrar(Protocol):
@@ -21,8 +22,10 @@ class MakesRegistrar(Protocol):
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = ...,
+        resolver: Resolver | None = ...,
     ) -> Registrar:
-        """`aors` names those to ask for, where they cannot be listed."""
+        """`aors` names those to ask for, where they cannot be listed; `resolver` finds
+        what a SIP URI leads to."""
 
 
 class Kind(NamedTuple):

@@ -44,6 +44,7 @@ from checks.registrations import (
     Unreadable,
 )
 from checks.settings import Duration, Secret
+from checks.sip.resolver import Resolver
 
 PORT = 5038
 EVENTS = {"ContactStatus", "SuccessfulAuth", "FullyBooted", "Shutdown", "Reload"}
@@ -87,6 +88,7 @@ class Asterisk:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
+        resolver: Resolver | None = None,  # not needed: no SIP URI leads to it
     ) -> None:
         self.address = address
         self._settings = settings

@@ -28,6 +28,7 @@ from checks.registrations import (
     Unreadable,
 )
 from checks.settings import Duration, Secret
+from checks.sip.resolver import Resolver
 
 BODY_LIMIT = 64 * 1024 * 1024  # bytes of one answer; 100,000 contacts have 55 MB
 ROW_LIMIT = 200_000  # AORs of one dump
@@ -206,6 +207,7 @@ class Kamailio:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
+        resolver: Resolver | None = None,  # not needed: no SIP URI leads to it
     ) -> None:
         self.address = address
         self._settings = settings

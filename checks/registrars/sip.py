@@ -32,7 +32,7 @@ from checks.sip.client import Client
 from checks.sip.digest import Credentials
 from checks.sip.errors import SipError
 from checks.sip.message import Response
-from checks.sip.resolver import Address
+from checks.sip.resolver import Address, Resolver
 from checks.sip.uri import SipUri
 
 AT_ONCE = 8  # queries under way; a registrar has bigger things to do
@@ -91,11 +91,13 @@ class Sip:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,
+        resolver: Resolver | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
         self._clock = clock
         self._aors = aors
+        self._resolver = resolver
         self._asked: dict[str, Asked] = {}
         self._stirred = asyncio.Event()
         self._places: list[Address] = []  # the one that answered last comes first
@@ -225,7 +227,7 @@ class Sip:
             tls = await asyncio.to_thread(
                 ssl.create_default_context, cafile=self._settings.ca
             )
-        return Client(clock=self._clock, ssl_context=tls)
+        return Client(clock=self._clock, ssl_context=tls, resolver=self._resolver)
 
     async def _locate(self, client: Client) -> None:
         """Keep the addresses fresh; the old ones serve while our resolver fails."""
