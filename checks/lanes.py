@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import secrets
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ class Lanes:
         self._agent = agent
         self._lanes: dict[Way, Lane] = {}
         self._locals: dict[tuple[str, str], str] = {}
-        self._tag = secrets.token_hex(6)
+        self._tag = os.urandom(6).hex()
 
     def lane(
         self, settings: Settings, transport: str, scheme: str, ip: str, floor: float

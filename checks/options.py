@@ -43,10 +43,11 @@ class Change:
 class OptionsCheck:
     """Asks targets with OPTIONS for as long as `run` runs.
 
-    `observe` is called as `checks.verdict` promises; `clock` gives UTC seconds and
-    never jumps. `resolver_state(ok, detail)` is called when our resolver fails as a
-    whole, and when it works again. Counters and arrays: `sweep`, `rows`, `judge`. Where
-    `tapped`, `tap` keeps what goes over the wire, for a few targets.
+    `observe` is called as `checks.verdict` promises; `wanted` names the targets of
+    which even a quiet beginning is to be told, without it all are. `clock` gives UTC
+    seconds and never jumps. `resolver_state(ok, detail)` is called when our resolver
+    fails as a whole, and when it works again. Counters and arrays: `sweep`, `rows`,
+    `judge`. Where `tapped`, `tap` keeps what goes over the wire, for a few targets.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class OptionsCheck:
         resolver_state: Callable[[bool, str], None] = ignore,
         marks: Marks | None = None,
         agent: str = "sipwatch",
+        wanted: Callable[[Subject], bool] | None = None,
         tapped: bool = False,
     ) -> None:
         self._clock = clock
         self.rows = Rows()
-        self.judge = Targets(self.rows, observe)
+        self.judge = Targets(self.rows, observe, wanted)
         self.sweep = Sweep(self.rows, self.judge, clock)
         self.set_marks(marks or Marks())
         self.targets: Mapping[str, TargetView] = _Views(self)

@@ -25,8 +25,12 @@ success is a question with a final answer that is not down: degraded does not fa
    successes are no longer told until 1 holds again.
 
 So a rule that counts up to SETTLED successes, or compares with a mark, misses nothing,
-and a quiet target costs nothing. `asked soon` (every `confirm`) is a row that failed at
-most CONFIRMATIONS times in a row, or recovers and has not succeeded twice.
+and a quiet target costs nothing. A target that begins well and has never been otherwise
+is told only if it is `wanted`: by default all are; who keeps no more than trouble names
+those that were in trouble when it stopped.
+
+**Soon** (after `confirm`, not in its turn) asked again is a row that failed at most
+CONFIRMATIONS times in a row, or recovers and has not succeeded twice.
 """
 
 from __future__ import annotations
@@ -113,7 +117,12 @@ class TargetView:
 class Targets:
     """The judge of rows and targets, and who tells of them."""
 
-    def __init__(self, rows: Rows, observe: Callable[[Observation], None]) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        observe: Callable[[Observation], None],
+        wanted: Callable[[Subject], bool] | None = None,
+    ) -> None:
         self.rows = rows
         self.marks = Marks()
         self.subjects: list[Subject | None] = []
@@ -125,6 +134,7 @@ class Targets:
         self.since = array("d")
         self.words = Words(rows)
         self._observe = observe
+        self._wanted = wanted
         self._suspected: dict[int, float] = {}  # row: its first question in vain
         self._facts: dict[int, tuple[Fact, ...]] = {}
         self._free: list[int] = []
@@ -202,7 +212,8 @@ class Targets:
             )
         elif before != answer.code or self.words.has(row):
             self.words.hear(row, Heard(said, True, answer.agent))
-        return self._count(row, state, cause, at, at)
+        resent = rows.tries[row] > 1
+        return self._count(row, state, cause, at, at, resent=resent)
 
     def well(self, row: int, at: float) -> None:
         """A plain answer of a row that is not calm; short for the first pass."""
@@ -213,6 +224,7 @@ class Targets:
         if (
             rows.failed[row]
             or self.row_of[index] != row
+            or self.state[index] > UP
             or subject is None
             or lane is None
             or lane.transport != "udp"
@@ -221,11 +233,15 @@ class Targets:
         ):
             self._tell(row, at)
             return
-        if self.state[index] != UP:
+        if self.words.kept:
+            self.words.forget(row)
+        if self.state[index] == UNKNOWN:
             self.state[index], self.since[index] = UP, at
+            if self._wanted is not None and not self._wanted(subject):
+                rows.calm[row] = CALM
+                return
         answered = rows.answered[row]
         rows.calm[row] = CALM if answered >= SETTLED else 0
-        self.words.forget(row)
         rtt, mean = rows.rtt[row], rows.mean[row]
         figures = Figures(0, answered, 0, 0, min(32, answered), rtt, mean)
         seen = f"{place(rows.address[row])} over UDP"
@@ -249,12 +265,20 @@ class Targets:
         return self._count(row, DOWN, cause, since, at)
 
     def _count(
-        self, row: int, state: int, cause: Cause | None, since: float, at: float
+        self,
+        row: int,
+        state: int,
+        cause: Cause | None,
+        since: float,
+        at: float,
+        *,
+        resent: bool = False,
     ) -> bool:
         rows = self.rows
         bad = state == DOWN
         rows.outcomes[row] = (rows.outcomes[row] << 1 | bad) & MASK32
-        rows.resent[row] = (rows.resent[row] << 1 | (rows.tries[row] > 1)) & MASK32
+        # Silence says nothing of loss: what is down would be told as lossy as well.
+        rows.resent[row] = (rows.resent[row] << 1 | resent) & MASK32
         if bad:
             rows.failed[row] += 1
             rows.failures[row] += 1

@@ -29,24 +29,24 @@ class Words:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._heard: dict[int, Heard] = {}
+        self.kept: dict[int, Heard] = {}
 
     def hear(self, row: int, heard: Heard) -> None:
         """Keep these words, while there is room."""
-        if row in self._heard or len(self._heard) < EXPLAINED:
-            self._heard[row] = heard
+        if row in self.kept or len(self.kept) < EXPLAINED:
+            self.kept[row] = heard
 
     def forget(self, row: int) -> None:
         """They are of no interest any more."""
-        self._heard.pop(row, None)
+        self.kept.pop(row, None)
 
     def has(self, row: int) -> bool:
         """Whether words of a row are kept."""
-        return row in self._heard
+        return row in self.kept
 
     def agent(self, row: int) -> str:
         """Server of the last answer, where that was read in full."""
-        heard = self._heard.get(row)
+        heard = self.kept.get(row)
         return heard.agent if heard else ""
 
     def last_seen(self, row: int) -> str:
@@ -58,7 +58,7 @@ class Words:
 
     def detail(self, row: int) -> str:
         """Why a row is as it is, in one sentence."""
-        heard = self._heard.get(row)
+        heard = self.kept.get(row)
         if not self.answered(row):
             words = heard.words if heard and heard.words else ""
             words = words or f"{self.sends(row)}, no answer"
@@ -75,12 +75,12 @@ class Words:
 
     def answered(self, row: int) -> bool:
         """Whether the last question had a final answer; a failure may be one (503)."""
-        heard = self._heard.get(row)
+        heard = self.kept.get(row)
         return heard.answered if heard else self._rows.failures[row] == 0
 
     def said(self, row: int) -> str:
         """The last answer: code and reason, as received or as usual."""
-        heard = self._heard.get(row)
+        heard = self.kept.get(row)
         if heard and heard.answered:
             return heard.words
         return phrase(self._rows.code[row])
