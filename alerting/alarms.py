@@ -20,6 +20,7 @@ from .announcement import (
     Delivered,
     Transition,
 )
+from .changes import Changes
 from .deadlines import Deadlines
 from .deliveries import Deliveries
 from .incident import Batch, Delivery, Incident, Outcome
@@ -28,7 +29,7 @@ from .reports import Reports
 from .restoring import is_idle, resume, resume_incident
 from .review import Review, happened, watching
 from .routes import GroupSettings, Routes, RouteSettings
-from .rows import DropSubject, Restored, SubjectRow, Write
+from .rows import Restored, SubjectRow, Write
 from .rules import Rules
 from .watched import QUIET, Trouble, Watched, is_well
 
@@ -60,13 +61,14 @@ class Alarms:
         self._watched: dict[Subject, Watched] = {}
         self._ancestors = Ancestors(self._watched)
         self._deadlines: Deadlines[Watched] = Deadlines()
-        self._deliveries = Deliveries(Routes(routes, notifiers), group, new_id, random)
+        self._changes = Changes()
+        self._deliveries = Deliveries(
+            Routes(routes, notifiers), group, new_id, random, self._changes
+        )
         self._reports = Reports()
-        self._incidents = Incidents(rules, self._deliveries)
+        self._incidents = Incidents(rules, self._deliveries, self._changes)
         self._stored: dict[str, SubjectRow] = {}  # restored, not adopted yet
         self._orphans: dict[str, list[Incident]] = {}  # of subjects not adopted yet
-        self._changed: dict[Watched, None] = {}
-        self._removed: list[DropSubject] = []
         self._announced: list[Announcement] = []
         if restored is not None:
             self._restore(restored, now)
@@ -102,7 +104,7 @@ class Alarms:
         old = w.state
         if w.moves(o):
             if w.worth_storing():
-                self._changed[w] = None
+                self._changes.subject(w)
             if old is not None or o.state not in QUIET:
                 self._announced.append(
                     Transition(w.subject, old, o.state, o.since, o.at)
@@ -110,7 +112,7 @@ class Alarms:
         if w.trouble is None:
             w.trouble = Trouble(o)
         elif w.trouble.last.not_before != o.not_before:
-            self._changed[w] = None
+            self._changes.subject(w)
         w.trouble.last = o
         if o.event is not None:
             for rule in happened(w, w.trouble, o):
@@ -189,11 +191,11 @@ class Alarms:
         waiting = self._ancestors.seen_well(subject)
         self._ancestors.forget(w)
         self._deadlines.set(w, None)
-        self._changed.pop(w, None)
+        self._changes.unchanged(w)
         w.trouble = None
         del self._watched[subject]
         if w.state is not None:
-            self._removed.append(DropSubject(subject.key))
+            self._changes.removed(subject.key)
         for child in waiting:
             self._deadlines.set(child, self._now)
 
@@ -212,7 +214,7 @@ class Alarms:
             self._orphans[subject.key] = list(w.trouble.incidents.values())
         self._ancestors.forget(w)
         self._deadlines.set(w, None)
-        self._changed.pop(w, None)
+        self._changes.unchanged(w)
 
     def unclaimed(self, prefix: str) -> dict[str, SubjectRow]:
         """What was restored or released under keys like this, by the rest of the key;
@@ -230,7 +232,7 @@ class Alarms:
         self._now = max(self._now, now)
         for key in [k for k in self._stored if k.startswith(prefix)]:
             del self._stored[key]
-            self._removed.append(DropSubject(key))
+            self._changes.removed(key)
         for key in [k for k in self._orphans if k.startswith(prefix)]:
             for incident in self._orphans.pop(key):
                 self._incidents.close(incident, self._now, self._now, reason)
@@ -327,22 +329,29 @@ class Alarms:
         """Write again what counts in time: the clock that it was written by was set."""
         for w in self._watched.values():
             if w.stored and (w.state not in QUIET or w.well_since):
-                self._changed[w] = None
+                self._changes.subject(w)
         self._incidents.restate()
         self._deliveries.restate()
 
-    def take(self) -> tuple[list[Write], list[Announcement]]:
-        """What is to be committed as one transaction, and announced after it."""
-        writes: list[Write] = list(self._removed)
-        for w in self._changed:
-            w.stored = True
-            writes.append(w.row())
-        writes += self._incidents.take()
-        writes += self._deliveries.take()
+    def take(self, most: int | None = None) -> tuple[list[Write], list[Announcement]]:
+        """What is to be committed as one transaction, and announced after it.
+
+        With `most` no more than the rows of so many subjects: `left` then tells of
+        the others, and what is to be announced comes with the last of them.
+        """
+        writes = self._changes.take(most)
+        return writes, [] if self._changes else self.take_announced()
+
+    @property
+    def left(self) -> bool:
+        """Whether something is still to be taken and written."""
+        return bool(self._changes)
+
+    def take_announced(self) -> list[Announcement]:
+        """What happened, where nobody can wait for it to be written."""
         announced = [*self._announced, *self._incidents.announced]
         self._announced, self._incidents.announced = [], []
-        self._removed, self._changed = [], {}
-        return writes, announced
+        return announced
 
 
 def _to_decide(w: Watched, t: Trouble) -> set[str]:

@@ -15,12 +15,13 @@ the rows that it no longer tells the truth about leave it first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from .changes import Changes
 from .desk import KNOWN, Desk, late
 from .incident import Batch, Delivery, Incident, Outcome, Told
 from .routes import GroupSettings, Routes, group_of
-from .rows import DeliveryRow, DropDelivery
+from .rows import DeliveryRow
 
 BACK_OFF = 30.0  # s after a first transient refusal, doubled by each further one
 BACK_OFF_MOST = 600.0  # s
@@ -37,6 +38,7 @@ class Deliveries:
         group: GroupSettings,
         new_id: Callable[[], str],
         random: Callable[[], float],
+        changes: Changes,
     ) -> None:
         self.routes = routes
         self.group = group
@@ -44,8 +46,7 @@ class Deliveries:
         self._random = random
         self._rows: dict[Incident, list[Delivery]] = {}
         self._desks: dict[str, Desk] = defaultdict(Desk)
-        self._changed: dict[Delivery, None] = {}
-        self._dropped: list[DropDelivery] = []
+        self._changes = changes
 
     # What happens to an incident
 
@@ -129,7 +130,7 @@ class Deliveries:
             return
         for row in list(rows):
             row.error = error or str(outcome)
-            self._changed[row] = None
+            self._changes.delivery(row)
             if outcome is Outcome.PERMANENT:
                 self._refused(row, now)
             else:
@@ -187,7 +188,7 @@ class Deliveries:
         desk.leave(row)
         row.dead = True
         desk.settled(row)
-        self._changed[row] = None
+        self._changes.delivery(row)
 
     def _again(self, desk: Desk, id_: str, now: float) -> bool:
         """Whether a batch goes again; one that was refused need not go as it was."""
@@ -212,7 +213,7 @@ class Deliveries:
         for row in rows:
             row.attempts += 1
             row.error = ""
-            self._changed[row] = None
+            self._changes.delivery(row)
         first = rows[0]
         return Batch(
             id=first.batch,
@@ -235,7 +236,7 @@ class Deliveries:
 
     def _follow(self, row: Delivery, now: float, *, at_once: bool = False) -> None:
         """Put a row where its `wanted` and `told` say that it belongs."""
-        self._changed[row] = None
+        self._changes.delivery(row)
         if row.batch:  # its attempt is in doubt, or waits for its retry
             return
         if row.told is Told.NOTHING and row.wanted is Told.WORSE:
@@ -274,7 +275,7 @@ class Deliveries:
         )
         self._rows[row.incident].append(again)
         self._desks[row.notifier].later.set(again, at)
-        self._changed[again] = None
+        self._changes.delivery(again)
 
     def remind(self, incident: Incident, now: float) -> None:
         """Tell again what was told: the event of an open incident happened again."""
@@ -293,8 +294,7 @@ class Deliveries:
         desk.later.set(row, None)
         desk.settled(row)
         self._rows[row.incident].remove(row)
-        self._changed.pop(row, None)
-        self._dropped.append(DropDelivery(row.incident.id, row.notifier, row.step))
+        self._changes.dropped(row)
 
     # State in and out
 
@@ -356,28 +356,4 @@ class Deliveries:
     def restate(self) -> None:
         """Write every row again."""
         for rows in self._rows.values():
-            self._changed.update(dict.fromkeys(rows))
-
-    def take(self) -> Iterable[DeliveryRow | DropDelivery]:
-        """What is to be written since the last time."""
-        dropped, self._dropped = self._dropped, []
-        changed, self._changed = self._changed, {}
-        return [*dropped, *(_snapshot(row) for row in changed)]
-
-
-def _snapshot(row: Delivery) -> DeliveryRow:
-    return DeliveryRow(
-        incident=row.incident.id,
-        notifier=row.notifier,
-        step=row.step,
-        group=row.group,
-        wanted=row.wanted,
-        told=row.told,
-        telling=row.telling,
-        thread=row.thread,
-        batch=row.batch,
-        not_before=row.not_before,
-        attempts=row.attempts,
-        error=row.error,
-        dead=row.dead,
-    )
+            self._changes.deliveries(rows)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from checks.observation import Observation
 
 from .announcement import Announcement, Opened, Resolved, Updated
+from .changes import Changes
 from .deliveries import Deliveries
 from .grades import Clock, Rule
 from .incident import Incident, Severity
-from .restoring import incident_of, snapshot
-from .rows import IncidentRow, Restored
+from .restoring import incident_of
+from .rows import Restored
 from .rules import Rules
 from .watched import QUIET, Track, Trouble, Watched
 
@@ -24,13 +24,13 @@ RULE_GONE = "its rule is no longer in force"
 class Incidents:
     """What is open, what may recur, and what of it is to be written."""
 
-    def __init__(self, rules: Rules, deliveries: Deliveries) -> None:
+    def __init__(self, rules: Rules, deliveries: Deliveries, changes: Changes) -> None:
         self.rules = rules
         self._deliveries = deliveries
+        self._changes = changes
         self.open: dict[int, Incident] = {}
         self._recent: dict[tuple[str, str], Incident] = {}  # by key and family
         self._closed: deque[tuple[float, Incident]] = deque()
-        self._touched: dict[Incident, None] = {}
         self._last_id = 0
         self.announced: list[Announcement] = []
 
@@ -77,7 +77,7 @@ class Incidents:
         incident.closed = incident.acknowledged_by = ""
         t.incidents[lead.family] = self.open[incident.id] = incident
         _note(incident, t.last, lead)
-        self._touched[incident] = None
+        self._changes.incident(incident)
         owe = self._deliveries.reopened if again else self._deliveries.opened
         owe(incident, lead.notify, now)
         self.announced.append(Opened(incident, now, again))
@@ -106,7 +106,7 @@ class Incidents:
         if self._about(t, incident.family):
             _note(incident, t.last, self.rules.get(incident.rule))
         if changed or before != (incident.state, incident.cause, incident.loss):
-            self._touched[incident] = None
+            self._changes.incident(incident)
             self.announced.append(Updated(incident, now))
 
     @staticmethod
@@ -143,7 +143,7 @@ class Incidents:
         incident.ended_at = max(ended, incident.since)
         incident.closed = reason
         self.open.pop(incident.id, None)
-        self._touched[incident] = None
+        self._changes.incident(incident)
         self._deliveries.resolved(incident, now, quiet=reason == EVENT_OVER)
         self.announced.append(Resolved(incident, now))
         self._keep(incident, now)
@@ -158,7 +158,7 @@ class Incidents:
         if incident is None:
             return None
         incident.acknowledged_by = who
-        self._touched[incident] = None
+        self._changes.incident(incident)
         self._deliveries.acknowledged(incident)
         self.announced.append(Updated(incident, now))
         return incident
@@ -200,13 +200,8 @@ class Incidents:
 
     def restate(self) -> None:
         """Write again what is open, or may recur."""
-        several = [*self.open.values(), *(i for _, i in self._closed)]
-        self._touched.update(dict.fromkeys(several))
-
-    def take(self) -> Iterable[IncidentRow]:
-        """What is to be written since the last time."""
-        touched, self._touched = self._touched, {}
-        return [snapshot(incident) for incident in touched]
+        for incident in [*self.open.values(), *(i for _, i in self._closed)]:
+            self._changes.incident(incident)
 
 
 def _precedence(firing: tuple[Rule, Track]) -> tuple[int, int, bool]:
