@@ -8,6 +8,8 @@ what came after it: nothing is reordered in effect, nothing is lost silently.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sqlite3
 import threading
@@ -15,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from .rows import DropSubject, Restored, SubjectRow, Write
 from .schema import migrate
@@ -47,8 +50,11 @@ class StoreError(Exception):
 class Store:
     """Opened once by the daemon, the only writer."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: str, connection: sqlite3.Connection, lock: IO[bytes]
+    ) -> None:
         self.path = path
+        self._lock = lock
         self._connection = connection
         self._reader = _connect(path, read_only=True)
         self._reading = threading.Lock()
@@ -65,19 +71,23 @@ class Store:
     def open(cls, path: str | os.PathLike[str]) -> Store:
         """Open or create the file, and bring its schema up to date."""
         name = os.fspath(path)
-        connection = None
+        lock = connection = None
         try:
+            lock = _locked(name)
             Path(name).touch(mode=0o600)
             connection = _connect(name)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection)
             _check(connection)
-            return cls(name, connection)
+            return cls(name, connection, lock)
         except (sqlite3.Error, OSError) as error:
             if connection is not None:
                 connection.close()
-            raise StoreError(f"{name} cannot be used as database: {error}") from error
+            if lock is not None:
+                lock.close()
+            why = getattr(error, "strerror", None) or error
+            raise StoreError(f"{name} cannot be used as database: {why}") from error
 
     def write(self, writes: Sequence[Write], done: Done | None = None) -> None:
         """Queue writes that belong together; `done` is called in the writer's thread.
@@ -205,6 +215,7 @@ class Store:
         with self._reading:
             self._reader.close()
         self._connection.close()
+        self._lock.close()
 
     def __enter__(self) -> Store:
         return self
@@ -230,6 +241,22 @@ def _connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _locked(path: str) -> IO[bytes]:
+    """The file that says who owns the database: two daemons would tell all twice.
+
+    Not the database itself, whose locks SQLite would lose with any descriptor of it.
+    The kernel lets go of it when the process ends, however it ends.
+    """
+    Path(f"{path}.lock").touch(mode=0o600)
+    lock = open(f"{path}.lock", "rb")  # noqa: SIM115 - held until close()
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise OSError(errno.EBUSY, "another sipwatch uses it") from None
+    return lock
 
 
 def _check(connection: sqlite3.Connection) -> None:

@@ -286,6 +286,18 @@ def test_a_file_that_another_holds_is_waited_for(tmp_path: Path) -> None:
         assert words.wait(1) == [None]
 
 
+def test_a_second_owner_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    path = tmp_path / "sipwatch.db"
+    with Store.open(path):
+        with pytest.raises(StoreError) as caught:
+            Store.open(path)
+        assert str(caught.value) == (
+            f"{path} cannot be used as database: another sipwatch uses it"
+        )
+    Store.open(path).close()
+
+
+
 def test_schema_steps_are_taken_once_and_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
