@@ -17,7 +17,7 @@ from sipwatch.settings import local_zone
 from sipwatch.sources import Sight, Sources, owed_since, readable
 from sipwatch.surroundings import Surroundings
 
-INCIDENTS = 1000  # listed; the count beside the list tells how many there are
+INCIDENTS = 250  # listed: 10 ms to word them; the count beside tells how many there are
 UNKNOWN = "unknown"  # not seen yet, or not to be seen now
 
 _TARGETS = (State.UP, State.DEGRADED, State.DOWN)

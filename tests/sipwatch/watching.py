@@ -154,6 +154,8 @@ class Watching:
             ListEnd(now, now, now - 9000),
         ):
             self.observe(*judge.apply(member, reading, now))
+        while (due := judge.next_deadline()) is not None and due <= now:
+            self.observe(*judge.advance(now))  # long lists are judged in parts
 
     # Targets.
 
