@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from .rows import DropSubject, Restored, SubjectRow, Write
+from .rows import DropSubject, Memo, Restored, SubjectRow, Write
 from .schema import migrate
 from .statements import (
     DELIVERIES,
@@ -34,8 +34,9 @@ from .statements import (
     subject_row,
 )
 
-# Beside the newest state of each subject. Reached only while the disk refuses for
-# hours; then a write is refused with an error, not kept and not lost silently.
+# Beside the newest state and memo of each subject. Reached while the disk refuses for
+# hours, or in a mass event; then a write is refused with an error, not kept and not
+# lost silently: who asks `takes` before keeps it himself.
 QUEUE_LIMIT = 10_000
 RETRY_AFTER = 5.0  # s after a failed transaction, unless something is written before
 BUSY_TIMEOUT = 5.0  # s to wait for another process that reads a backup of the file
@@ -106,6 +107,11 @@ class Store:
                 self._wake.notify()
         if refused is not None and done is not None:
             done(refused)
+
+    def takes(self, writes: Sequence[Write]) -> bool:
+        """Whether these would be kept; so it stays until the same thread writes."""
+        with self._wake:
+            return self._refused(writes) is None
 
     def _refused(self, writes: Sequence[Write]) -> StoreError | None:
         if self._closing:
@@ -268,7 +274,7 @@ def _check(connection: sqlite3.Connection) -> None:
 
 def _is_kept(write: Write) -> bool:
     """Whether a write counts against the limit: subjects are bounded by themselves."""
-    return not isinstance(write, SubjectRow | DropSubject)
+    return not isinstance(write, SubjectRow | DropSubject | Memo)
 
 
 def _by_type(writes: Iterable[Write]) -> Iterable[tuple[Statement, list[Write]]]:
