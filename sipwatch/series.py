@@ -95,6 +95,12 @@ class TargetSeries:
                 self._state,
             ),
             (
+                "sipwatch_target_cause",
+                "gauge",
+                "Why a target is not up; absent while it is.",
+                self._cause,
+            ),
+            (
                 "sipwatch_options_probes_total",
                 "counter",
                 "OPTIONS that have ended, by outcome.",
@@ -247,6 +253,12 @@ class TargetSeries:
         if state is not None:
             for each in TARGET_STATES:
                 yield f'{head},state="{each}"}} {int(each is state)}\n'
+
+    def _cause(self, head: str, index: int) -> Iterator[str]:
+        if STATES[self._judge.state[index]] not in (None, State.UP):
+            cause = self._judge.cause(index)
+            if cause is not None:
+                yield f'{head},cause="{cause}"}} 1\n'
 
     def _probes(self, head: str, index: int) -> Iterator[str]:
         rows, members = self._rows, self._judge.members(index)

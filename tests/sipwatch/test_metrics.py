@@ -31,7 +31,7 @@ async def site() -> AsyncIterator[Watching]:
 
 
 METRICS = """
-target_up target_state options_rtt_seconds options_probes_total
+target_up target_state target_cause options_rtt_seconds options_probes_total
 options_duration_seconds_count options_duration_seconds_sum
 options_consecutive_failures options_retransmits_total
 target_certificate_not_after_timestamp_seconds
