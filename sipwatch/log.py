@@ -19,11 +19,13 @@ class Plain(logging.Formatter):
         """One line, with the traceback below it where there is one."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         text = plain(record.getMessage(), LINE_LIMIT)
-        line = f"{at} {record.levelname.lower():8}{text}"
+        line = f"{at} {record.levelname.lower():8} {text}"
         return f"{line}\n{self._trace(record)}" if record.exc_info else line
 
     def _trace(self, record: logging.LogRecord) -> str:
-        return self.formatException(record.exc_info) if record.exc_info else ""
+        """The traceback; its last lines may quote what came from the network."""
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return "\n".join(plain(line, LINE_LIMIT) for line in trace.split("\n"))
 
 
 class Json(Plain):

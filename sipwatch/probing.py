@@ -6,7 +6,6 @@ need neither asyncio nor a resolver. What came from the network passes through `
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,18 @@ from typing import TYPE_CHECKING, Any
 from checks.observation import Cause, State, plain
 from checks.probe import ProbeResult, probe
 from checks.settings import duration
-from checks.targets import TargetTls, check_uri, healthy_codes, read_file
+from checks.targets import (
+    TargetTls,
+    address_family,
+    check_uri,
+    healthy_codes,
+    read_file,
+)
 from sipwatch import __version__
+from sipwatch.terminal import columns
 
 if TYPE_CHECKING:
+    from checks.sip.resolver import Resolver
     from checks.verdict import AddressView
 
 STATUS = {State.UP: 0, State.DEGRADED: 1, State.DOWN: 2}
@@ -41,6 +48,7 @@ def run(
     user_agent: str | None,
     source: str | None,
     ca_file: str | None,
+    nameserver: str | None = None,
     healthy: str | None,
     verbose: bool,
     as_json: bool,
@@ -50,6 +58,8 @@ def run(
     try:
         asked = _asked(uris, targets)
         options = _options(timeout, from_uri, user_agent, source, ca_file, healthy)
+        if nameserver:
+            options["resolver"] = _resolver(nameserver, options["timeout"])
         results = probe(asked, agent=agent, exchange=verbose, **options)
     except (ValueError, OSError) as error:
         for line in _said(error, source):
@@ -61,7 +71,7 @@ def run(
     if as_json:
         _print_json(results, verbose)
     else:
-        print("\n".join(_lines(results, verbose, options["timeout"], _width())))
+        print("\n".join(_lines(results, verbose, options["timeout"], columns())))
     return max(STATUS[result.state] for result in results)
 
 
@@ -104,18 +114,24 @@ def _options(
     return options
 
 
+def _resolver(server: str, timeout: float) -> Resolver:
+    from checks.sip.resolver import Resolver
+
+    ip, port = server, 53
+    if server.startswith("[") or server.count(":") == 1:
+        host, _, digits = server.rpartition(":")
+        ip, port = host.strip("[]"), int(digits) if digits.isdigit() else 0
+    address_family(ip)
+    if not 0 < port < 65536:
+        raise ValueError(f"{server!r}: the port of a name server is 1 to 65535")
+    return Resolver([ip], port, timeout)
+
+
 def _said(error: ValueError | OSError, source: str | None) -> list[str]:
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error).split("\n")
     what = error.filename or (f"cannot send from {source}" if source else "")
     return [f"{what}: {error.strerror}" if what else error.strerror]
-
-
-def _width() -> int:
-    """Columns of the terminal; without one, lines are for programs and stay whole."""
-    if not sys.stdout.isatty():
-        return sys.maxsize
-    return os.get_terminal_size(sys.stdout.fileno()).columns or 80
 
 
 # --- for people -----------------------------------------------------------------------

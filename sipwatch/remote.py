@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from checks.observation import plain
+from sipwatch.terminal import columns, wrapped
+
 TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
+SHORTEST, LONGEST = 8, 30  # characters of the column of names
 BODY = 64 * 1024 * 1024  # bytes of an answer
 
 
@@ -44,19 +48,23 @@ def ask(path: str, method: str, url: str, body: Any = None) -> Any:
         why = f"not allowed to open {path}: be root, or in the group sipwatch"
         raise NoAnswerError(why) from None
     except (OSError, http.client.HTTPException) as e:
-        raise NoAnswerError(f"the daemon at {path} does not answer: {e}") from None
+        why = plain(str((isinstance(e, OSError) and e.strerror) or e).strip())
+        raise NoAnswerError(f"the daemon at {path} does not answer: {why}") from None
     finally:
         connection.close()
     if response.status != 200:
         raise NoAnswerError(f"the daemon answered {response.status}: {_told(text)}")
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise NoAnswerError(f"what answers at {path} is not sipwatch") from None
 
 
 def _told(body: bytes) -> str:
     try:
-        return str(json.loads(body).get("detail", ""))
+        return plain(str(json.loads(body).get("detail", "")))
     except (ValueError, AttributeError):
-        return body[:200].decode(errors="replace").strip()
+        return plain(body[:200].decode(errors="replace").strip())
 
 
 def status(path: str, *, as_json: bool) -> int:
@@ -69,43 +77,54 @@ def status(path: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(answer, indent=2))
     else:
-        print("\n".join(_lines(answer)))
+        print("\n".join(_lines(answer, columns())))
     return 1 if answer["incidents"] else 0
 
 
-def _lines(answer: dict[str, Any]) -> Iterator[str]:
+def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
     ready = "ready" if answer["ready"] else "starting: the first pass is under way"
     yield f"sipwatch {answer['version']}, up since {_local(answer['since'])}, {ready}"
     yield ""
-    yield from _incidents(answer["incidents"])
-    for registrar in answer["registrars"]:
-        counts = ", ".join(
-            f"{n} {state.replace('_', ' ')}"
-            for state, n in registrar["extensions"].items()
-            if n
-        )
-        yield (
-            f"{registrar['name']:<14} {registrar['state']:<11} "
-            f"{counts or 'no extensions seen'}"
-        )
-        if registrar["state"] != "readable":
-            yield f"{'':14} since {_local(registrar['since'])}: {registrar['detail']}"
+    yield from _incidents(answer, width)
+    yield ""
+    registrars = answer["registrars"]
+    longest = max((len(r["name"]) for r in registrars), default=0)
+    column = max(SHORTEST, min(LONGEST, longest)) + 2
+    for registrar in registrars:
+        yield from _registrar(registrar, column, width)
     targets = ", ".join(f"{n} {s}" for s, n in answer["targets"].items() if n)
-    yield f"{'targets':<14} {targets or 'none'}"
-    pending = answer["outbox"]["pending"]
-    if pending:
+    yield from wrapped("targets".ljust(column), targets or "none", width)
+    if pending := answer["outbox"]["pending"]:
         since = _local(answer["outbox"]["oldest"])
-        yield f"{'outbox':<14} {pending} waiting since {since}"
+        plural = "notification waits" if pending == 1 else "notifications wait"
+        yield f"{'outbox':<{column}}{pending} {plural}, the oldest since {since}"
 
 
-def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
+def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:
+    incidents = answer["incidents"]
     if not incidents:
         yield "no open incident"
     for incident in incidents:
-        by = incident["acknowledged_by"]
-        acknowledged = f" ({by} is on it)" if by else ""
-        yield f"[{incident['severity']}] {incident['text']}{acknowledged}"
-    yield ""
+        by = plain(incident["acknowledged_by"])
+        taken = f" ({by} is on it)" if by else ""
+        severity = f"[{incident['severity']}] "
+        yield from wrapped(f"{severity:<11}", plain(incident["text"]) + taken, width)
+    if (more := answer.get("incidents_open", 0) - len(incidents)) > 0:
+        yield f"and {more} more"
+
+
+def _registrar(registrar: dict[str, Any], column: int, width: int) -> Iterator[str]:
+    extensions = registrar["extensions"].items()
+    counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in extensions if n)
+    first = f"{registrar['name']:<{column}}{registrar['state']:<12}"
+    yield from wrapped(first, counts or "no extensions seen", width)
+    edge = " " * column
+    if registrar["state"] != "readable":
+        since = _local(registrar["since"])
+        why = f"since {since}: {plain(registrar['detail'])}"
+        yield from wrapped(edge, why.removesuffix(": "), width)
+    elif registrar["detail"]:
+        yield from wrapped(edge, f"cannot be read: {plain(registrar['detail'])}", width)
 
 
 def _local(at: str | None) -> str:
@@ -126,8 +145,10 @@ def test_notify(path: str, notifiers: tuple[str, ...], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(answer, indent=2))
     else:
+        column = max(map(len, answer), default=0) + 2
         for name, error in answer.items():
-            print(f"{name:<14} {error or 'accepted'}")
+            said = plain(error) or "accepted"
+            print("\n".join(wrapped(name.ljust(column), said, columns())))
         if not answer:
             print("no notifiers are configured")
     return 2 if any(answer.values()) or not answer else 0

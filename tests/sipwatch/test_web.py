@@ -298,9 +298,7 @@ async def test_the_command_line_sends_a_test_over_it(
             remote.test_notify, path, ("oncall",), as_json=False
         )
     assert (status, shown.told) == (2, ["oncall"])
-    assert capsys.readouterr().out == (
-        "oncall         accepted\nnight          550 no such user\n"
-    )
+    assert capsys.readouterr().out == ("oncall  accepted\nnight   550 no such user\n")
 
 
 # --- the end --------------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""What systemd is told, over a socket as it opens one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from sipwatch.systemd import notify, watchdog_interval
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_state_is_one_datagram(tmp_path: Path, abstract: bool) -> None:
+    name = f"@sipwatch-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0", 1))
+        manager.settimeout(5)
+        assert notify("READY=1", {"NOTIFY_SOCKET": name})
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_without_systemd_nothing_happens() -> None:
+    assert not notify("READY=1", {})
+
+
+def test_a_manager_that_went_away_stops_nobody(tmp_path: Path) -> None:
+    assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
+@pytest.mark.parametrize(
+    ("environ", "interval"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
+    environ: dict[str, str], interval: float | None
+) -> None:
+    assert watchdog_interval(environ) == interval
