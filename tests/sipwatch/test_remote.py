@@ -90,7 +90,7 @@ def test_trouble_fits_80_columns() -> None:
         ],
         incidents=[
             incident(
-                "trunk twilio does not answer OPTIONS since 10:02 (timeout, 14 sends "
+                "trunk twilio does not answer OPTIONS since 10:02 (timeout, 104 sends "
                 "to 54.172.60.0:5060)",
                 "critical",
                 by="night shift",
@@ -105,8 +105,8 @@ def test_trouble_fits_80_columns() -> None:
     assert lines == [
         "sipwatch 1.0, up since 10:02:14, starting: the first pass is under way",
         "",
-        "[critical] trunk twilio does not answer OPTIONS since 10:02 (timeout, 14 sends",
-        "           to 54.172.60.0:5060) (night shift is on it)",
+        "[critical] trunk twilio does not answer OPTIONS since 10:02 (timeout, 104",
+        "           sends to 54.172.60.0:5060) (night shift is on it)",
         "[warning]  1001 Reception (Lyon) unregistered since 10:02 - hq",
         "and 10 more",
         "",
