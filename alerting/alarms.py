@@ -33,7 +33,7 @@ from .rows import Restored, SubjectRow, Write
 from .rules import Rules
 from .watched import QUIET, Trouble, Watched, is_well
 
-SLICE = 200  # subjects looked at in one go: some 10 ms of an event loop
+SLICE = 100  # subjects looked at in one go: some 5 ms of an event loop
 NO_LONGER_WATCHED = "no longer watched"
 
 

@@ -66,7 +66,7 @@ __all__ = [
 
 LEARNED = 600.0  # s registered after which an AOR is one that should be there
 DORMANT = 7 * 86400.0  # s away after which nobody waits for it
-AT_ONCE = 500  # extensions judged in one go, some ms; the others in `advance`
+AT_ONCE = 100  # extensions judged in one go, some ms; the others in `advance`
 
 _NOT_BACK = {
     Event.RESTARTED: "it has not come back since the PBX restarted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
@@ -63,6 +64,7 @@ class Daemon:
         self._listeners: list[Listener] = []
         self._peers: dict[str, list[Following]] = {}
         self._started_at = 0.0
+        self._settled = False  # every source was read once
 
     # --- start ----------------------------------------------------------------------
 
@@ -287,6 +289,9 @@ class Daemon:
     def _beat(self) -> None:
         if not self.unwell():
             systemd.notify("WATCHDOG=1")
+        if self.ready and not self._settled:
+            self._settled = True
+            gc.freeze()  # who is watched stands for good: the collector need not look
 
     def _pair(self) -> None:
         self._peers = peers(self.config, self.followings)
