@@ -1,0 +1,37 @@
+"""python -m bench [name ...]: run some benchmarks, or all; 1 if one missed a bound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+# Name, what it runs, what it shows.
+BENCHES = {
+    "version": ("bench.version", "CPU of starting the command"),
+    "probe": ("bench.probe", "CPU of probing 5,000 targets, against sipsak"),
+    "sweep": ("bench.sweep", "CPU of 100,000 targets a minute, against SIPp"),
+    "mass": ("bench.mass", "stalls of the loop while 2,000 phones go at once"),
+    "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run them one after the other, each in a process of its own."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are:")
+        for name, (_, what) in BENCHES.items():
+            print(f"  {name:8} {what}")
+        return 2
+    missed = []
+    for name in names or BENCHES:
+        module, what = BENCHES[name]
+        print(f"{name}: {what}", flush=True)
+        if subprocess.run([sys.executable, "-m", module], check=False).returncode:
+            missed.append(name)
+    print(f"missed: {', '.join(missed)}" if missed else "all bounds held")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
