@@ -290,7 +290,8 @@ def evidence(lost: Lost) -> tuple[Fact, ...]:
             facts.append(Fact(contact.seen, "seen with a binding"))
         if (end := contact.ends) is not None and end <= lost.noticed:
             facts.append(Fact(end, "end"))
-    return (*facts, Fact(lost.noticed, lost.how))
+    facts.append(Fact(lost.noticed, lost.how))
+    return tuple(sorted(facts, key=lambda fact: fact.at or 0.0))
 
 
 def present(extension: Extension) -> tuple[State, float]:

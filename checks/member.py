@@ -11,7 +11,7 @@ from checks.readings import ListEnd
 
 SAMPLES = 8  # of the PBX's clock: a delay that lasts for all of them is no jitter
 CLOCK_GRAIN = 1.0  # s in which a PBX tells its clock at the coarsest
-REBOOT = 2.0  # s by which the start of the same process may seem to move
+REBOOT = 0.5  # s; PBXs tell the start of one process as the same whole second
 GRACE = 600.0  # s of patience with phones after a restart, at most
 FOLLOWED = 3600.0  # s for which phones that come back are counted
 LATE = (1.0, 2.0, 5.0, 10.0, 20.0)  # s between reads while a row outlives its end

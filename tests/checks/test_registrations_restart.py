@@ -124,10 +124,10 @@ def test_a_phone_that_logs_out_after_a_restart_has_none():
 @pytest.mark.parametrize(
     ("boots", "events"),
     [
-        ([100.0, 101.0, 99.0, 102.0], 0),  # uptime in whole seconds jitters
+        ([100.0, 100.4, 99.8], 0),  # converted to our clock
         ([100.0, None, 100.0], 0),
         ([None, 100.0], 0),
-        ([100.0, 103.0], 1),  # it died as soon as it had booted
+        ([100.0, 101.0], 1),  # it died as soon as it had booted
         ([100.0, 50.0], 1),  # behind one address another machine
     ],
 )
