@@ -117,8 +117,8 @@ def _options(
 def _resolver(server: str, timeout: float) -> Resolver:
     from checks.sip.resolver import Resolver
 
-    ip, port = server, 53
-    if server.startswith("[") or server.count(":") == 1:
+    ip, port = server.strip("[]"), 53
+    if "]:" in server or server.count(":") == 1:
         host, _, digits = server.rpartition(":")
         ip, port = host.strip("[]"), int(digits) if digits.isdigit() else 0
     address_family(ip)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dns.rcode
 import pytest
 import trustme
 
@@ -19,6 +20,7 @@ from checks.probe import ProbeResult
 from checks.sip.message import Request
 from checks.verdict import AddressView
 from sipwatch import probing
+from tests.checks.sip.nameserver import serving
 from tests.checks.sip.peer import answering, ok, respond
 
 LONG = "sip:acme.pstn.twilio.com;transport=tls"
@@ -129,6 +131,43 @@ async def test_a_certificate_for_another_name_and_one_that_fits(
         assert entry["cause"] == (None if status == 0 else "tls_verify")
         assert entry["certificate_days"] > 0
         assert entry["transport"] == "tls"
+
+
+@pytest.mark.parametrize(
+    ("found", "cause"),
+    [(dns.rcode.NXDOMAIN, "dns_nxdomain"), (dns.rcode.SERVFAIL, "dns_failure")],
+)
+async def test_a_name_without_an_address(
+    capsys: pytest.CaptureFixture[str], found: dns.rcode.Rcode, cause: str
+) -> None:
+    async with serving({"pbx.example.com": found}) as names:
+        server = f"127.0.0.1:{names.port}"
+        assert await probe("sip:pbx.example.com", nameserver=server, as_json=True) == 2
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert (entry["cause"], entry["address"], entry["sends"]) == (cause, "", 0)
+
+
+async def test_every_address_of_a_name_is_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with answering(ok) as first, answering(said(480)) as second:
+        records = [
+            f"0 0 {peer.address.port} a.example.com." for peer in (first, second)
+        ]
+        zone = {
+            "_sip._udp.example.com": {"SRV": records},
+            "a.example.com": {"A": ["127.0.0.1"]},
+        }
+        async with serving(zone) as names:
+            server = f"127.0.0.1:{names.port}"
+            uri = "sip:example.com;transport=udp"
+            assert await probe(uri, nameserver=server) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"degraded  {uri}   480 Said   {second.address}")
+    assert sorted(line.split()[0:2] for line in lines[1:]) == [
+        ["degraded", str(second.address)],
+        ["up", str(first.address)],
+    ]
 
 
 async def test_the_worst_of_several_decides_and_a_file_adds_to_the_line(
@@ -340,6 +379,12 @@ def test_every_address_of_a_name_is_shown() -> None:
         (("127.0.0.1",), {"ca_file": "/no/ca"}, "/no/ca: No such file or directory"),
         ((), {"targets": "/no/list"}, "/no/list: No such file or directory"),
         (("127.0.0.1",), {"from_uri": "nobody"}, "'nobody' is not a SIP URI"),
+        (("a.example",), {"nameserver": "dns"}, "'dns' is not an IP address"),
+        (
+            ("a.example",),
+            {"nameserver": "[::1]:x"},
+            "'[::1]:x': the port of a",
+        ),
         (("127.0.0.1",), {"user_agent": "a\r\nb"}, "cannot stand in a header field"),
     ],
 )

@@ -80,18 +80,18 @@ def test_trouble_fits_80_columns() -> None:
         ready=False,
         registrars=[
             registrar(
-                "a-registrar-with-a-long-name",
+                "a-registrar-in-lyon",
                 state="unreadable",
-                detail="nothing listens on 10.0.0.7:5038: is Asterisk running, and "
-                "does manager.conf say enabled = yes?",
+                detail="nothing listens at 10.0.0.7:5038 (TCP): is Asterisk running, "
+                "and does manager.conf say enabled = yes?",
                 extensions={"unknown": 40},
             ),
             registrar(detail="b:5038: timeout"),
         ],
         incidents=[
             incident(
-                "trunk twilio does not answer OPTIONS since 10:02 (timeout, 104 sends "
-                "to 54.172.60.0:5060)",
+                "trunk acme-twilio does not answer OPTIONS since 10:02 (timeout, 4 "
+                "sends to 54.172.60.0:5060)",
                 "critical",
                 by="night shift",
             ),
@@ -105,19 +105,18 @@ def test_trouble_fits_80_columns() -> None:
     assert lines == [
         "sipwatch 1.0, up since 10:02:14, starting: the first pass is under way",
         "",
-        "[critical] trunk twilio does not answer OPTIONS since 10:02 (timeout, 104",
+        "[critical] trunk acme-twilio does not answer OPTIONS since 10:02 (timeout, 4",
         "           sends to 54.172.60.0:5060) (night shift is on it)",
         "[warning]  1001 Reception (Lyon) unregistered since 10:02 - hq",
         "and 10 more",
         "",
-        "a-registrar-with-a-long-name  unreadable  40 unknown",
-        "                              since 10:02:14: nothing listens on",
-        "                              10.0.0.7:5038: is Asterisk running, and does",
-        "                              manager.conf say enabled = yes?",
-        "hq                            readable    211 registered, 1 unregistered",
-        "                              cannot be read: b:5038: timeout",
-        "targets                       none",
-        "outbox                        3 notifications wait, the oldest since 10:02:14",
+        "a-registrar-in-lyon  unreadable  40 unknown",
+        "                     since 10:02:14: nothing listens at 10.0.0.7:5038 (TCP): is",
+        "                     Asterisk running, and does manager.conf say enabled = yes?",
+        "hq                   readable    211 registered, 1 unregistered",
+        "                     cannot be read: b:5038: timeout",
+        "targets              none",
+        "outbox               3 notifications wait, the oldest since 10:02:14",
     ]
 
 
