@@ -102,6 +102,7 @@ def test_trouble_fits_80_columns() -> None:
     )
     lines = printed(shown)
     assert max(map(len, lines)) <= 80
+    edge = " " * 21
     assert lines == [
         "sipwatch 1.0, up since 10:02:14, starting: the first pass is under way",
         "",
@@ -111,10 +112,10 @@ def test_trouble_fits_80_columns() -> None:
         "and 10 more",
         "",
         "a-registrar-in-lyon  unreadable  40 unknown",
-        "                     since 10:02:14: nothing listens at 10.0.0.7:5038 (TCP): is",
-        "                     Asterisk running, and does manager.conf say enabled = yes?",
+        f"{edge}since 10:02:14: nothing listens at 10.0.0.7:5038 (TCP): is",
+        f"{edge}Asterisk running, and does manager.conf say enabled = yes?",
         "hq                   readable    211 registered, 1 unregistered",
-        "                     cannot be read: b:5038: timeout",
+        f"{edge}cannot be read: b:5038: timeout",
         "targets              none",
         "outbox               3 notifications wait, the oldest since 10:02:14",
     ]
