@@ -13,6 +13,14 @@ EXPLAINED = 10_000  # rows with words kept: nobody reads more of them
 
 _UNAUTHORIZED = (401, 407)
 
+# What no ACL, firewall or ban on the way there brings about: somebody did speak.
+_ITS_OWN = (
+    Cause.TLS_VERIFY,
+    Cause.TLS_EXPIRED,
+    Cause.TLS_HANDSHAKE,
+    Cause.MALFORMED,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -86,13 +94,14 @@ class Words:
         return phrase(self._rows.code[row])
 
     def _suspicion(self, row: int) -> str:
+        """What silence may mean, by what was heard before."""
         rows = self._rows
-        if not rows.answered[row]:
-            if rows.address[row] is None or rows.code[row]:
+        code, cause = rows.code[row], rows.cause[row]
+        if not code:
+            if rows.address[row] is None or cause in _ITS_OWN:
                 return ""
             return "; it has never answered: check ACL, firewall, ban"
-        if rows.code[row] in _UNAUTHORIZED and rows.cause[row] in (None, Cause.TIMEOUT):
-            code = rows.code[row]
+        if code in _UNAUTHORIZED and cause in (None, Cause.TIMEOUT):
             return f"; it answered {code} before: it is suspected of having banned us"
         return ""
 
