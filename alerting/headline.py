@@ -218,10 +218,13 @@ def _total(
 def headline(story: Tale) -> str:
     """The whole subject line; it alone tells the story."""
     line = f"[{_tag(story)}] {_own(story)}{sentence(story)}"
-    tail = _because(story) + _unknown(story) + _where(story)
-    if len(line + tail) > SUBJECT_LIMIT:
-        tail = _where(story)
-    return plain(line + tail, SUBJECT_LIMIT)
+    where = _where(story)
+    tail = _unknown(story) + where
+    tails = (_because(story) + tail, _because(story, brief=True) + tail, where)
+    for tail in tails:  # what may go first where it is too long
+        if len(line + tail) <= SUBJECT_LIMIT:
+            return plain(line + tail)
+    return plain(line + where, SUBJECT_LIMIT)
 
 
 def _tag(story: Tale) -> str:
@@ -300,20 +303,20 @@ def _mixed(story: Tale) -> str:
     return f"{len(story.incidents)} problems{fields['since']}: {what}"
 
 
-def _because(story: Tale) -> str:
-    """The cause in brackets: "(timeout, 4 sends to 54.172.60.0)"."""
+def _because(story: Tale, *, brief: bool = False) -> str:
+    """The cause in brackets: "(timeout, 4 sends to 54.172.60.0)", brief "(timeout)"."""
     if story.over or story.words is None or not story.words.because:
         return ""
     said = _special(story, story.words) is not None
-    causes = {because(incident, said=said) for incident in story.incidents}
+    causes = {because(i, said=said, brief=brief) for i in story.incidents}
     why = causes.pop()
     return f" ({why})" if why and not causes else ""
 
 
-def because(incident: Incident, *, said: bool = False) -> str:
+def because(incident: Incident, *, said: bool = False, brief: bool = False) -> str:
     """Why in a few words: the cause's unless said, the detail's where they are few."""
     detail = re.split(r"[;—]|\. ", plain(incident.detail))[0].strip().rstrip(".")
-    if len(detail) > BECAUSE_LIMIT:
+    if brief or len(detail) > BECAUSE_LIMIT:
         detail = ""
     short = reason(incident.cause).short if incident.cause and not said else ""
     return both(short, detail, ", ")
@@ -331,6 +334,8 @@ def _unknown(story: Tale) -> str:
     blind = story.first.rule == "RegistrarUnreadable" and not story.over
     if not (blind and story.single and story.total):
         return ""
+    if story.total == 1:
+        return "; its 1 extension is unknown, not down"
     return f"; its {story.total} extensions are unknown, not down"
 
 

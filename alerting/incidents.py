@@ -56,7 +56,7 @@ class Incidents:
     def _open(
         self, w: Watched, t: Trouble, lead: Rule, severity: Severity, now: float
     ) -> None:
-        since = _begun(w, lead, t.tracks[lead])
+        since = _begun(w, t, lead)
         incident = self._recent.pop((w.subject.key, lead.family), None)
         again = incident is not None and _recurs(incident, since)
         if incident is None or not again:
@@ -209,11 +209,13 @@ def _precedence(firing: tuple[Rule, Track]) -> tuple[int, int, bool]:
     return rule.grades[track.grade or 0].severity, rule.rank, rule.own
 
 
-def _begun(w: Watched, rule: Rule, track: Track) -> float:
+def _begun(w: Watched, t: Trouble, rule: Rule) -> float:
+    track = t.tracks[rule]
     if rule.clock is Clock.SINCE:
         return w.since
     if rule.clock is Clock.EVENT and track.event_at is not None:
-        return track.event_at
+        # When it happened; we may have been blind to it for a while.
+        return track.event_at if t.last.event is None else t.last.since
     first = track.first[track.grade or 0]
     return w.since if first is None else first
 

@@ -33,6 +33,7 @@ from checks.settings import Duration, Secret
 from ..incident import DeliveryError, Notification
 
 PORTS = {"none": 25, "starttls": 587, "tls": 465}  # RFC 5321, 6409, 8314
+LINE_LIMIT = 998  # RFC 5322 2.1.1; folded at 78, a subject would begin with a space
 REPLY_LIMIT = 200  # characters of a server's reply that are worth repeating
 ADDRESS_LIMIT = 254  # RFC 5321 4.5.3.1.3, less the brackets
 REMEMBERED = 64  # batches half accepted; one at a time is in flight, few fail so
@@ -246,6 +247,8 @@ class Email:
         to = [a for who, a in self._to.items() if utf8 or who.isascii()]
         message = compose(notification, self._from, to, self._clock())
         form = policy.SMTPUTF8 if utf8 else policy.SMTP
+        if str(message["Subject"]).isascii():  # others are folded by RFC 2047
+            form = form.clone(max_line_length=LINE_LIMIT)
         try:
             refused, _ = await client.sendmail(
                 self._from.addr_spec,

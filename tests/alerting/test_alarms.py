@@ -293,6 +293,7 @@ def restarted(site: Site, at: float, present: int, expected: int = 40) -> None:
 def test_a_restart_is_told_once_and_closes_quietly_after_an_hour() -> None:
     site, _ = watched_site()
     restarted(site, 100, present=39)
+    assert [i.since for i in site.alarms.incidents] == [10]  # when it was
     site.until(3000)
     assert site.told() == ["firing hq RegistrarRestarted"]
     site.until(4000)

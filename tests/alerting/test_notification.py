@@ -13,7 +13,7 @@ import pytest
 from alerting.incident import Batch, Incident, Notification, Severity, Told
 from alerting.notification import bare, in_common, render, trial
 from alerting.wording import RULES
-from checks.observation import Fact, Kind, Scope, State, Subject
+from checks.observation import Cause, Fact, Kind, Scope, State, Subject
 
 from .mails import (
     BACK,
@@ -113,6 +113,18 @@ def test_a_pbx_and_several_phones_are_called_by_their_role() -> None:
 def test_the_worst_of_a_group_names_its_severity() -> None:
     group = [*phones(2), incident(severity=Severity.CRITICAL)]
     assert told(batch(*group)).subject.startswith("[critical] 3 extensions")
+
+
+def test_a_reason_that_is_too_long_for_a_subject_leaves_its_cause_and_the_rest() -> (
+    None
+):
+    hangs = "AMI does not answer PJSIPShow in 10 s: Asterisk hangs or is stopped"
+    one = incident(HQ, "RegistrarUnreadable", State.UNREADABLE, cause=Cause.TIMEOUT)
+    one.detail = hangs
+    assert told(batch(one)).subject == (
+        "[warning] hq cannot be read since 10:02 (timeout); "
+        "its 212 extensions are unknown, not down"
+    )
 
 
 HOSTILE = (
