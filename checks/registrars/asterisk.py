@@ -58,6 +58,8 @@ EXPIRY_DELAY = 1.0  # s after which a new contact's expiry is asked for, for all
 BOOT_WAIT = 5.0  # s for FullyBooted; a user that cannot read `system` never gets it
 ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
 IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
+ATTEMPTS = 2  # with a log-in that is refused, before we hold back
+HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,9 @@ class Asterisk:
         self._pace = Pace(settings.interval, clock)
         self._next_roster = 0.0
         self._warned = False
+        self._rejections = 0
+        self._rejected: Unreadable | None = None  # the last one, while we hold back
+        self._hold_until = 0.0
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the PBX's load allows."""
@@ -109,6 +114,8 @@ class Asterisk:
 
     async def watch(self) -> AsyncIterator[Reading]:
         """Connect, list, follow; raises Unreadable on every expected failure."""
+        if self._rejected and self._clock() < self._hold_until:
+            raise self._rejected
         session = self._session = await self._connect()
         try:
             await self._enter(session)
@@ -159,7 +166,7 @@ class Asterisk:
         self._booted = self._boot = None
         self._next_roster = 0.0
         await session.greeting()
-        await session.log_in(self._settings.username, self._settings.password.reveal())
+        await self._log_in(session)
         await self._ping(session)
         late = self._clock() + min(BOOT_WAIT, self._settings.timeout)
         while self._booted is None and (left := late - self._clock()) > 0:
@@ -174,6 +181,20 @@ class Asterisk:
                 self._settings.username,
                 MANAGER_CONF,
             )
+
+    async def _log_in(self, session: Session) -> None:
+        """Log in; what is refused again and again is soon tried at long intervals."""
+        settings = self._settings
+        try:
+            await session.log_in(settings.username, settings.password.reveal())
+        except Unreadable as failure:
+            if failure.cause is Cause.UNAUTHORIZED:
+                self._rejections += 1
+                if self._rejections >= ATTEMPTS:
+                    self._rejected = failure
+                    self._hold_until = self._clock() + HOLD_BACK
+            raise
+        self._rejections, self._rejected = 0, None
 
     async def _ping(self, session: Session) -> None:
         """Ask for the PBX's clock, which also tells that it lives."""

@@ -664,3 +664,20 @@ async def test_a_slow_list_is_asked_for_less_often() -> None:
             assert registrar._pace.due() == 166.0
             registrar.relist()
             assert registrar._pace.due() == 166.0
+
+
+async def test_a_log_in_that_is_refused_twice_is_tried_every_five_minutes() -> None:
+    now = [0.0]
+    async with serving(healthy(Login=[wire.error("Authentication failed")])) as server:
+        registrar = Asterisk(AsteriskSettings(), server.address, clock=lambda: now[0])
+        attempts = []
+        for now[0] in (100, 101, 103, 400, 401, 500):
+            with pytest.raises(Unreadable, match="refuses the log-in"):
+                await until_end(registrar.watch())
+            attempts.append(len([r for r in server.requests if b"Login" in r]))
+        assert attempts == [1, 2, 2, 2, 3, 3]
+
+        server.answers.update(healthy())
+        now[0] = 702
+        async with aclosing(registrar.watch()) as readings:
+            assert rows(await until_end(readings)) == [BOUND]
