@@ -7,6 +7,7 @@ the list was asked for is not missed by it, and one that was removed is not revi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from checks.cluster import Cluster
@@ -99,9 +100,11 @@ class Ledger:
         """Note that what is stored of an extension has changed."""
         self._unsaved[extension.aor] = None
 
-    def take(self) -> list[Remembered]:
-        """What of the extensions must be stored."""
-        changed, self._unsaved = self._unsaved, {}
+    def take(self, most: int | None) -> list[Remembered]:
+        """What of the extensions must be stored; of no more than `most` of them."""
+        changed = list(islice(self._unsaved, most))
+        for aor in changed:
+            del self._unsaved[aor]
         found = ((aor, self.extensions.get(aor)) for aor in changed)
         return [of_extension(e, self._cluster) if e else forgotten(a) for a, e in found]
 

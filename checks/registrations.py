@@ -160,9 +160,12 @@ class Judge:
                 extension.held_by = sum(m.bit for m in self._cluster)
         return extension.subject
 
-    def take(self) -> list[Remembered]:
-        """What has to be stored since the last call; once a pass will do."""
-        return self._cluster.take() + self._ledger.take()
+    def take(self, most: int | None = None) -> list[Remembered]:
+        """What has to be stored since the last call; once a pass will do.
+
+        With `most` of no more extensions than that: call until nothing comes.
+        """
+        return self._cluster.take() + self._ledger.take(most)
 
     def take_removed(self) -> list[Removed]:
         """Subjects whose incidents are to be closed, with the reason."""

@@ -23,6 +23,7 @@ from sipwatch.flow import Flow
 
 BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
 SLICE = 100  # readings and what they tell in one turn of the loop: some 4 ms
+KEPT = 500  # extensions remembered in one turn of the loop: some 4 ms
 REST = 0.02  # s between two looks at the judge's deadlines
 MEMO = "registrar"  # what the store's memos of registrars begin with
 
@@ -88,12 +89,12 @@ class Following:
                     await self._rest(1 + len(told))
                     if isinstance(reading, ListEnd):
                         pause = least
-                        self._tried(member)
+                        await self._tried(member)
             except Unreadable as error:
                 log.debug("%s: %s cannot be read: %s", self.judge.name, member, error)
                 now = self._clock()
                 self._judged(self.judge.lost(member, error.cause, error.detail, now))
-                self._tried(member)
+                await self._tried(member)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(most, 2 * pause)
 
@@ -115,8 +116,8 @@ class Following:
         for extension in self.judge.extensions.values():
             yield extension.subject
 
-    def _tried(self, member: str) -> None:
-        self._remember()
+    async def _tried(self, member: str) -> None:
+        await self._remember()
         if self._untried:
             self._untried.discard(member)
             if not self._untried:
@@ -136,11 +137,14 @@ class Following:
             self._flow.alarms.unwatch(subject, now, reason)
         self._arm()
 
-    def _remember(self) -> None:
-        rows, ahead, name = self.judge.take(), self._ahead(), self.judge.name
-        if ahead:
-            rows = [shifted(row, ahead) for row in rows]
-        self._flow.write([Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in rows])
+    async def _remember(self) -> None:
+        """Store what the judge wants to find again; in slices, a first list is long."""
+        name = self.judge.name
+        while rows := self.judge.take(KEPT):
+            if ahead := self._ahead():
+                rows = [shifted(row, ahead) for row in rows]
+            self._flow.write([Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in rows])
+            await asyncio.sleep(0)
 
     def _arm(self) -> None:
         """One timer for the judge's deadlines: ends of bindings, graces, habits."""
