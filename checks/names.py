@@ -61,6 +61,7 @@ class Names:
         self._due: list[tuple[float, int]] = []
         self._wake = asyncio.Event()
         self._well = True
+        self._doubted = False
 
     def watch(self, index: int, uri: SipUri) -> None:
         """Resolve a target's URI from now on."""
@@ -84,7 +85,7 @@ class Names:
             chosen = self._take()
             if chosen:
                 faults = await asyncio.gather(*(self._ask(name) for name in chosen))
-                self._report([fault for fault in faults if fault is not None])
+                self._report(chosen, [fault for fault in faults if fault is not None])
             else:
                 await self._rest()
 
@@ -131,11 +132,30 @@ class Names:
     def _again(self, name: _Name, seconds: float) -> None:
         heapq.heappush(self._due, (self._clock() + seconds, name.index))
 
-    def _report(self, results: list[tuple[bool, str]]) -> None:
-        """One name that works clears the resolver; what fails beside it is a domain."""
+    def _report(self, asked: list[_Name], results: list[tuple[bool, str]]) -> None:
+        """One name that works clears the resolver; what fails beside it is a domain.
+
+        Where nothing worked, a name that did is asked before the resolver is blamed.
+        """
         if not results:
             return
         well = any(ok for ok, _ in results)
+        if not well and self._well and not self._doubted:
+            witness = self._witness(asked)
+            if witness is not None:
+                self._doubted = True
+                self.refresh(witness.index)
+                return
+        self._doubted = False
         if well != self._well:
             self._well = well
             self._state(well, "" if well else results[0][1])
+
+    def _witness(self, asked: list[_Name]) -> _Name | None:
+        """The name that was resolved last, of those that were not just asked."""
+        others = [
+            name
+            for name in self._names.values()
+            if name.good_at is not None and name not in asked
+        ]
+        return max(others, key=lambda name: name.good_at or 0.0, default=None)
