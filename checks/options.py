@@ -127,7 +127,7 @@ class OptionsCheck:
     @property
     def passed(self) -> bool:
         """Whether every target has been judged once."""
-        return self.judge.unjudged == 0
+        return not self._given and self.judge.unjudged == 0
 
     def stalled(self, now: float) -> bool:
         """Whether the tick that should have come did not: a fault of ours."""

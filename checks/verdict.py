@@ -400,6 +400,7 @@ class Targets:
             rtt=max(rtts, default=None),
             rtt_mean=max(means, default=None),
             days=min(days, default=None),
+            answered=any(part.answered for part in parts),
         )
 
     def _figures(self, row: int, at: float) -> Figures:
@@ -416,6 +417,7 @@ class Targets:
             rows.rtt[row] if known else None,
             mean if known else None,
             None if end is None else (end - at) / DAY,
+            answered=rows.answered[row] > 0 or rows.code[row] > 0,
         )
 
     # In words.
