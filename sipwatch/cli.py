@@ -72,6 +72,9 @@ def check_config(config: str, schema: bool) -> None:
 @click.option("--user-agent", help="User-Agent to show.")
 @click.option("--source", metavar="IP", help="Address to send from.")
 @click.option("--ca-file", metavar="FILE", help="Trust these CAs, not the system's.")
+@click.option(
+    "--nameserver", metavar="IP[:PORT]", help="Ask this one, not the system's."
+)
 @click.option("--healthy", metavar="CODES", help="Healthy answers: 2xx,401,404.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the SIP exchange.")
 @_json

@@ -1,0 +1,5 @@
+"""`python -m sipwatch`."""
+
+from sipwatch.cli import main
+
+main()
