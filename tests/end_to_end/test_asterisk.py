@@ -11,20 +11,13 @@ import pytest
 from checks.observation import Loss, State
 from tests.conftest import MakeSippPhones, StartAsterisk, StartBaresip
 from tests.end_to_end.conftest import MakePhone, StartWatch
-from tests.end_to_end.watch import LATEST, Watch, asterisk_at, body, row, rules
+from tests.end_to_end.watch import LATEST, Watch, asterisk_at, body, names, row, rules
 from tests.servers import eventually
 from tests.servers.asterisk import Extension
 
 pytestmark = pytest.mark.real("asterisk", "baresip")
 
 HERE, GONE, MUTE = State.REGISTERED, State.UNREGISTERED, State.UNREACHABLE
-
-
-def names(folder: Path, *rows: str) -> dict[str, object]:
-    """The key that names extensions, by rows of its file."""
-    file = folder / "names.csv"
-    file.write_text("\n".join(["extension,name,site", *rows, ""]), encoding="utf-8")
-    return {"extensions": {"file": str(file)}}
 
 
 async def until_told(watch: Watch, wait: float, within: float) -> float:
@@ -98,7 +91,7 @@ async def test_phones_that_refresh_never_leave_registered(
     """Two refreshes and three polls of a baresip and eight others."""
     several = [str(number) for number in range(1001, 1010)]
     pbx = asterisk([Extension(name) for name in several])
-    reception = baresip("1001", pbx, expires=60)
+    baresip("1001", pbx, expires=60)
     phones = sipp_phones(several[1:], pbx, expires=60)
     phones.keep_registered(refresh=50, rate=20)
     watch = await watching(asterisk_at(pbx) + rules(ExtensionUnregistered=1))
@@ -231,7 +224,9 @@ async def test_a_restart_that_forgets_all_waits_for_phones_to_return(
     for name in several[1:]:
         await asyncio.to_thread(phones[name].register, 60)
     told = await watch.mail(1, 30)
-    assert "restarted" in watch.subjects[0]
+    assert watch.subjects[0].startswith("[warning] hq restarted at ")
+    (event,) = watch.daemon.alarms.incidents
+    assert restarted - 10 <= event.since <= restarted
     lost = await watch.mail(2, 30)
     assert watch.subjects[1].startswith("[warning] 1001 unregistered since")
     assert watch.arrivals[1] >= restarted - 2 + grace + 1 - 1

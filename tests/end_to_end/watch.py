@@ -75,6 +75,13 @@ def rules(**seconds: float) -> str:
     return f"rules: {json.dumps(table)}\n"
 
 
+def names(folder: Path, *rows: str) -> dict[str, object]:
+    """The key that names extensions, by rows of its file."""
+    file = folder / "names.csv"
+    file.write_text("\n".join(["extension,name,site", *rows, ""]), encoding="utf-8")
+    return {"extensions": {"file": str(file)}}
+
+
 class Watch:
     """One daemon, its configuration file, its mail server."""
 
