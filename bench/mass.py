@@ -13,6 +13,7 @@ import asyncio
 import gc
 import logging
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from sipwatch.selfwatch import BEAT
 
 MOST = 0.020  # s of CPU for which the loop may not look at its sockets
 HELD = 2_000  # phones for which that holds; of more it is only told
+ROUNDS = 3  # a busy neighbour slows a core for a moment; what we do lasts
 WITHIN = 600.0  # s for one step
 CONFIGURATION = """
 registrars:
@@ -54,7 +56,7 @@ class Mass:
     def __init__(self, number: int, folder: Path, loop: MeteredLoop) -> None:
         self.number, self.folder, self.loop = number, folder, loop
         self.mails: list[str] = []
-        self.worst = 0.0
+        self.stalls: dict[str, list[float]] = {}  # by step: CPU s, in each round
 
     async def start(self) -> None:
         """Start the crowd, and the daemon that watches it."""
@@ -105,11 +107,11 @@ class Mass:
         if command:
             self.tell(command)
         async with asyncio.timeout(WITHIN):
-            while not done():
+            while not done():  # noqa: ASYNC110 - asked seldom, so that it costs nothing
                 await asyncio.sleep(0.1)
         await self.daemon.flow.commit()
         stall, took = self.loop.worst, self.loop.time() - began
-        self.worst = max(self.worst, stall.cpu)
+        self.stalls.setdefault(what, []).append(stall.cpu)
         print(f"  {self.number:7,d}  {what:34s} {stall}   in {took:5.1f} s", flush=True)
 
     async def told(self, word: str, what: str, command: str) -> None:
@@ -138,12 +140,13 @@ async def whole(mass: Mass) -> None:
     everybody = mass.number
     await mass.step("first list", lambda: mass.count(State.REGISTERED) == everybody)
     await asyncio.sleep(BEAT)  # what was read is out of the collector's sight by then
-    await mass.told("firing", "all removed by events", "remove")
-    await shown(mass)
-    await mass.told("resolved", "all back by events", "restore")
-    if everybody <= HELD:
-        await mass.told("firing", "all missed by a list", "lose")
+    for _ in range(ROUNDS if everybody <= HELD else 1):
+        await mass.told("firing", "all removed by events", "remove")
+        await shown(mass)
         await mass.told("resolved", "all back by events", "restore")
+        if everybody <= HELD:
+            await mass.told("firing", "all missed by a list", "lose")
+            await mass.told("resolved", "all back by events", "restore")
     await mass.stop()
 
 
@@ -162,7 +165,7 @@ async def shown(mass: Mass) -> None:
 
 
 def measure(number: int) -> float:
-    """The longest stall by so many phones, s of CPU."""
+    """The longest stall by so many phones, s of CPU; of each step the median round."""
     with tempfile.TemporaryDirectory() as folder:
         with asyncio.Runner(loop_factory=MeteredLoop) as runner:
             loop = runner.get_loop()
@@ -170,7 +173,7 @@ def measure(number: int) -> float:
             mass = Mass(number, Path(folder), loop)
             runner.run(whole(mass))
     gc.unfreeze()
-    return mass.worst
+    return max(statistics.median(stalls) for stalls in mass.stalls.values())
 
 
 def main(numbers: list[int]) -> int:
