@@ -120,7 +120,7 @@ class Store:
             more = sum(
                 1 for w in writes if _is_kept(w) and key_of(w) not in self._queued
             )
-            if self._kept + more > QUEUE_LIMIT:
+            if more and self._kept + more > QUEUE_LIMIT:
                 return StoreError(f"{self._kept} writes wait for {self.path} already")
         return None
 
