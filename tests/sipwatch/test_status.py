@@ -133,7 +133,7 @@ async def test_an_incident_reads_like_the_subject_of_its_mail(
             "family": "liveness",
             "rule": "OptionsFailing",
             "severity": "critical",
-            "state": "firing",
+            "state": "acknowledged",
             "subject_state": "down",
             "cause": "timeout",
             "since": "2026-09-21T14:13:20.000Z",
