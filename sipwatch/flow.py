@@ -98,8 +98,9 @@ class Flow:
             if self._pass_on():
                 await asyncio.sleep(0)
                 continue
+            all_passed_on = not self._held
             await self._written()
-            if not self._held:
+            if all_passed_on:
                 return
 
     def waiting_since(self) -> float | None:
