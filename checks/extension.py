@@ -105,6 +105,9 @@ class Contact:
         """Tell the extension what was granted: exactly, or at least."""
         if self.granted is not None:
             extension.granted, extension.exact = float(self.granted), True
+            ends = self.ends
+            if self.refreshed is None and ends and self.member.clock.measured:
+                self.refreshed = min(now, ends - self.granted)
         elif (ends := self.ends) is not None and self.member.clock.measured:
             at_least = ends - now
             if at_least > extension.granted:

@@ -195,6 +195,7 @@ class Ledger:
         changed = contact is None
         if contact is None:
             contact = self._join(extension, m, binding, now)
+            contact.teach(extension, now)
         elif not contact.received:  # known by an event, which tells only its URI
             contact.describe(binding)
         end = binding.expires_at

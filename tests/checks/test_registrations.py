@@ -463,3 +463,12 @@ def test_what_an_event_does_not_tell_of_a_phone_comes_with_the_list():
     seen = "10.20.0.31:5060 over UDP, Yealink SIP-T46U 108.86.0.75"
     assert t.last("1").last_seen == seen
     assert t.last("1").evidence[0] == Fact(20.4, "refresh, 60 s granted")
+
+
+def test_a_refresh_before_the_first_sight_is_known_where_the_list_tells_what_it_got():
+    t = Timeline("1")
+    t.at(10).list()
+    t.at(15).list(bound("1", 70.0, granted=60))
+    t.at(20).list()
+    assert t.last("1").evidence[0] == Fact(10.0, "refresh, 60 s granted")
+    assert t.last("1").figures.expires == 60
