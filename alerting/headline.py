@@ -207,12 +207,18 @@ def _total(
     """How many there are of what is told: of a registrar's extensions, nothing else."""
     first = incidents[0].subject
     if first.kind is Kind.REGISTRAR:
-        return count(first) if len(incidents) == 1 else None
+        # Of a member nobody knows: some of its phones may live at another.
+        return count(first) if len(incidents) == 1 and not member(first) else None
     parents = {i.subject.parent for i in incidents}
     parent = parents.pop()
     if len(incidents) == 1 or parents or parent is None:
         return None
     return count(parent) if first.kind is Kind.EXTENSION else None
+
+
+def member(subject: Subject) -> bool:
+    """Whether it is one of the members of a registrar."""
+    return subject.kind is Kind.REGISTRAR and subject.scope.role == "member"
 
 
 def headline(story: Tale) -> str:
@@ -345,5 +351,6 @@ def _where(story: Tale) -> str:
         return f" - {plain(story.instance, NAME_LIMIT)}"
     registrars = {registrar_of(i.subject) for i in story.incidents}
     where = registrars.pop()
-    is_it = story.first.subject.kind is Kind.REGISTRAR
+    first = story.first.subject
+    is_it = first.kind is Kind.REGISTRAR and not member(first)
     return f" - {where}" if where and not registrars and not is_it else ""
