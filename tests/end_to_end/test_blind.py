@@ -15,6 +15,7 @@ from tests.conftest import StartAsterisk
 from tests.end_to_end.cable import Cable
 from tests.end_to_end.conftest import MakePhone, StartWatch
 from tests.end_to_end.watch import LATEST, Watch, asterisk_at, registrar, row, rules
+from tests.servers import eventually
 from tests.servers.asterisk import MANAGER_USERS, Asterisk, Extension, ManagerUser
 from tests.servers.loopback import Loopback
 
@@ -158,6 +159,8 @@ async def test_an_asterisk_that_cannot_be_read_is_one_alarm_and_no_phones(
     watch = await watching(asterisk_at(line, **READ) + RULES)
     await watch.sees(20, x1001=HERE, x1002=HERE, x1003=State.NEVER_REGISTERED)
     ends = watch.end("1002") if case.phones_live else watch.daemon.clock.now()
+
+    await eventually(lambda: pbx.kept() == 2, 15, "contacts on Asterisk's disk")
 
     await case.loses(pbx, line)
     if case.phones_live:

@@ -45,6 +45,7 @@ async def test_the_death_of_a_member_is_one_alarm_and_no_lost_phone(
     assert watch.subjects[0].startswith(
         f"[warning] {dies.address}:5038 cannot be read since "
     )
+    assert watch.subjects[0].endswith(" (connection refused) - hq")
     assert "can be read" in row(fired, "around it")
     await watch.passes(end + 1 + LATEST)
     assert watch.incidents() == [("RegistrarUnreadable", f"{dies.address}:5038")]

@@ -6,7 +6,9 @@ with Asterisk(folder, "127.100.1.1", [Extension("1001")]) as pbx:
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -241,6 +243,13 @@ class Asterisk:
         lines = self.cli("pjsip show contacts").splitlines()
         rows = [line.split()[1] for line in lines if line.startswith("  Contact:  ")]
         return sorted(row.split("/")[0] for row in rows if not row.startswith("<"))
+
+    def kept(self) -> int:
+        """How many contacts are on its disk: it writes once a second."""
+        database = f"file:{self.folder}/db/astdb.sqlite3?mode=ro"
+        with contextlib.closing(sqlite3.connect(database, uri=True)) as astdb:
+            query = "SELECT count(*) FROM astdb WHERE key LIKE '/registrar/contact/%'"
+            return int(astdb.execute(query).fetchone()[0])
 
     def reload(self) -> None:
         """Write the configuration anew, and have it read."""

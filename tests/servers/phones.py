@@ -282,8 +282,10 @@ class ScriptedPhone:
         *,
         address: str,
         port: int = 5060,
+        user_agent: str = "scripted phone",
     ) -> None:
         self.user = user
+        self.user_agent = user_agent
         self.password = password
         self.registrar = registrar
         self.port = port
@@ -319,7 +321,8 @@ class ScriptedPhone:
             f"Max-Forwards: 70\r\nFrom: <{aor}>;tag=phone\r\nTo: <{aor}>\r\n"
             f"Call-ID: {self._call_id}\r\n"
             f"CSeq: {self._cseq} REGISTER\r\n{bound}Expires: {expires}\r\n"
-            f"{authorization}User-Agent: scripted phone\r\nContent-Length: 0\r\n\r\n"
+            f"{authorization}User-Agent: {self.user_agent}\r\n"
+            "Content-Length: 0\r\n\r\n"
         )
         self._socket.sendto(request.encode(), (self.registrar, self.port))
         while True:
