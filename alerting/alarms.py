@@ -216,6 +216,14 @@ class Alarms:
         self._deadlines.set(w, None)
         self._changes.unchanged(w)
 
+    def knows(self, subject: Subject) -> bool:
+        """Whether anything is remembered of it, so that its first success is news."""
+        if subject in self._watched:
+            return True
+        if not (self._stored or self._orphans):
+            return False
+        return subject.key in self._stored or subject.key in self._orphans
+
     def unclaimed(self, prefix: str) -> dict[str, SubjectRow]:
         """What was restored or released under keys like this, by the rest of the key;
         nobody has adopted it yet."""

@@ -129,6 +129,7 @@ class Daemon:
             resolver_state=lambda ok, detail: self.selfwatch.resolver_state(ok, detail),
             marks=marks(plan.rules),
             agent=f"sipwatch/{__version__}",
+            wanted=self.alarms.knows,
         )
         self.selfwatch = SelfWatch(
             self.clock,
@@ -146,7 +147,8 @@ class Daemon:
     def _restore(self, plan: Plan) -> None:
         """Give the core the subjects that it may know from before."""
         for target in plan.targets:
-            self.alarms.adopt(target.subject)
+            if self.alarms.knows(target.subject):
+                self.alarms.adopt(target.subject)
         for subject in self.selfwatch.subjects:
             self.alarms.adopt(subject)
         for name, settings in self.config.registrars.items():

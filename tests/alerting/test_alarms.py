@@ -389,3 +389,16 @@ def test_a_target_that_has_only_been_up_is_not_written() -> None:
     trunk = Subject(Kind.TARGET, "twilio", Scope("twilio"))
     site.alarms.observe(Observation(trunk, UP, 5, 5))
     assert site.alarms.take() == ([], [])
+
+
+def test_what_was_never_trouble_is_not_known() -> None:
+    site = Site()
+    trunk, other = site.target("twilio"), site.target("other")
+    assert not site.alarms.knows(trunk)
+    site.failing(10, trunk, since=10, failures=1)
+    assert site.alarms.knows(trunk)
+    site.alarms.release(trunk)
+    assert site.alarms.knows(trunk)  # its story waits under its key
+    assert not site.alarms.knows(other)
+    site.alarms.unwatch_missing("target:", 20)
+    assert not site.alarms.knows(trunk)
