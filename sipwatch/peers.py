@@ -35,13 +35,13 @@ def peers(
 
 
 def _host(uri: str) -> str:
-    return SipUri.parse(full_uri(uri)).host
+    return SipUri.parse(full_uri(uri)).host.lower()
 
 
 def host_of(address: str) -> str:
-    """The host of `host:port`, of a URL, or of a SIP URI."""
+    """The host of `host:port`, of a URL, or of a SIP URI, in lower case."""
     if address[:4].lower() in ("sip:", "sips"):
-        return SipUri.parse(address).host
+        return SipUri.parse(address).host.lower()
     url = address if "//" in address else f"//{address}"
     return urlsplit(url).hostname or ""
 

@@ -1,0 +1,67 @@
+"""What happens at times of the day."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import time_machine
+
+from alerting.rows import Prune, Write
+from sipwatch.scheduler import KEPT, Scheduler
+
+
+class Written:
+    """What stands where the flow is."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+
+    def write(self, writes: list[Write]) -> None:
+        self.writes += writes
+
+
+@pytest.fixture
+async def scheduler() -> AsyncIterator[Scheduler]:
+    flow: Any = Written()
+    made = Scheduler(flow, lambda: 1_790_000_000.0)
+    yield made
+    made.stop()
+
+
+async def test_what_ended_long_ago_is_forgotten(scheduler: Scheduler) -> None:
+    await scheduler.clean()
+    flow: Any = scheduler._flow
+    assert flow.writes == [Prune(resolved_before=1_790_000_000.0 - KEPT)]
+
+
+async def test_it_cleans_in_the_night_not_on_the_hour(scheduler: Scheduler) -> None:
+    scheduler.start()
+    (job,) = scheduler._jobs.get_jobs()
+    assert (job.next_run_time.hour, job.next_run_time.minute) == (3, 17)
+    assert job.coalesce
+    assert job.max_instances == 1
+    assert job.misfire_grace_time is None
+
+
+async def test_a_clock_that_was_set_back_makes_it_wait_for_the_new_night() -> None:
+    flow: Any = Written()
+    with time_machine.travel(datetime(2030, 6, 1, 12, tzinfo=UTC), tick=False) as time:
+        scheduler = Scheduler(flow, lambda: 0.0)
+        scheduler.start()
+        (job,) = scheduler._jobs.get_jobs()
+        assert job.next_run_time.date().isoformat() == "2030-06-02"
+        time.move_to(datetime(2026, 6, 1, 12, tzinfo=UTC))
+        scheduler.rearm()
+        (job,) = scheduler._jobs.get_jobs()
+        assert job.next_run_time.date().isoformat() == "2026-06-02"
+        scheduler.stop()
+
+
+async def test_stop_may_come_before_the_start_and_twice(scheduler: Scheduler) -> None:
+    scheduler.stop()
+    scheduler.start()
+    scheduler.stop()
+    scheduler.stop()
