@@ -97,6 +97,7 @@ async def test_phones_that_refresh_never_leave_registered(
     watch = await watching(asterisk_at(pbx) + rules(ExtensionUnregistered=1))
     await watch.sees(20, **{f"x{name}": HERE for name in several})
     await watch.knows_end("1001")
+    watch.transitions.clear()  # some had come after the first list
     reads, ends = set(), {name: {watch.end(name)} for name in several}
 
     def refreshed() -> bool:
@@ -106,7 +107,7 @@ async def test_phones_that_refresh_never_leave_registered(
         return len(reads) > 3 and all(len(seen) > 2 for seen in ends.values())
 
     await eventually(refreshed, 200, "two refreshes of each, and three polls")
-    assert {name: watch.moves(name) for name in several} == {n: [] for n in several}
+    assert watch.transitions == []
     assert watch.subjects == []
     assert watch.daemon.judges["hq"].counts() == {HERE: 9}
 
