@@ -90,6 +90,9 @@ class Contact:
             self.refreshed_before = self.refreshed
             self.refreshed = min(now, ours - granted) if granted else None
             self.granted = granted
+        elif binding.granted and self.granted:
+            # Of an end in whole seconds, which a slow answer only makes later.
+            self.granted = min(self.granted, binding.granted)
         return refreshed
 
     def came(self, at: float, granted: int | None) -> None:
