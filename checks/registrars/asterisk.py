@@ -30,13 +30,14 @@ from checks.registrars.pjsip import (
     old_binding,
     pair,
     startup,
+    title,
+    title_question,
 )
 from checks.registrars.session import RefusedError, Session
 from checks.registrations import (
     SLICE,
     Added,
     Bindings,
-    Expected,
     ListEnd,
     Reading,
     RegistrarSettings,
@@ -58,6 +59,7 @@ EXPIRY_DELAY = 1.0  # s after which a new contact's expiry is asked for, for all
 BOOT_WAIT = 5.0  # s for FullyBooted; a user that cannot read `system` never gets it
 ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
 IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
+TITLES = 100  # names asked for at once: a few ms of either side
 ATTEMPTS = 2  # with a log-in that is refused, before we hold back
 HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
 
@@ -102,6 +104,7 @@ class Asterisk:
         self._pace = Pace(settings.interval, clock)
         self._next_roster = 0.0
         self._warned = False
+        self._titles: dict[str, str] = {}  # by AOR, until a reload
         self._rejections = 0
         self._rejected: Unreadable | None = None  # the last one, while we hold back
         self._hold_until = 0.0
@@ -165,6 +168,7 @@ class Asterisk:
         self._contacts = Contacts()
         self._booted = self._boot = None
         self._next_roster = 0.0
+        self._titles.clear()
         await session.greeting()
         await self._log_in(session)
         await self._ping(session)
@@ -240,14 +244,18 @@ class Asterisk:
         if began >= self._next_roster:
             roster = await self._roster(session)
             self._next_roster = began + ROSTER_SECONDS
-            yield roster.expected()  # so that new AORs are known before their rows
+            yield roster.expected(
+                self._titles
+            )  # so that new AORs are known before their rows
         ends: Ends = {}
         async for rows in self._bindings(session, ends):
             yield Bindings(rows)
             await asyncio.sleep(0)
         events = session.take_aside()
         if roster:
-            yield await self._settled(roster, ends, events)
+            await self._settle(roster, ends, events)
+            await self._learn_titles(session, roster)
+            yield roster.expected(self._titles)
         self._contacts.ends = ends
         for n, event in enumerate(events):
             if n % SLICE == SLICE - 1:
@@ -265,10 +273,8 @@ class Asterisk:
                 roster.add(row)
         return roster
 
-    async def _settled(
-        self, roster: Roster, ends: Ends, events: list[Message]
-    ) -> Expected:
-        """The roster without trunks; a contact may have gone between the two lists."""
+    async def _settle(self, roster: Roster, ends: Ends, events: list[Message]) -> None:
+        """Take out the trunks; a contact may have gone between the two lists."""
         gone = {key(e.get("AOR", ""), e.get("URI", "")) for e in events}
         for n, name in enumerate(chain(ends, self._contacts.ends, gone)):
             if n % SLICE == SLICE - 1:
@@ -277,7 +283,16 @@ class Asterisk:
         roster.settle()
         await asyncio.sleep(0)
         self._contacts.trunks = roster.trunks
-        return roster.expected()
+
+    async def _learn_titles(self, session: Session, roster: Roster) -> None:
+        """Ask for new names; where they are refused, a phone is called by its AOR."""
+        new = [aor for aor in roster.names if aor not in self._titles]
+        for n in range(0, len(new), TITLES):
+            several = new[n : n + TITLES]
+            questions = [title_question(aor) for aor in several]
+            answers = await session.ask_each("Getvar", questions)
+            for aor, answer in zip(several, answers, strict=True):
+                self._titles[aor] = title(answer, aor)
 
     async def _bindings(
         self, session: Session, ends: Ends
@@ -348,5 +363,6 @@ class Asterisk:
                 self._pace.wish(now)
             case "Reload":
                 self._next_roster = 0.0
+                self._titles.clear()
                 self._pace.wish(now + EXPIRY_DELAY)
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from checks.observation import Binding, Loss
@@ -161,9 +163,26 @@ class Roster:
         for aor in left:
             del self.names[aor]
 
-    def expected(self) -> Expected:
+    def expected(self, titles: Mapping[str, str]) -> Expected:
         """Who should be there, as far as it is known now."""
-        return Expected([(aor, "") for aor in self.names])
+        return Expected([(aor, titles.get(aor, "")) for aor in self.names])
+
+
+_NAME = re.compile(r"[\w.@+-]+")  # what a dialplan function takes as it is
+_CALLER = re.compile(r'"(.*)" <.*>')
+
+
+def title_question(aor: str) -> dict[str, str]:
+    """The values of Getvar that ask for an endpoint's name; not for its password."""
+    name = aor if _NAME.fullmatch(aor) else ""
+    return {"Variable": f"PJSIP_ENDPOINT({name},callerid)"}
+
+
+def title(answer: Message, aor: str) -> str:
+    """The name in `"Reception" <1001>`; "" where there is none but its own."""
+    found = _CALLER.fullmatch(answer.get("Value", ""))
+    name = found[1].strip() if found else ""
+    return "" if name == aor else name
 
 
 def startup(core: Message, estimate: float) -> float | None:

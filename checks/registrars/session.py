@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from checks.observation import Cause, plain
 from checks.registrars.ami import (
@@ -160,6 +160,24 @@ class Session(asyncio.Protocol):
             self._set_aside(batch)
             if self._clock() >= late:
                 raise self._silence(f"does not answer {name}")
+
+    async def ask_each(
+        self, name: str, several: Sequence[dict[str, str]]
+    ) -> list[Message]:
+        """The responses to one action with each of these values, asked at once."""
+        waiting = {self.send(name, **v): n for n, v in enumerate(several)}
+        answers: list[Message] = [{} for _ in waiting]
+        late = self._clock() + self._timeout
+        while waiting:
+            for message in await self.wait(late - self._clock()):
+                asked = message.get("ActionID", "")
+                if "Response" in message and asked in waiting:
+                    answers[waiting.pop(asked)] = message
+                else:
+                    self._set_aside([message])
+            if waiting and self._clock() >= late:
+                raise self._silence(f"does not answer {name}")
+        return answers
 
     async def rows(self, name: str, event: str) -> AsyncIterator[list[Message]]:
         """The rows of a list as they come; their number proves its end."""

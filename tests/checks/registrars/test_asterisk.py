@@ -681,3 +681,23 @@ async def test_a_log_in_that_is_refused_twice_is_tried_every_five_minutes() -> N
         now[0] = 702
         async with aclosing(registrar.watch()) as readings:
             assert rows(await until_end(readings)) == [BOUND]
+
+
+async def test_extensions_are_called_as_the_pbx_calls_them() -> None:
+    named = message(Response="Success", ActionID="x", Value='"Reception" <1001>')
+    async with serving(healthy(Getvar=[named])) as server:
+        async with aclosing(watched(server, interval=0.01).watch()) as readings:
+            before, *_, expected, _ = await until_end(readings)
+            await until_end(readings)
+    assert before == Expected([("1001", ""), ("1002", "")])
+    assert expected == Expected([("1001", "Reception"), ("1002", "Reception")])
+    assert server.actions.count("Getvar") == 2  # not again, and not of the trunk
+    asked = [r for r in server.requests if b"Getvar" in r]
+    assert b"Variable: PJSIP_ENDPOINT(1001,callerid)\r\n" in asked[0]
+
+
+async def test_a_user_that_may_not_ask_for_names_watches_by_number() -> None:
+    denied = wire.error("Permission denied")
+    async with serving(healthy(Getvar=[denied])) as server:
+        *_, expected, _ = await first_list(server)
+    assert expected == Expected([("1001", ""), ("1002", "")])

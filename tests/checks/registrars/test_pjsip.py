@@ -11,6 +11,8 @@ from checks.registrars.pjsip import (
     binding,
     key,
     startup,
+    title,
+    title_question,
 )
 from checks.registrations import Added, Gone, Reach, Reading
 from tests import wire
@@ -199,3 +201,24 @@ def test_the_recorded_losses_are_told_apart() -> None:
         ("1003", "expired"),  # SIGSTOP
         ("1019", "expired"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ('"Reception" <1001>', "Reception"),
+        ('"Anna "Ann" O\'Hara" <1001>', 'Anna "Ann" O\'Hara'),
+        ('"" <1001>', ""),
+        ('"1001" <1001>', ""),
+        ("<unknown>", ""),
+        ("", ""),
+    ],
+)
+def test_a_caller_id_is_a_name_where_it_has_one(value: str, name: str) -> None:
+    assert title({"Value": value}, "1001") == name
+    assert title({}, "1001") == ""
+
+
+def test_a_name_that_would_end_the_question_is_not_put_into_it() -> None:
+    assert "callerid" in title_question("1001")["Variable"]
+    assert title_question("1)x(")["Variable"] == "PJSIP_ENDPOINT(,callerid)"
