@@ -115,7 +115,7 @@ async def test_phones_that_refresh_never_leave_registered(
 async def test_a_phone_that_logs_out_is_lost_at_that_moment(
     asterisk: StartAsterisk, phone: MakePhone, watching: StartWatch
 ) -> None:
-    pbx = asterisk([Extension("1001")])
+    pbx = asterisk([Extension("1001", callerid="Reception")])
     reception = phone("1001", pbx)
     reception.register(60)
     watch = await watching(asterisk_at(pbx) + rules(ExtensionUnregistered=1))
@@ -127,6 +127,7 @@ async def test_a_phone_that_logs_out_is_lost_at_that_moment(
     assert abs(incident.since - gone) <= 1
     assert watch.arrivals[0] >= gone + 1
     assert incident.loss is Loss.DEREGISTERED
+    assert watch.subjects[0].startswith("[warning] 1001 Reception unregistered since ")
     assert "logged out" in row(mail, "why")
 
 

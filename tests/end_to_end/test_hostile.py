@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def pbx(
     request: pytest.FixtureRequest, asterisk: StartAsterisk, kamailio: StartKamailio
 ) -> Asterisk | Kamailio:
     if request.param == "asterisk":
-        return asterisk([Extension("1001")])
+        return asterisk([Extension("1001", callerid=f"Front {ESCAPE}{SCRIPT}")])
     return kamailio({"1001": "secret"})
 
 
@@ -59,11 +58,11 @@ async def test_the_names_of_a_phone_do_nothing_in_mail_log_metrics_and_status(
     caplog.set_level(logging.DEBUG)
     evil = phone("1001", pbx, user_agent=USER_AGENT)
     assert evil.register(60).startswith("SIP/2.0 200 ")
-    keys = {"interval": "1s", **names(tmp_path, f"1001,{NAME}")}
-    where: Callable[..., str] = (
-        asterisk_at if isinstance(pbx, Asterisk) else kamailio_at
-    )
-    watch = await watching(where(pbx, **keys) + rules(ExtensionUnregistered=1))
+    if isinstance(pbx, Asterisk):
+        where = asterisk_at(pbx, interval="1s")
+    else:
+        where = kamailio_at(pbx, interval="1s", **names(tmp_path, f"1001,{NAME}"))
+    watch = await watching(where + rules(ExtensionUnregistered=1))
     await watch.sees(20, x1001=HERE)
     metrics = await watch.metrics()
     assert metrics['sipwatch_extension_registered{registrar="hq",extension="1001"}']
