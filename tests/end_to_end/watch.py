@@ -146,6 +146,11 @@ class Watch:
         )
         return self.mails[number - 1]
 
+    async def settled(self) -> None:
+        """Wait until nothing is owed: a mail has come before it is booked."""
+        owed = self.daemon.alarms.owed
+        await eventually(lambda: not owed(), 10, "an empty outbox")
+
     def in_thread(self, mail: EmailMessage, first: EmailMessage) -> bool:
         """Whether a mail reader shows them as one thread."""
         return mail["In-Reply-To"] == first["Message-ID"]
