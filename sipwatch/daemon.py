@@ -62,7 +62,7 @@ class Daemon:
         self._sites: dict[str, Subject] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._listeners: list[Listener] = []
-        self._peers: dict[str, list[Following]] = {}
+        self.peers: dict[str, list[Following]] = {}
         self._started_at = 0.0
         self._settled = False  # every source was read once
 
@@ -271,7 +271,7 @@ class Daemon:
 
     def _observe_target(self, o: Observation) -> None:
         self.flow.observe(o)
-        if following := self._peers.get(o.subject.name):
+        if following := self.peers.get(o.subject.name):
             for one in following:
                 one.options_answer(o.state is not State.DOWN)
 
@@ -296,7 +296,13 @@ class Daemon:
             gc.freeze()  # who is watched stands for good: the collector need not look
 
     def _pair(self) -> None:
-        self._peers = peers(self.config, self.followings)
+        """Find out which target speaks for which registrar."""
+        old, self.peers = self.peers, peers(self.config, self.followings)
+        paired = {id(one) for several in self.peers.values() for one in several}
+        for several in old.values():
+            for following in several:
+                if id(following) not in paired:
+                    following.options_answer(True)  # nobody says the contrary now
 
     # --- delivery -------------------------------------------------------------------
 
@@ -412,11 +418,11 @@ class Daemon:
     async def _let_go(self, change: Diff) -> None:
         """Deliveries in flight of notifiers that go or change may end."""
         going = change.named("notifiers", change.changed | change.removed)
-        couriers = [self.couriers.pop(name) for name in going]
         for name in going:
-            self._tasks.pop(f"notifier {name}").remove_done_callback(self._ended)
-        if couriers:
-            await asyncio.gather(*(courier.stop() for courier in couriers))
+            self._tasks[f"notifier {name}"].remove_done_callback(self._ended)
+        await asyncio.gather(*(self.couriers[name].stop() for name in going))
+        for name in going:
+            del self.couriers[name], self._tasks[f"notifier {name}"]
 
     def _swap(self, config: Config, plan: Plan, change: Diff) -> None:
         """The one moment between the old configuration and the new one."""
@@ -461,7 +467,9 @@ class Daemon:
         task = self._tasks.pop(f"registrar {name}")
         task.remove_done_callback(self._ended)
         task.cancel()
-        return self.followings.pop(name)
+        following = self.followings.pop(name)
+        following.close()
+        return following
 
     # --- stop -----------------------------------------------------------------------
 

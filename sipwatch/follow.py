@@ -53,6 +53,7 @@ class Following:
         self._ahead = ahead
         self._untried = set(judge.members)
         self._done = 0  # since the loop had its turn
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         kind = REGISTRARS[self.settings.type][1]
         self._registrars: dict[str, Registrar] = {
@@ -75,15 +76,24 @@ class Following:
                 for address, registrar in self._registrars.items():
                     group.create_task(self._follow(address, registrar))
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self.close()
+
+    def close(self) -> None:
+        """Say nothing from now on: tasks that are cancelled run on for a turn, and
+        what they judged would be watched again by nobody."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _follow(self, member: str, registrar: Registrar) -> None:
         least, most = BACK_OFF
         pause = least
-        while True:
+        while not self._closed:
             try:
                 async for reading in registrar.watch():
+                    if self._closed:
+                        return
                     told = self.judge.apply(member, reading, self._clock())
                     self._judged(told)
                     await self._rest(1 + len(told))
@@ -91,6 +101,8 @@ class Following:
                         pause = least
                         await self._tried(member)
             except Unreadable as error:
+                if self._closed:
+                    return
                 log.debug("%s: %s cannot be read: %s", self.judge.name, member, error)
                 now = self._clock()
                 self._judged(self.judge.lost(member, error.cause, error.detail, now))
@@ -105,6 +117,8 @@ class Following:
 
     def options_answer(self, ok: bool) -> None:
         """How OPTIONS to this PBX went."""
+        if self._closed:
+            return
         self._judged(self.judge.options_answer(ok, self._clock()))
 
     def subjects(self) -> Iterable[Subject]:
@@ -118,7 +132,7 @@ class Following:
 
     async def _tried(self, member: str) -> None:
         await self._remember()
-        if self._untried:
+        if self._untried and not self._closed:
             self._untried.discard(member)
             if not self._untried:
                 self._arrived(self)
@@ -140,7 +154,7 @@ class Following:
     async def _remember(self) -> None:
         """Store what the judge wants to find again; in slices, a first list is long."""
         name = self.judge.name
-        while rows := self.judge.take(KEPT):
+        while not self._closed and (rows := self.judge.take(KEPT)):
             if ahead := self._ahead():
                 rows = [shifted(row, ahead) for row in rows]
             self._flow.write([Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in rows])

@@ -67,6 +67,7 @@ async def _run(config: Config, path: str) -> int:
         failed = reloading.exception() if reloading.done() else None
         for task in (reloading, stopping):
             task.cancel()
+        await asyncio.wait({reloading})  # not half a reload beside the stop
         await daemon.stop()
     fault = daemon.broken.exception() if daemon.broken.done() else failed
     if fault is not None:

@@ -58,6 +58,10 @@ class Sources(Protocol):
         """Who reads the registrars, by their names."""
 
     @property
+    def peers(self) -> Mapping[str, list[Following]]:
+        """By target: the registrars that its OPTIONS speaks for."""
+
+    @property
     def alarms(self) -> Alarms:
         """The core."""
 

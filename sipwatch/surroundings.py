@@ -9,10 +9,11 @@ from alerting.wording import ROLES, reason
 from checks.extension import HERE, Extension
 from checks.observation import Kind, State, Subject, plain
 from checks.registrations import Judge
-from checks.rows import STATES
+from checks.rows import UNKNOWN, UP
 from checks.verdict import TargetView
-from sipwatch.peers import peers
 from sipwatch.sources import Sources, readable
+
+COMPARED = 5_000  # targets above which those of one role are not told apart: 3 ms
 
 Counted = tuple[int, int]  # well, of all
 
@@ -78,26 +79,30 @@ class Surroundings:
 
     def _around_target(self, subject: Subject) -> Iterator[str]:
         role = subject.scope.role
-        alike = self._targets(lambda s: s is not subject and s.scope.role == role)
-        others = self._targets(lambda s: s is not subject)
-        if alike[1] and alike != others and role in ROLES:
-            yield f"other {ROLES[role]}: {_of(alike)} up"
+        others = self._others(subject)
+        judge = self._sources.options.judge
+        if others[1] < COMPARED and role in ROLES:
+            alike = _up(
+                judge.state[index]
+                for index, s in enumerate(judge.subjects)
+                if s is not None and s is not subject and s.scope.role == role
+            )
+            if alike[1] and alike != others:
+                yield f"other {ROLES[role]}: {_of(alike)} up"
         if others[1]:
             yield f"other targets: {_of(others)} up"
 
-    def _targets(self, counts: Callable[[Subject], bool]) -> Counted:
-        judge = self._sources.options.judge
-        states = [
-            STATES[judge.state[index]]
-            for index, s in enumerate(judge.subjects)
-            if s is not None and counts(s)
-        ]
-        return states.count(State.UP), len(states) - states.count(None)
+    def _others(self, subject: Subject) -> Counted:
+        """How many other targets are up; by the array, since there may be many."""
+        states = self._sources.options.judge.state
+        view = self._sources.options.targets.get(subject.key)
+        own = None if view is None else view.state
+        up, known = states.count(UP), len(states) - states.count(UNKNOWN)
+        return up - (own is State.UP), known - (own is not None)
 
     def _pbx(self, registrar: str) -> Iterator[str]:
         """What OPTIONS says of the PBX that is this registrar, if it is a target."""
-        found = peers(self._sources.config, self._sources.followings)
-        for target, followings in found.items():
+        for target, followings in self._sources.peers.items():
             if any(following.judge.name == registrar for following in followings):
                 view = self._sources.options.targets.get(f"target:{target}")
                 if view is not None and view.state is not None:
@@ -119,6 +124,11 @@ def _answers(view: TargetView) -> str:
     rtt = view.figures.rtt
     took = "" if rtt is None else f" in {rtt * 1000:.1f} ms"
     return f"the PBX answers OPTIONS{took}{short}"
+
+
+def _up(states: Iterable[int]) -> Counted:
+    found = list(states)
+    return found.count(UP), len(found) - found.count(UNKNOWN)
 
 
 def _of(counted: Counted) -> str:

@@ -302,3 +302,21 @@ async def test_subjects_are_the_registrar_its_members_and_its_extensions(
         "registrar:hq/b",
         "extension:hq/1001",
     ]
+
+
+async def test_who_is_closed_says_nothing_more(staged: Callable[..., Stage]) -> None:
+    """A cancelled task runs on for a turn: it must not bring subjects back to life."""
+    stage = staged([*bound("1001"), *bound("1001", "1002")])
+    take = stage.told.observe_all
+
+    def take_and_close(several: list[Observation]) -> None:
+        take(several)
+        if stage.told.of(Kind.EXTENSION):
+            stage.following.close()
+
+    stage.told.observe_all = take_and_close
+    await played(stage, lambda: bool(stage.told.of(Kind.EXTENSION)))
+    assert stage.told.of(Kind.EXTENSION) == ["1001 registered"]
+    said = len(stage.told.observations)
+    stage.following.options_answer(False)
+    assert len(stage.told.observations) == said

@@ -27,6 +27,7 @@ from checks.registrations import Judge, Listed
 from checks.targets import Target, TargetFileSettings, TargetSettings
 from sipwatch.clock import Clock
 from sipwatch.metrics import Counts
+from sipwatch.peers import peers
 from sipwatch.settings import Config, MetricsSettings, WebSettings
 
 START = 1_790_000_000.0  # UTC s
@@ -133,6 +134,11 @@ class Watching:
         self.followings[name] = SimpleNamespace(judge=judge, settings=judge.settings)
         self.read(judge, extensions, rtt=rtt)
         return judge
+
+    @property
+    def peers(self) -> dict[str, Any]:
+        """As the daemon finds them."""
+        return peers(self.config, self.followings)
 
     def read(
         self, judge: Judge, there: Mapping[str, bool], *, rtt: float | None = None
