@@ -114,7 +114,7 @@ async def _show(seconds: float | None, address: str) -> int:
 
 def _write_configuration(folder: Path, address: str) -> str:
     packaged = importlib.resources.files("sipwatch.demo")
-    for name in ("demo.yaml", "extensions.csv"):
+    for name in ("demo.yaml", "demo-extensions.csv"):
         text = packaged.joinpath(name).read_text(encoding="utf-8")
         text = text.replace("127.0.0.1", address)
         (folder / name).write_text(text, encoding="utf-8")
