@@ -53,10 +53,8 @@ class Crowd(wire.AmiServer):
         )
         self.phones = {row["AOR"]: row for row in phones(number)}
         self.here = True
-        self.roster = wire.listing(
-            "InboundRegistrationDetail",
-            ({"ObjectName": aor, "Contacts": ""} for aor in self.phones),
-        )
+        roster = ({"ObjectName": aor, "Contacts": ""} for aor in self.phones)
+        self.roster = joined(wire.listing("InboundRegistrationDetail", roster))
 
     async def _answer(self, writer: asyncio.StreamWriter, request: bytes) -> None:
         now = time.time()
@@ -66,7 +64,7 @@ class Crowd(wire.AmiServer):
             "Login": [wire.message(**done, Message="Authentication accepted")],
             "Ping": [wire.message(**done, Ping="Pong", Timestamp=f"{now:.6f}")],
             "CoreStatus": [wire.message(**done, **core)],
-            ROSTER: joined(self.roster),
+            ROSTER: self.roster,
         }
         if wire.header(request, "Action") == CONTACTS:
             self.answers[CONTACTS] = joined(self.rows(now))

@@ -1,0 +1,394 @@
+"""Two thousand recorded phones come and go: the whole daemon, at the recorded times.
+
+Asterisk's list and its events, and Kamailio's dump, are served as they were recorded.
+The clock is the recording's, and stands until the test moves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import re
+import textwrap
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks.observation import Loss, State
+from checks.registrars.ami import AmiParser, Message
+from checks.registrations import LEARNED, Judge
+from sipwatch.clock import Clock
+from sipwatch.config import load
+from sipwatch.daemon import Daemon
+from sipwatch.demo.mail import MailCatcher
+from tests import wire
+from tests.checks.registrars.test_kamailio import Rpc
+from tests.end_to_end.watch import NOTIFIER
+from tests.servers import eventually
+
+LISTED = 1795168168.4  # when the list was recorded, UTC s
+LOGGED_OUT, BACK, ENDED = 1795168194.3, 1795168198.3, 1795168277.0  # by then all had
+BOOTED = 1795168156.0
+DUMPED = 1795168212.0
+
+CONTACTS = "PJSIPShowRegistrationInboundContactStatuses"
+ROSTER = "PJSIPShowRegistrationsInbound"
+NOT_READ = ("Event", "ActionID")
+STEP = 5.0  # s by which the clock moves: less than any patience
+CALM = 50  # turns of the loop
+PATIENCE = 30.0  # s of the real clock, for a busy machine
+
+REGISTERED, UNREGISTERED = State.REGISTERED, State.UNREGISTERED
+# As in life, where NOTIFIER makes tests quick.
+GROUPED = NOTIFIER.replace("wait: 0s, interval: 0s", "wait: 10s, interval: 5m")
+
+
+def messages(recording: bytes) -> list[Message]:
+    """All that a recording holds."""
+    parser = AmiParser()
+    if not recording.startswith(b"Asterisk Call Manager"):
+        parser.feed(wire.GREETING)
+    return parser.feed(recording)
+
+
+class Pbx(wire.AmiServer):
+    """The recorded Asterisk: its list as it stood at any moment of the recording."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(
+            {}, after_login=[wire.message(Event="FullyBooted", Uptime="12")]
+        )
+        self.clock = clock
+        recorded = wire.answers(wire.read("ami/2000_contacts_noqualify.raw.gz"))
+        rows = messages(b"".join(recorded[CONTACTS]))
+        self.rows = {
+            row["AOR"]: {k: v for k, v in row.items() if k not in NOT_READ}
+            for row in rows
+            if row.get("Event") == "ContactStatusDetail"
+        }
+        self.crowd = {aor: row for aor, row in self.rows.items() if len(aor) == 5}
+        aors = [{"ObjectName": aor, "Contacts": ""} for aor in self.rows]
+        self.roster = wire.listing("InboundRegistrationDetail", aors)
+        log = wire.lines(wire.read("ami/mass_events.log.gz"))
+        several = messages(log[log.index(b"Asterisk Call") :])
+        self.events = [event for event in several if self._is_ours(event)]
+
+    @staticmethod
+    def _is_ours(event: Message) -> bool:
+        """A user with `read = system,security` gets these classes alone."""
+        kind = event.get("Privilege", "").partition(",")[0]
+        return kind in ("system", "security") and event["Event"] != "FullyBooted"
+
+    def between(self, begin: float, end: float) -> Iterator[Message]:
+        """The events of this span."""
+        for event in self.events:
+            if begin < float(event["Timestamp"]) <= end:
+                yield event
+
+    async def play(self, several: list[Message]) -> None:
+        """Let this happen: what is listed changes, and events tell of it."""
+        for event in several:
+            if event["Event"] == "ContactStatus":
+                self._change(event)
+            await self.push(wire.message(**event))
+
+    def _change(self, event: Message) -> None:
+        aor, at = event["AOR"], float(event["Timestamp"])
+        if event["ContactStatus"] == "Removed":
+            self.rows.pop(aor, None)
+        elif aor in self.crowd:
+            end = {"RegExpire": str(int(at) + 60)}
+            self.rows[aor] = self.crowd[aor] | {"URI": event["URI"]} | end
+
+    async def _answer(self, writer: asyncio.StreamWriter, request: bytes) -> None:
+        done = {"Response": "Success", "ActionID": "x"}
+        now = {"Ping": "Pong", "Timestamp": f"{self.clock():.6f}"}
+        core = {"CoreStartupDate": "2026-11-20", "CoreStartupTime": "09:49:16"}
+        self.answers = {
+            "Login": [wire.message(**done, Message="Authentication accepted")],
+            "Ping": [wire.message(**done, **now)],
+            "CoreStatus": [wire.message(**done, **core)],
+            ROSTER: self.roster,
+        }
+        if wire.header(request, "Action") == CONTACTS:
+            rows = self.rows.values()
+            self.answers[CONTACTS] = wire.listing("ContactStatusDetail", rows)
+        await super()._answer(writer, request)
+
+
+class Recording:
+    """The daemon at the times of a recording."""
+
+    def __init__(self, now: float, folder: Path) -> None:
+        self.now = now
+        self.folder = folder
+        self.catcher = MailCatcher()
+        self.opened: list[Any] = []
+        self.traffic: Callable[[], tuple[int, int]] = lambda: (0, 0)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def start(self, registrar: dict[str, Any]) -> None:
+        await self.catcher.start()
+        host, port = self.catcher.address
+        section = f"registrars: {json.dumps({'hq': registrar})}\n"
+        mail = GROUPED.format(host=host, port=port, folder=self.folder)
+        path = self.folder / "sipwatch.yaml"
+        path.write_text(section + textwrap.dedent(mail), encoding="utf-8")
+        self.daemon = Daemon(load(path), Clock(self.clock, self.clock))
+        self.daemon.bus.on("opened", self.opened.append)
+        await self.daemon.start()
+
+    async def stop(self) -> None:
+        await self.daemon.stop()
+        await self.catcher.close()
+
+    @property
+    def judge(self) -> Judge:
+        return self.daemon.judges["hq"]
+
+    @property
+    def mails(self) -> list[str]:
+        return [str(mail["Subject"]) for mail in self.catcher.mails]
+
+    async def to(self, now: float) -> None:
+        """Move the clock, in steps after each of which the PBX's answers come."""
+        while self.now < now:
+            self.now = min(now, self.now + STEP)
+            self.poke()
+            await self.calm()
+
+    def poke(self) -> None:
+        """Everything looks at the clock anew."""
+        self.daemon.flow.flush()
+        for following in self.daemon.followings.values():
+            following.options_answer(ok=True)
+        for courier in self.daemon.couriers.values():
+            courier.wake()
+
+    async def calm(self) -> None:
+        """Until no question is open, for some turns of the loop."""
+        calm = 0
+        while calm < CALM:
+            asked, answered = self.traffic()
+            await asyncio.sleep(0)
+            calm = (
+                calm + 1 if self.traffic() == (asked, answered) == (asked,) * 2 else 0
+            )
+
+    def states(self) -> Counter[State | None]:
+        """Of the crowd; the few other phones of the recording are left out."""
+        several = self.judge.extensions.values()
+        return Counter(e.state for e in several if len(e.aor) == 5)
+
+    async def all_are(self, state: State, number: int = 2000) -> None:
+        await eventually(
+            lambda: self.states() == {state: number}, PATIENCE, f"{number} {state}"
+        )
+
+    async def lists(self, number: int) -> None:
+        """Read anew so many times."""
+        (member,) = self.judge.members.values()
+        for _ in range(number):
+            before = member.read_at
+            await self.to(self.now + 0.01)
+            self.daemon.followings["hq"].relist()
+            await eventually(lambda b=before: member.read_at != b, PATIENCE, "a list")
+
+    async def open_incidents(self, number: int) -> None:
+        await eventually(
+            lambda: len(self.daemon.alarms.incidents) == number,
+            PATIENCE,
+            f"{number} incidents",
+        )
+
+    async def mail(self, number: int) -> str:
+        await eventually(
+            lambda: len(self.mails) >= number and not self.daemon.alarms.owed(),
+            PATIENCE,
+            f"mail {number} of {self.mails}, owed {self.daemon.alarms.owed()[:2]}",
+        )
+        assert len(self.mails) == number
+        return self.mails[-1]
+
+
+@pytest.fixture
+async def recording(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    started: list[Recording] = []
+
+    async def start(now: float, **registrar: Any) -> Recording:
+        made = Recording(now, tmp_path)
+        await made.start(registrar | {"interval": "30s"})
+        started.append(made)
+        return made
+
+    yield start
+    for one in started:
+        await one.stop()
+    gc.unfreeze()
+
+
+@pytest.fixture
+async def hq(recording: Any) -> AsyncIterator[tuple[Recording, Pbx]]:
+    """The daemon beside the recorded Asterisk, whose list it has read."""
+    made: list[Recording] = []
+    async with Pbx(lambda: made[0].now if made else LISTED) as pbx:
+        made.append(
+            await recording(LISTED, type="asterisk", address=pbx.address, password="x")
+        )
+        made[0].traffic = lambda: (len(pbx.requests), len(pbx.actions))
+        await made[0].all_are(REGISTERED)
+        await made[0].calm()
+        yield made[0], pbx
+        await made[0].daemon.stop()
+
+
+async def test_the_list_has_all_two_thousand(hq: tuple[Recording, Pbx]) -> None:
+    watch, _ = hq
+    assert len(watch.judge.extensions) == 2007
+    (member,) = watch.judge.members.values()
+    assert member.boot == BOOTED
+    ends = {c.end for e in watch.judge.extensions.values() for c in e.contacts}
+    assert len(ends) > 10
+    assert not watch.daemon.alarms.incidents
+
+
+async def log_out(watch: Recording, pbx: Pbx) -> dict[str, float]:
+    """All of the crowd de-register, as recorded: when each did."""
+    several = list(pbx.between(LISTED, LOGGED_OUT))
+    await watch.to(LOGGED_OUT)
+    await pbx.play(several)
+    await watch.all_are(UNREGISTERED)
+    return {
+        e["AOR"]: float(e["Timestamp"])
+        for e in several
+        if e.get("ContactStatus") == "Removed"
+    }
+
+
+async def come_back(watch: Recording, pbx: Pbx) -> None:
+    """All of the crowd register again within seconds, as recorded."""
+    several = list(pbx.between(LOGGED_OUT, BACK))
+    await watch.to(BACK)
+    await pbx.play(several)
+    await watch.all_are(REGISTERED)
+    await watch.lists(2)  # for their ends
+
+
+async def test_who_logs_out_and_comes_back_within_seconds_is_no_news(
+    hq: tuple[Recording, Pbx],
+) -> None:
+    watch, pbx = hq
+    gone = await log_out(watch, pbx)
+    assert len(gone) == 2000
+    for aor, at in gone.items():
+        extension = watch.judge.extensions[aor]
+        assert extension.since == pytest.approx(at, abs=0.001)
+        assert extension.lost is not None
+        assert extension.lost.loss is Loss.DEREGISTERED
+    await come_back(watch, pbx)
+    for ahead in (130, 300, 600):
+        for aor, row in pbx.rows.items():
+            pbx.rows[aor] = row | {"RegExpire": str(int(watch.now) + ahead + 60)}
+        await watch.lists(1)
+        await watch.to(BACK + ahead)
+        await watch.lists(1)
+    assert watch.states() == {REGISTERED: 2000}
+    assert watch.opened == []
+    assert watch.mails == []
+
+
+async def test_who_is_gone_for_longer_is_told_in_one_mail_and_so_is_the_return(
+    hq: tuple[Recording, Pbx],
+) -> None:
+    watch, pbx = hq
+    await log_out(watch, pbx)
+    await come_back(watch, pbx)
+    ends = {aor: float(row["RegExpire"]) for aor, row in pbx.rows.items()}
+    await watch.to(ENDED)
+    await pbx.play(list(pbx.between(BACK + 40, ENDED)))
+    await watch.all_are(UNREGISTERED)
+    for aor in pbx.crowd:
+        extension = watch.judge.extensions[aor]
+        assert extension.since == pytest.approx(ends[aor], abs=0.001)
+        assert extension.lost is not None
+        assert extension.lost.loss is Loss.EXPIRED
+    others = {e.aor for e in watch.judge.extensions.values()} - set(pbx.crowd)
+    assert len(others) == 7
+    await watch.to(min(ends[aor] for aor in pbx.crowd) + 119)
+    await watch.lists(1)
+    assert watch.opened == []
+
+    await watch.to(max(ends.values()) + 121)
+    await watch.open_incidents(2000)
+    assert {i.subject.name for i in watch.daemon.alarms.incidents} == set(pbx.crowd)
+    assert {i.since - ends[i.subject.name] for i in watch.daemon.alarms.incidents} == {
+        0
+    }
+    assert watch.mails == []
+    await watch.to(watch.now + 11)
+    fired = await watch.mail(1)
+    assert re.match(
+        r"\[warning\] 2000 of 2007 extensions unregistered since \d\d:\d\d - hq", fired
+    )
+
+    stamp = {"Timestamp": f"{watch.now:.6f}"}
+    await pbx.play([event | stamp for event in pbx.between(LOGGED_OUT, BACK)])
+    await watch.all_are(REGISTERED)
+    await watch.to(watch.now + 301)
+    await watch.open_incidents(0)
+    await watch.to(watch.now + 301)
+    over = await watch.mail(2)
+    assert over.startswith("[resolved] 2000 extensions registered again after up to")
+    first, second = watch.catcher.mails
+    assert second["In-Reply-To"] == first["Message-ID"]
+
+
+async def test_kamailios_dump_of_two_thousand_by_polls(recording: Any) -> None:
+    body = wire.read("kamailio/kam_ul_dump_2000.json.gz")
+    nobody = json.loads(body)
+    domain = nobody["result"]["Domains"][0]["Domain"]
+    few = [a for a in domain["AoRs"] if len(a["Info"]["AoR"]) != 5]
+    domain["AoRs"], domain["Stats"]["Records"] = few, len(few)
+    async with Rpc({"ul.dump": (200, body)}) as server:
+        watch = await recording(
+            DUMPED,
+            type="kamailio",
+            address=server.address,
+            extensions={"include": ["3*"]},  # not the two that nobody else is like
+        )
+        await watch.all_are(REGISTERED)
+        empty = (200, json.dumps(nobody).encode())
+        watch.now += LEARNED  # it has no roster: who was there for so long should be
+        await watch.lists(1)
+
+        last_with = watch.now
+        watch.now += 30
+        server.answers["ul.dump"] = empty
+        await watch.lists(1)
+        await watch.all_are(UNREGISTERED)
+        for extension in watch.judge.extensions.values():
+            if len(extension.aor) == 5:
+                assert last_with <= extension.since <= watch.now
+        server.answers["ul.dump"] = (200, body)
+        watch.now += 5
+        await watch.lists(1)
+        await watch.all_are(REGISTERED)
+        await watch.to(watch.now + 200)
+        await watch.lists(1)
+        assert watch.opened == []
+
+        server.answers["ul.dump"] = empty
+        await watch.lists(1)
+        await watch.all_are(UNREGISTERED)
+        await watch.to(watch.now + 121)
+        await watch.open_incidents(2000)
+        await watch.to(watch.now + 11)
+        fired = await watch.mail(1)
+        assert fired.startswith("[warning] 2000 of ")
+        await watch.daemon.stop()
