@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from checks.rows import ROLES, Lane
+from checks.sip.route import local_address
 from checks.targets import (
     TargetFileSettings,
     TargetSettings,
-    address_family,
     from_header,
 )
 
@@ -41,6 +41,7 @@ class Way(NamedTuple):
     settings: Settings
     transport: str
     scheme: str
+    family: socket.AddressFamily
     local: str  # our IP address towards them
     floor: float
 
@@ -64,9 +65,10 @@ class Lanes:
     def lane(
         self, settings: Settings, transport: str, scheme: str, ip: str, floor: float
     ) -> Lane:
-        """The lane for an address; OSError where we have no route or source to it."""
+        """The lane for an address; OSError where the source of it is not ours."""
         local = self._local(ip, settings.source)
-        way = Way(settings, transport, scheme, local, floor)
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        way = Way(settings, transport, scheme, family, local, floor)
         found = self._lanes.get(way)
         if found is None:
             found = self._lanes[way] = self._make(way)
@@ -75,10 +77,9 @@ class Lanes:
     def _make(self, way: Way) -> Lane:
         settings = way.settings
         host = f"[{way.local}]" if ":" in way.local else way.local
-        sent_by, send, clear, port = host, self._stream, _nothing, 0
+        sent_by, send, clear, port = host, self._stream, nothing, 0
         if way.transport == "udp":
-            family = address_family(way.local)
-            send, clear, port = self._socket_of(family, settings.source)
+            send, clear, port = self._socket_of(way.family, settings.source)
             sent_by = f"{host}:{port}"
         sender = settings.from_ and from_header(settings.from_)
         protocol = way.transport.upper()
@@ -116,7 +117,10 @@ class Lanes:
         near = (ip.rpartition(":" if ":" in ip else ".")[0], source)
         found = self._locals.get(near)
         if found is None:
-            found = self._locals[near] = _route(ip)
+            found = local_address(ip)
+            if found is None:  # what is sent says so, and it may come: ask again then
+                return "::" if ":" in ip else "0.0.0.0"  # noqa: S104 - bound to nothing
+            self._locals[near] = found
         return found
 
 
@@ -130,15 +134,9 @@ def socket_address(ip: str, port: int) -> tuple[Any, ...]:
     return (canonical_ip(ip), port, 0, 0) if ":" in ip else (ip, port)
 
 
-def _nothing() -> None:
-    """A stream tells of its own errors only."""
+def nothing() -> None:
+    """A stream tells of its own errors only, and what is not open of none."""
 
 
 def _literal(text: str) -> str:
     return text.replace("%", "%%")
-
-
-def _route(ip: str) -> str:
-    with socket.socket(address_family(ip), socket.SOCK_DGRAM) as probe:
-        probe.connect((ip, 9))  # UDP: sends nothing
-        return str(probe.getsockname()[0])

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from checks.datagrams import DatagramSocket
-from checks.lanes import Clear, Lanes, Send, Settings, socket_address
+from checks.lanes import Clear, Lanes, Send, Settings, nothing, socket_address
 from checks.names import Names, Resolves
 from checks.observation import Cause, Observation, Subject
 from checks.rings import Kind, host_of, rank
 from checks.rows import ABSENT, Rows
 from checks.streams import Link, Streams
 from checks.sweep import FIRST_LOOK, TICK, TIMING, Sweep
-from checks.targets import Target, floor_of, full_uri, ipv4
+from checks.targets import Target, address_family, floor_of, full_uri, ipv4
 from checks.verdict import Marks, Targets, TargetView
 
 if TYPE_CHECKING:
@@ -306,13 +306,18 @@ class OptionsCheck:
     ) -> tuple[Send, Clear, int]:
         key = (int(family), source)
         if key not in self._sockets:
-            sock = DatagramSocket(
-                family,
-                source,
-                clock=self._clock,
-                receive=self._take,
-                unreachable=self._unreachable,
-            )
+            try:
+                sock = DatagramSocket(
+                    family,
+                    source,
+                    clock=self._clock,
+                    receive=self._take,
+                    unreachable=self._unreachable,
+                )
+            except OSError as error:
+                if source and address_family(source) == family:
+                    raise  # it is not ours, and nothing could be asked from it
+                return _unsendable(error), nothing, 0
             self._sockets[key] = sock
             self._read(sock, not self._polled)
         sock = self._sockets[key]
@@ -453,6 +458,15 @@ class _Views(Mapping[str, TargetView]):
 
     def __len__(self) -> int:
         return sum(subject is not None for subject in self._check.judge.subjects)
+
+
+def _unsendable(error: OSError) -> Send:
+    """This machine does not speak the family: each question fails of it."""
+
+    def send(data: bytes, address: Any) -> None:
+        raise OSError(error.errno, error.strerror)
+
+    return send
 
 
 def _send_stream(data: bytes, link: Link) -> None:

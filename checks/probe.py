@@ -184,11 +184,7 @@ class _Plain:
             address = ipv4(uri)
             if address is None:
                 raise ValueError(f"{uri!r} is not an IPv4 address")
-            try:
-                lane = self._lanes.lane(self._settings, "udp", "sip", address[0], 0.0)
-            except OSError as error:
-                self._unroutable(index, address, error)
-                continue
+            lane = self._lanes.lane(self._settings, "udp", "sip", address[0], 0.0)
             written = uri[4:] if uri[3:4] == ":" else uri
             row = self._rows.add(index, written, address[0], address, lane)
             self._sweep.enter(row, kind, now, soon=True)
@@ -273,15 +269,6 @@ class _Plain:
         self._left -= 1
         if self._report is not None:
             self._report(result)
-
-    def _unroutable(self, index: int, address: tuple[str, int], error: OSError) -> None:
-        text = f"this machine cannot send to it: {error.strerror}"
-        cause, uri = Cause.ICMP_UNREACHABLE, self._uris[index]
-        where = _place(address)
-        result = ProbeResult(
-            uri, State.DOWN, cause, None, "", where, "udp", None, 0, text
-        )
-        self._keep(result, index)
 
     # The socket
 

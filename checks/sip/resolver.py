@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
-import socket
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 from checks.observation import Cause
 from checks.sip.errors import SipError
 from checks.sip.hosts import HostsFile
+from checks.sip.route import local_address
 from checks.sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -280,9 +280,4 @@ def _reachable(found: tuple[Address, ...], way: _Way) -> tuple[Address, ...]:
 
 def routed(ip: str) -> bool:
     """Whether this machine has a route to an IPv6 address; no packet is sent."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect((ip, 9))
-    except OSError:
-        return False
-    return True
+    return local_address(ip) is not None
