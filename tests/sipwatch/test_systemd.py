@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_without_systemd_nothing_happens() -> None:
 
 def test_a_manager_that_went_away_stops_nobody(tmp_path: Path) -> None:
     assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
+def test_a_manager_that_reads_nothing_holds_nobody_up(tmp_path: Path) -> None:
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name)
+        taken = 0
+        while notify("WATCHDOG=1", {"NOTIFY_SOCKET": name}):
+            taken += 1  # until the kernel's queue is full
+        began = time.monotonic()
+        assert not notify("WATCHDOG=1", {"NOTIFY_SOCKET": name})
+        assert time.monotonic() - began < 1
+        assert [manager.recv(100) for _ in range(taken)] == [b"WATCHDOG=1"] * taken
 
 
 @pytest.mark.parametrize(
