@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import socket
 import sqlite3
@@ -123,6 +124,7 @@ class Running:
 
     async def stop(self) -> float:
         """SIGTERM; the seconds that it took, which ends well."""
+        self.hear()
         began = time.monotonic()
         self.process.signal(signal.SIGTERM)
         assert await asyncio.to_thread(self.process.wait, 10.0) == 0, self.log
@@ -211,12 +213,21 @@ class Running:
         await eventually(is_closed, within, f"no {rule}\n{self.log}")
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Of its database, read beside it or after it."""
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        """Of its database, read beside it or after it; what a crash left stays so."""
+        file = self.database if self.process.alive else self._copied()
+        connection = sqlite3.connect(f"file:{file}?mode=rw", uri=True)
         try:
             return connection.execute(query, values).fetchall()
         finally:
             connection.close()
+
+    def _copied(self) -> Path:
+        folder = self.folder / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for file in self.folder.glob(f"{self.database.name}*"):
+            shutil.copy(file, folder)
+        return folder / self.database.name
 
     def stored(self, key: str) -> tuple[str, float] | None:
         """State and since of a subject, as stored."""
