@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from checks.member import FOLLOWED, Member, Return
 from checks.memory import Memory, Remembered, of_member
 from checks.observation import (
+    MEMBER,
     NONE,
     Cause,
     Event,
@@ -72,7 +73,7 @@ class Cluster:
         if not self.several:
             return self.subject
         labels = {**self.subject.scope.labels, "registrar": self.name}
-        scope = Scope(self.name, "member", labels, parent=self.subject)
+        scope = Scope(self.name, MEMBER, labels, parent=self.subject)
         return Subject(Kind.REGISTRAR, address, scope)
 
     def may_hold(self, aor: str, held_by: int, bound: bool) -> bool:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 EVIDENCE_LINES = 4  # what a tired reader takes in
+MEMBER = "member"  # the role of one of several addresses of a registrar
 TEXT_LIMIT = 300  # characters of one line that came from the network
 
 
@@ -138,8 +139,13 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """Its stable name in store, API and links: extension:hq/1001@example.com."""
-        if self.name == self.scope.name:
+        """Its stable name in store, API and links: extension:hq/1001@example.com.
+
+        Only what is alone in its scope has the short form: an AOR, or a member, may
+        bear the name of its registrar.
+        """
+        alone = self.kind is not Kind.EXTENSION and self.scope.role != MEMBER
+        if alone and self.name == self.scope.name:
             return f"{self.kind}:{self.name}"
         return f"{self.kind}:{self.scope.name}/{self.name}"
 
