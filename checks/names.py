@@ -60,7 +60,7 @@ class Names:
         self._names: dict[int, _Name] = {}
         self._due: list[tuple[float, int]] = []
         self._wake = asyncio.Event()
-        self._well = True
+        self._well: bool | None = None  # until the first answer
         self._doubted = False
 
     def watch(self, index: int, uri: SipUri) -> None:
@@ -140,7 +140,7 @@ class Names:
         if not results:
             return
         well = any(ok for ok, _ in results)
-        if not well and self._well and not self._doubted:
+        if not well and self._well is not False and not self._doubted:
             witness = self._witness(asked)
             if witness is not None:
                 self._doubted = True

@@ -55,7 +55,7 @@ class SelfWatch:
         self._clock_set = clock_set
         self._said: dict[Subject, State] = {}
         self._seen_drops = 0
-        self._dropped_at = 0.0
+        self._dropped_at: float | None = 0.0  # at first it is told that none is lost
         self._refused = ""  # the last commit's error
 
     @property
@@ -111,8 +111,8 @@ class SelfWatch:
             self._seen_drops, self._dropped_at = drops, now
             detail = f"{lost} answers, {drops} since the start"
             self._tell(self.buffer, False, now, detail)
-        elif self._dropped_at and now - self._dropped_at > DROPS_OVER:
-            self._dropped_at = 0.0
+        elif self._dropped_at is not None and now - self._dropped_at > DROPS_OVER:
+            self._dropped_at = None
             self._tell(self.buffer, True, now)
 
     def _look_at_store(self, now: float) -> None:
@@ -122,8 +122,9 @@ class SelfWatch:
         self._tell(self.store, not (late or self._refused), now, detail)
 
     def _tell(self, part: Subject, ok: bool, now: float, detail: str = "") -> None:
+        # That a part is well is told at first too: it may have failed before a restart.
         state = State.OK if ok else State.FAILING
-        if self._said.get(part, State.OK) is state:
+        if self._said.get(part) is state:
             return
         self._said[part] = state
         facts = (Fact(now, detail),) if detail and not ok else ()

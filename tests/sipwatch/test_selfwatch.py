@@ -46,7 +46,20 @@ class Own:
 
 @pytest.fixture
 def own() -> Own:
-    return Own()
+    """One that has had its first look, at which all was well."""
+    own = Own()
+    own.look()
+    own.watch.resolver_state(ok=True, detail="")
+    own.told.clear()
+    return own
+
+
+def test_that_all_is_well_is_told_once_as_it_may_have_failed_before_a_restart() -> None:
+    own = Own()
+    assert own.look() == [("receive-buffer", OK, ""), ("store", OK, "")]
+    own.watch.resolver_state(ok=True, detail="")
+    assert (own.told[-1].subject.name, own.told[-1].state) == ("resolver", OK)
+    assert own.look() == []
 
 
 def test_while_all_is_well_nothing_is_told(own: Own) -> None:
