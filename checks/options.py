@@ -72,7 +72,13 @@ class OptionsCheck:
         self.tap = self._tapped() if tapped else None
         self._take = self.tap.taking if self.tap else self.sweep.inbox.take
         self._sockets: dict[tuple[int, str], DatagramSocket] = {}
-        self._streams = Streams(clock, self._take, self._stream_failed)
+        self._streams = Streams(
+            clock,
+            self._take,
+            self._stream_failed,
+            hold=self._stream_held,
+            begun=self._stream_begun,
+        )
         stream = self.tap.sending(_send_stream) if self.tap else _send_stream
         self._lanes = Lanes(self._socket_of, stream, agent)
         self._names = Names(resolver or _resolver(), clock, self, resolver_state)
@@ -361,6 +367,18 @@ class OptionsCheck:
         now = self._clock()
         for row in [row for row in link.rows if self.rows.nonce[row]]:
             self.sweep.fail(row, cause, detail, now)
+        self._arm(now)
+
+    def _stream_held(self, link: Link) -> None:
+        for row in [row for row in link.rows if self.rows.nonce[row]]:
+            self.sweep.withdraw(row)
+            link.held.add(row)
+
+    def _stream_begun(self, link: Link) -> None:
+        now = self._clock()
+        held, link.held = link.held & link.rows, set()
+        for row in held:
+            self.sweep.ask(row, now)
         self._arm(now)
 
     # Time

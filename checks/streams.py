@@ -13,15 +13,16 @@ from checks.sip.certificate import tls_context
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address
 from checks.sip.transport import Connection
+from checks.slots import Slots
 from checks.targets import ProbeSettings, TargetTls
 
-CONNECTING_LIMIT = 64  # handshakes at a time: each costs the CPU 40 questions
 QUEUE_LIMIT = 256  # requests that wait for one connection; more rows than that fail
 BACK_OFF = 1.0  # s before the second attempt, doubled with each
 OPENING_SHARE = 0.95  # of the timeout; so that a failure has a better name than timeout
 
 Receive = Callable[[list[Message]], None]
 Fail = Callable[["Link", Cause, str], None]
+Tell = Callable[["Link"], None]
 
 
 class Link:
@@ -38,6 +39,7 @@ class Link:
         self.address = address
         self.not_after: float | None = None
         self.rows: set[int] = set()  # that have it as their address
+        self.held: set[int] = set()  # of them, those whose question waits for its turn
         self._streams = streams
         self._name = name
         self._settings = settings
@@ -45,6 +47,7 @@ class Link:
         self._proven = False  # something was received over this connection
         self._flying: list[bytes] = []  # sent since something was received
         self._waiting: list[bytes] = []  # for the connection to open
+        self._queued = False  # until it may connect
         self._opening: asyncio.Task[Connection] | None = None
         self._attempts = 0
         self._not_before = 0.0
@@ -60,6 +63,8 @@ class Link:
         elif self._opening is not None:
             if len(self._waiting) < QUEUE_LIMIT:
                 self._waiting.append(data)  # else its timeout tells
+        elif self._queued:
+            self._streams.hold(self)
         elif self._streams.clock() < self._not_before:
             self._streams.fail(self, *self._trouble)
         else:
@@ -68,8 +73,10 @@ class Link:
     def close(self) -> None:
         """End it, quietly."""
         self._waiting.clear()
+        self._queued = False
         if self._opening is not None:
             self._opening.cancel()
+        self._streams.slots.leave(self)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -77,26 +84,36 @@ class Link:
     def _open(self, waiting: list[bytes]) -> None:
         self._waiting = waiting
         self._flying = []
+        self._queued = True
+        self._streams.slots.ask(self, self._attempts > 0)
+        if self._queued:  # no fault of theirs: they are asked when their turn comes
+            self._waiting = []
+            self._streams.hold(self)
+
+    def begin(self) -> None:
+        """Its turn to connect has come."""
+        self._queued = False
         self._opening = asyncio.create_task(self._connect())
         self._opening.add_done_callback(self._opened)
+        self._streams.begun(self)
 
     async def _connect(self) -> Connection:
         settings = self._settings
         connection = Connection(self._received, self._closed)
-        async with self._streams.connecting:
-            await connection.open(
-                self.address,
-                server_name=self._name,
-                ssl_context=self._streams.context(self.address, settings.tls),
-                source=settings.source or None,
-                timeout=settings.timeout * OPENING_SHARE,
-            )
+        await connection.open(
+            self.address,
+            server_name=self._name,
+            ssl_context=self._streams.context(self.address, settings.tls),
+            source=settings.source or None,
+            timeout=settings.timeout * OPENING_SHARE,
+        )
         return connection
 
     def _opened(self, opening: asyncio.Task[Connection]) -> None:
         self._opening = None
         if opening.cancelled():
             return
+        self._streams.slots.leave(self)
         error = opening.exception()
         if isinstance(error, SipError):
             self.not_after = error.not_after or self.not_after
@@ -156,18 +173,27 @@ class Link:
 
 
 class Streams:
-    """The links of one check."""
+    """The links of one check.
+
+    `hold` takes back the questions that a link cannot ask before it is its turn to
+    connect, `begun` asks them: what waits for us is not charged to who is asked.
+    """
 
     def __init__(
         self,
         clock: Callable[[], float],
         receive: Receive,
         fail: Fail,
+        *,
+        hold: Tell,
+        begun: Tell,
     ) -> None:
         self.clock = clock
         self.receive = receive
         self.fail = fail
-        self.connecting = asyncio.Semaphore(CONNECTING_LIMIT)
+        self.hold = hold
+        self.begun = begun
+        self.slots = Slots(Link.begin)
         self._links: dict[tuple[Address, str, TargetTls, str], Link] = {}
         self._contexts: dict[TargetTls, ssl.SSLContext] = {}
 
@@ -197,6 +223,7 @@ class Streams:
 
     def close(self) -> None:
         """Close all links; no row hears of it."""
+        self.slots.close()
         for link in self._links.values():
             link.close()
         self._links.clear()

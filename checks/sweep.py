@@ -115,6 +115,13 @@ class Sweep:
             self.rows.doing[row] = LATER
             heapq.heappush(self._later, (due, row))
 
+    def withdraw(self, row: int) -> None:
+        """It could not be asked yet, and nothing was sent: as if it had not been."""
+        if self.rows.nonce[row]:
+            self.rows.nonce[row] = 0
+            self.rows.doing[row] = IDLE
+            self.sends -= 1
+
     def fail(
         self, row: int, cause: Cause, detail: str, at: float, since: float | None = None
     ) -> None:
