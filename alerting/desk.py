@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import inf
 
 from .deadlines import Deadlines
 from .incident import Delivery, Told
@@ -17,7 +18,7 @@ class Group:
     """Rows that may share a notification, and when the next one may go."""
 
     ready_at: float | None = None  # when the pending rows may go
-    told_at: float | None = None
+    told_at: float = -inf
     pending: dict[Delivery, None] = field(default_factory=dict)
     live: set[Delivery] = field(default_factory=set)  # told as firing
 
@@ -35,14 +36,17 @@ class Desk:
         self.later: Deadlines[Delivery] = Deadlines()  # repeats
 
     def wait(self, row: Delivery, now: float, settings: GroupSettings) -> None:
-        """A row is owed: it joins what its group has pending, or begins the wait."""
+        """A row is owed: it joins what its group has pending, or begins the wait.
+
+        That something got worse is not held back because the group was told of late.
+        """
         group = self.groups[row.group]
-        if group.ready_at is None:
-            group.ready_at = now + settings.wait
-            if group.told_at is not None:
-                after = group.told_at + settings.interval
-                group.ready_at = max(group.ready_at, after)
-        row.not_before = group.ready_at
+        at = now + settings.wait
+        if row.wanted is Told.WORSE:
+            group.hasten(at)
+        elif group.ready_at is None:
+            group.hasten(max(at, group.told_at + settings.interval))
+        row.not_before = group.ready_at or at
         group.pending[row] = None
 
     def hasten(self, row: Delivery, at: float) -> None:

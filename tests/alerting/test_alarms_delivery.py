@@ -1,5 +1,6 @@
 """Timelines of delivery: groups, repeats, refusals, stand-ins."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from alerting.incident import Outcome, Severity, Told
 from alerting.matching import routed
 from alerting.routes import GroupSettings, RouteSettings, repeats
 from alerting.rules import RuleSettings, build
-from checks.observation import Observation, State, Subject
+from checks.observation import Figures, Observation, State, Subject
 
 from .timeline import Site
 
@@ -266,6 +267,35 @@ def test_worse_while_the_first_is_refused_is_told_once_as_it_is_now() -> None:
     site.until(2000)
     assert site.told() == ["firing hq RegistrarUnreadable"]
     assert [i.severity for i in site.alarms.incidents] == [Severity.CRITICAL]
+
+
+def test_worse_is_told_after_the_wait_and_not_after_the_interval() -> None:
+    site = Site(group=WAITING)
+    site.readable(10)
+    site.unreadable(100)
+    site.until(240)
+    assert site.times() == [230]
+    failed = Figures(options_failed=True)
+    site.at(250, site.hq, State.UNREADABLE, since=100, figures=failed)
+    site.until(1000)
+    assert site.told()[1:] == ["worse hq RegistrarUnreadable"]
+    assert site.times()[1:] == [260]
+
+
+def test_what_waits_for_the_interval_goes_along_with_what_got_worse() -> None:
+    site = Site(group=replace(WAITING, by=("registrar",)))
+    one, two, _ = phones(site)
+    site.at(100, one, UNREGISTERED)
+    site.at(150, two, UNREGISTERED)
+    site.until(280)  # told of one at 230; of two at 530 at the earliest
+    rules = {"ExtensionUnregistered": RuleSettings(severity=Severity.CRITICAL)}
+    site.alarms.replace(build(rules), (), site.group, ("oncall",), 300)
+    site.until(500)
+    assert site.told()[1:] == [
+        "firing 1002 ExtensionUnregistered",
+        "worse 1001 ExtensionUnregistered",
+    ]
+    assert site.times()[1:] == [310, 310]
 
 
 @pytest.mark.parametrize("field", ["severity", "rule", "registrar", "site", "kind"])
