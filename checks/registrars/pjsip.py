@@ -78,12 +78,13 @@ class Contacts:
 
     def _loss(self, event: Message, at: float) -> Loss:
         uri = event["URI"]
-        end = self.ends.get(key(event["AOR"], uri))
-        if end is not None and at + self.offset >= end:
-            return Loss.EXPIRED
+        # First: the end is of the last list, and a refresh since then has no event.
         account = event.get("EndpointName") or event["AOR"]
         if 0 <= at - self.auths.get(account, -AUTH_WINDOW) <= AUTH_WINDOW:
             return Loss.DEREGISTERED
+        end = self.ends.get(key(event["AOR"], uri))
+        if end is not None and at + self.offset >= end:
+            return Loss.EXPIRED
         if any(stream in uri.lower() for stream in STREAMS):
             return Loss.CONNECTION_LOST  # Asterisk removes them with their transport
         return Loss.UNKNOWN

@@ -58,7 +58,8 @@ def test_a_first_status_is_a_binding_and_later_ones_its_reach() -> None:
         (UDP, 160.0, 147.9, 150.0, Loss.UNKNOWN),
         (UDP, 160.0, None, 160.0, Loss.EXPIRED),
         (UDP, 160.0, None, 189.0, Loss.EXPIRED),
-        (UDP, 160.0, 188.0, 189.0, Loss.EXPIRED),
+        (UDP, 160.0, 186.9, 189.0, Loss.EXPIRED),
+        (UDP, 160.0, 188.9, 189.0, Loss.DEREGISTERED),  # refreshed since that end
         (UDP, None, 149.0, 150.0, Loss.DEREGISTERED),
         (TCP, 160.0, None, 150.0, Loss.CONNECTION_LOST),
         (TCP, 160.0, 149.0, 150.0, Loss.DEREGISTERED),
