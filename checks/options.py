@@ -259,7 +259,7 @@ class OptionsCheck:
             row = old.pop(spot, None)
             rows.append(self._named_row(index, address) if row is None else row)
         self._drop(old.values())
-        self.judge.assign(index, rows)
+        self.judge.assign(index, rows, self._clock())
         self._settle()
 
     def nameless(self, index: int, cause: Cause, detail: str) -> float:
@@ -269,7 +269,7 @@ class OptionsCheck:
             row = self.rows.add(index, "", "", None, None)
             self.rows.doing[row] = ABSENT
             self._drop(rows)
-            self.judge.assign(index, (row,))
+            self.judge.assign(index, (row,), self._clock())
             self._settle()
             rows = (row,)
         now, settings = self._clock(), self._settings(index)

@@ -136,6 +136,7 @@ class Targets:
         self._observe = observe
         self._wanted = wanted
         self._suspected: dict[int, float] = {}  # row: its first question in vain
+        self._moved: dict[int, float] = {}  # target: when its rows became others
         self._facts: dict[int, tuple[Fact, ...]] = {}
         self._free: list[int] = []
 
@@ -165,12 +166,16 @@ class Targets:
         self.row_of[index] = NO_ROW
         self.state[index] = UNKNOWN
         self._facts.pop(index, None)
+        self._moved.pop(index, None)
         self._free.append(index)
         return subject
 
-    def assign(self, index: int, rows: Sequence[int]) -> None:
+    def assign(self, index: int, rows: Sequence[int], at: float = 0.0) -> None:
         """These are the rows of a target from now on."""
-        for row in set(self.members(index)) - set(rows):
+        before = self.members(index)
+        if before:
+            self._moved[index] = at
+        for row in set(before) - set(rows):
             self._suspected.pop(row, None)
             self.words.forget(row)
         self._many.pop(index, None)
@@ -333,7 +338,9 @@ class Targets:
         state = self._verdict(index)
         if state != self.state[index]:
             self.state[index] = state
-            self.since[index] = self.rows.since[row]
+            # A row that stays may be down for long, its target since the others left.
+            moved = self._moved.get(index, 0.0)
+            self.since[index] = max(self.rows.since[row], moved)
 
     def _verdict(self, index: int) -> int:
         states = self.rows.state

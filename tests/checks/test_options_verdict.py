@@ -205,6 +205,21 @@ def test_a_partial_outage_names_the_address() -> None:
     assert told.figures.failures == 0  # any: the target itself does not fail
 
 
+def test_who_is_left_with_its_dead_address_is_down_since_the_other_one_left() -> None:
+    network = Network()
+    network.answers = {(A, 5060): well, (B, 5060): silent}
+    index = network.add("t.example.com", [A, B], soon=True)
+    network.run_until(300)
+    assert network.told[-1].state is State.DEGRADED
+    dead = network.targets.members(index)[1]
+    network.sweep.leave([network.targets.members(index)[0]])
+    network.targets.assign(index, [dead], network.now)  # the DNS names only B now
+    network.run_until(400)
+    told = network.told[-1]
+    assert (told.state, told.since) == (State.DOWN, START + 300)
+    assert network.rows.since[dead] < START + 10
+
+
 def test_failures_of_a_target_are_those_that_its_verdict_counts() -> None:
     for verdict, failures in (("any", 0), ("all", 3)):
         network = Network()
