@@ -31,7 +31,7 @@ from .review import Review, happened, watching
 from .routes import GroupSettings, Routes, RouteSettings
 from .rows import Restored, SubjectRow, Write
 from .rules import Rules
-from .watched import QUIET, Trouble, Watched, is_well
+from .watched import QUIET, Trouble, Watched, is_named, is_well
 
 SLICE = 100  # subjects looked at in one go: some 5 ms of an event loop
 NO_LONGER_WATCHED = "no longer watched"
@@ -111,7 +111,7 @@ class Alarms:
                 )
         if w.trouble is None:
             w.trouble = Trouble(o)
-        elif w.trouble.last.not_before != o.not_before:
+        elif _to_store(w.trouble.last, o):
             self._changes.subject(w)
         w.trouble.last = o
         if o.event is not None:
@@ -224,6 +224,15 @@ class Alarms:
             return False
         return subject.key in self._stored or subject.key in self._orphans
 
+    def wants(self, subject: Subject) -> bool:
+        """Whether the first success of a target is news."""
+        return is_named(subject) or self.knows(subject)
+
+    def answered(self, subject: Subject) -> bool:
+        """Whether a target is known to have answered once, be it before a restart."""
+        w = self._watched.get(subject)
+        return w is not None and w.answered
+
     def unclaimed(self, prefix: str) -> dict[str, SubjectRow]:
         """What was restored or released under keys like this, by the rest of the key;
         nobody has adopted it yet."""
@@ -288,6 +297,10 @@ class Alarms:
         """When `due` has something, if nothing else happens."""
         return self._deliveries.next_due(notifier)
 
+    def retry(self, notifier: str, now: float) -> None:
+        """A notifier was configured anew: what it refused is due at once."""
+        self._deliveries.retry(notifier, now)
+
     def settle(
         self, batch: Batch, outcome: Outcome, now: float, error: str = ""
     ) -> None:
@@ -332,6 +345,8 @@ class Alarms:
         for incident in self._incidents.restore(restored, now):
             self._orphans.setdefault(incident.subject.key, []).append(incident)
         self._deliveries.reroute(now)
+        for name in self._deliveries.routes.notifiers:
+            self._deliveries.retry(name, now)
 
     def restate(self) -> None:
         """Write again what counts in time: the clock that it was written by was set."""
@@ -360,6 +375,13 @@ class Alarms:
         announced = [*self._announced, *self._incidents.announced]
         self._announced, self._incidents.announced = [], []
         return announced
+
+
+def _to_store(before: Observation, o: Observation) -> bool:
+    """Whether something is to be written though the state is the same."""
+    if before.figures.answered != o.figures.answered:
+        return True
+    return before.not_before != o.not_before
 
 
 def _to_decide(w: Watched, t: Trouble) -> set[str]:

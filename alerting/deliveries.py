@@ -126,7 +126,7 @@ class Deliveries:
             desk.batches.pop(batch.id, None)
             for row in rows:
                 self._accepted(row, batch, now)
-            self._works_again(desk, now)
+            self.retry(batch.notifier, now)
             return
         for row in list(rows):
             row.error = error or str(outcome)
@@ -138,12 +138,11 @@ class Deliveries:
             if row.batch and self._too_late(row, now):
                 self._die(row)
 
-    @staticmethod
-    def _works_again(desk: Desk, now: float) -> None:
-        for rows in desk.batches.values():
-            if rows[0].not_before - now <= BACK_OFF_MOST:  # not refused for good
-                for row in rows:
-                    row.not_before = min(row.not_before, now)
+    def retry(self, notifier: str, now: float) -> None:
+        """It may take now what it refused, even for good: it is another, or mended."""
+        for rows in self._desks[notifier].batches.values():
+            for row in rows:
+                row.not_before = min(row.not_before, now)
 
     def _back_off(self, attempts: int) -> float:
         delay = min(BACK_OFF * 2.0 ** min(attempts - 1, 16), BACK_OFF_MOST)
