@@ -1,0 +1,107 @@
+"""After a restart or a reload: what is owed then, and to whom."""
+
+from __future__ import annotations
+
+from alerting.incident import Outcome
+from alerting.routes import GroupSettings
+from alerting.rules import RuleSettings, build
+from checks.observation import Subject
+
+from .test_alarms_properties import Disk
+from .timeline import Site
+
+FAST = {
+    name: RuleSettings(for_=120.0, keep_firing_for=0.0)
+    for name in ("ExtensionUnregistered", "RegistrarUnreadable")
+}
+DAILY = GroupSettings(wait=0.0, interval=0.0, repeat={})
+
+
+class Again:
+    """A site on paper with its disk, and what may happen to sipwatch itself."""
+
+    def __init__(self, *notifiers: str) -> None:
+        self.disk = Disk()
+        self.outcomes: dict[str, Outcome] = {}
+        self.site = self._site(0.0, notifiers)
+
+    def _site(self, now: float, notifiers: tuple[str, ...]) -> Site:
+        return Site(
+            rules=FAST,
+            group=DAILY,
+            now=now,
+            notifiers=notifiers,
+            restored=self.disk.load(),
+            on_write=self.disk.write,
+            answers=lambda name, at: self.outcomes.get(name, Outcome.ACCEPTED),
+            ids=lambda: f"batch-{len(self.disk.rows)}-{now}",
+        )
+
+    def restart(self, at: float, *notifiers: str) -> None:
+        """End, and begin again with what was written."""
+        self.site.until(at)
+        mails = self.site.mails
+        self.site = self._site(at, notifiers or tuple(self.site.notifiers))
+        self.site.mails = mails
+
+    def reload(self, at: float, *notifiers: str) -> None:
+        """Other notifiers from now on; those that are named are configured anew."""
+        site = self.site
+        site.until(at)
+        site.notifiers = notifiers or site.notifiers
+        site.alarms.replace(build(site.rules), (), site.group, site.notifiers, site.now)
+        for name in notifiers:
+            site.alarms.retry(name, site.now)
+
+    def down(self, at: float) -> Subject:
+        """A trunk that fails at once."""
+        trunk = self.site.target("trunk")
+        self.site.failing(at, trunk, at - 100, 5)
+        return trunk
+
+
+def test_what_was_refused_for_good_is_due_when_its_notifier_is_configured_anew() -> (
+    None
+):
+    again = Again("mail")
+    again.outcomes["mail"] = Outcome.PERMANENT
+    again.down(1000)
+    again.outcomes.clear()
+    again.reload(1060, "mail")
+    again.site.until(1060)
+    assert again.site.told("mail") == ["firing trunk OptionsFailing"]
+
+
+def test_a_reload_that_leaves_a_notifier_as_it_is_does_not_hasten_it() -> None:
+    again = Again("mail")
+    again.outcomes["mail"] = Outcome.PERMANENT
+    again.down(1000)
+    again.outcomes.clear()
+    again.reload(1060)
+    again.site.until(4599)
+    assert again.site.told("mail") == []
+    again.site.until(4600)
+    assert again.site.told("mail") == ["firing trunk OptionsFailing"]
+
+
+def test_what_was_refused_for_good_is_due_after_a_restart() -> None:
+    again = Again("mail")
+    again.outcomes["mail"] = Outcome.PERMANENT
+    again.down(1000)
+    again.outcomes.clear()
+    again.restart(1060)
+    again.site.until(1060)
+    assert again.site.told("mail") == ["firing trunk OptionsFailing"]
+
+
+def test_a_notifier_that_takes_one_gets_what_it_refused_for_good() -> None:
+    again = Again("mail")
+    again.outcomes["mail"] = Outcome.PERMANENT
+    again.down(1000)
+    again.outcomes.clear()
+    again.site.failing(1100, again.site.target("pbx"), 1000, 5)
+    again.site.until(1100)
+    assert again.site.told("mail") == [
+        "firing pbx OptionsFailing",
+        "firing trunk OptionsFailing",
+    ]
