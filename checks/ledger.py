@@ -72,6 +72,7 @@ class Ledger:
             if m.restart:
                 m.restart.missing.discard(aor)
         self.young.discard(aor)
+        self._memory.aors.pop(aor, None)  # if it is watched again, it begins anew
         del self.extensions[aor]
         if extension.bound:
             self.save(extension)
@@ -95,6 +96,12 @@ class Ledger:
             unbound = first or not extension.contacts
             if unbound and not roster.watches(extension.aor):
                 self.forget(extension)
+
+    def give_up(self, extension: Extension, *, dormant: bool) -> None:
+        """Wait for it no longer, or do again."""
+        if extension.dormant is not dormant:
+            extension.dormant = dormant
+            self.save(extension)
 
     def save(self, extension: Extension) -> None:
         """Note that what is stored of an extension has changed."""

@@ -9,9 +9,11 @@ from typing import Any
 
 from checks.extension import Extension
 from checks.member import Member
+from checks.observation import State
 
 FORGOTTEN = "null"  # the JSON of what is remembered no more
-MOMENTS = ("read", "since", "first")  # in our time; "boot" is in the PBX's
+# In our time; "boot" is in the PBX's.
+MOMENTS = ("read", "since", "first", "dormant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def of_extension(extension: Extension, members: Iterable[Member]) -> Remembered:
         "bound": extension.bound,
         "answered": extension.answered,
         "held": [m.name for m in members if m.bit & extension.held_by],
+        "dormant": extension.since if extension.dormant else None,
     }
     return Remembered(f"aor/{extension.aor}", json.dumps(kept))
 
@@ -101,6 +104,10 @@ class Memory:
             extension.answered = bool(kept.get("answered"))
             held = kept.get("held") or ()
             extension.held_by = sum(m.bit for m in members if m.name in held)
+            since = _time(kept, "dormant")
+            if since is not None:  # given up, so that the alarms have no state of it
+                extension.state, extension.since = State.UNREGISTERED, since
+                extension.dormant = True
         return extension
 
 

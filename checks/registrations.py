@@ -312,7 +312,7 @@ class Judge:
         """Bring an extension's state up to date; the state if that is news."""
         if e.contacts:
             state, since = present(e)
-            e.dormant = False
+            self._ledger.give_up(e, dormant=False)
             if e.state is state:
                 return None
             e.state, e.since, e.not_before = state, since or at, 0.0
@@ -331,7 +331,7 @@ class Judge:
         e.state = state
         if state is State.UNREGISTERED:
             self._wait_for(e)
-            e.dormant = e.since + DORMANT <= now
+            self._ledger.give_up(e, dormant=e.since + DORMANT <= now)
         return None if e.dormant else state
 
     def _expected(self, e: Extension) -> bool:
@@ -377,7 +377,7 @@ class Judge:
             if e.since + DORMANT > now:
                 self._wait_for(e)
             else:
-                e.dormant = True
+                self._ledger.give_up(e, dormant=True)
                 reason = "dormant: unregistered for 7 days"
                 self._ledger.removed.append(Removed(e.subject, reason))
         return self._judge_some(now) + self._cluster.advance(now)

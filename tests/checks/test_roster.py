@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from checks.memory import shifted
 from checks.observation import Loss, State
-from checks.registrations import Listed, read_list
+from checks.registrations import Listed, Remembered, read_list
 from checks.roster import parse_list
 from tests.checks.judging import Timeline, bound
 from tests.checks.test_registrations_restart import again
@@ -254,3 +256,52 @@ def test_one_that_was_away_for_long_when_we_start_is_dormant_and_silent():
 def test_a_stored_state_of_what_is_excluded_now_is_not_restored():
     t = Timeline(exclude=["1001"])
     assert t.judge.restore("1001", REGISTERED, 5.0) is None
+
+
+def away_for_long() -> Timeline:
+    """1001 was given up."""
+    t = Timeline("1001")
+    t.at(10).list(bound("1001", 60))
+    t.at(61.5).list()
+    t.at(60 + 7 * DAY + 1).advance()
+    t.judge.take_removed()
+    return t
+
+
+def restarted(t: Timeline, now: float) -> Timeline:
+    """Of one that was given up the store has no state, only what we remember."""
+    return Timeline("1001", now=now, remembered=t.judge.take())
+
+
+def test_a_dormant_one_stays_silent_after_our_restart():
+    after = restarted(away_for_long(), 8 * DAY)
+    after.at(8 * DAY + 1).list()
+    assert after.states("1001") == []
+    extension = after.judge.extensions["1001"]
+    assert (extension.state, extension.since) == (UNREGISTERED, 60.0)
+    assert extension.dormant
+
+
+def test_one_that_woke_up_is_missed_again_after_our_restart():
+    t = away_for_long()
+    t.at(8 * DAY).list(bound("1001", 8 * DAY + 60))
+    after = restarted(t, 8 * DAY + 30)
+    after.at(8 * DAY + 61.5).list()
+    assert [state for state, _ in after.states("1001")] == [UNREGISTERED]
+
+
+def test_when_a_dormant_one_went_moves_with_the_wall_clock():
+    [kept] = [row for row in away_for_long().judge.take() if row.name == "aor/1001"]
+    assert json.loads(shifted(kept, 5.0).json)["dormant"] == 65.0
+    awake = Remembered("aor/1001", '{"dormant": null}')
+    assert json.loads(shifted(awake, 5.0).json)["dormant"] is None
+
+
+def test_one_that_was_dormant_and_left_the_roster_comes_back_awake():
+    t = Timeline(now=8 * DAY, remembered=away_for_long().judge.take())
+    t.expect("1001", "1002")
+    t.at(8 * DAY + 1).list()
+    for roster in (["1002"], ["1001", "1002"]):
+        t.expect(*roster)
+        t.at(t.now + 300).list()
+    assert not t.judge.extensions["1001"].dormant
