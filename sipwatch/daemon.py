@@ -444,6 +444,7 @@ class Daemon:
         )
         for name in change.named("notifiers", change.changed | change.added):
             self._courier(name, config.notifiers[name])
+            self.alarms.retry(name, now)
         self._pair()
         self.flow.flush()
         self._wake_couriers()
