@@ -29,6 +29,7 @@ class SubjectRow:
     detail: str = ""
     last_seen: str = ""
     evidence: tuple[Fact, ...] = ()
+    answered: bool = False  # target: it has answered once
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,13 @@ class Memo:
 
 
 @dataclass(frozen=True, slots=True)
+class DropMemo:
+    """A memo that is wanted no more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prune:
     """Forget incidents that were resolved before this moment."""
 
@@ -111,7 +119,14 @@ class Prune:
 
 
 Write = (
-    SubjectRow | DropSubject | IncidentRow | DeliveryRow | DropDelivery | Memo | Prune
+    SubjectRow
+    | DropSubject
+    | IncidentRow
+    | DeliveryRow
+    | DropDelivery
+    | Memo
+    | DropMemo
+    | Prune
 )
 
 

@@ -14,6 +14,7 @@ from .incident import Severity, Told
 from .rows import (
     DeliveryRow,
     DropDelivery,
+    DropMemo,
     DropSubject,
     IncidentRow,
     Memo,
@@ -93,6 +94,11 @@ STATEMENTS: dict[type, Statement] = {
         lambda w: ("memo", w.name),
         astuple,
     ),
+    DropMemo: Statement(
+        "DELETE FROM memos WHERE name = ?",
+        lambda w: ("memo", w.name),
+        astuple,
+    ),
     Prune: Statement(
         "DELETE FROM incidents WHERE resolved_at < ? AND id <> "
         "(SELECT max(id) FROM incidents)",  # the next id is counted from it
@@ -137,7 +143,7 @@ def _why(row: sqlite3.Row) -> dict[str, Any]:
 
 def subject_row(row: sqlite3.Row) -> SubjectRow:
     """A subject's state as stored."""
-    return SubjectRow(**_why(row))
+    return SubjectRow(**_why(row) | {"answered": bool(row["answered"])})
 
 
 def incident_row(row: sqlite3.Row) -> IncidentRow:

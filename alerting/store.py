@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from .rows import DropSubject, Memo, Restored, SubjectRow, Write
+from .rows import DropMemo, DropSubject, Memo, Restored, SubjectRow, Write
 from .schema import migrate
 from .statements import (
     DELIVERIES,
@@ -274,7 +274,7 @@ def _check(connection: sqlite3.Connection) -> None:
 
 def _is_kept(write: Write) -> bool:
     """Whether a write counts against the limit: subjects are bounded by themselves."""
-    return not isinstance(write, SubjectRow | DropSubject | Memo)
+    return not isinstance(write, SubjectRow | DropSubject | Memo | DropMemo)
 
 
 def _by_type(writes: Iterable[Write]) -> Iterable[tuple[Statement, list[Write]]]:

@@ -7,8 +7,8 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
-from alerting.rows import Memo
-from checks.memory import shifted
+from alerting.rows import DropMemo, Memo
+from checks.memory import FORGOTTEN, Remembered, shifted
 from checks.observation import Observation, Subject
 from checks.registrars import REGISTRARS
 from checks.registrations import (
@@ -157,7 +157,7 @@ class Following:
         while not self._closed and (rows := self.judge.take(KEPT)):
             if ahead := self._ahead():
                 rows = [shifted(row, ahead) for row in rows]
-            self._flow.write([Memo(f"{MEMO}/{name}/{r.name}", r.json) for r in rows])
+            self._flow.write([_memo(name, row) for row in rows])
             await asyncio.sleep(0)
 
     def _arm(self) -> None:
@@ -178,3 +178,9 @@ class Following:
         for member in self.judge.wants_read(now):
             self._registrars[member].relist()
         self._judged(observations)
+
+
+def _memo(registrar: str, row: Remembered) -> Memo | DropMemo:
+    """A row of what a judge remembers as what the store shall do."""
+    name = f"{MEMO}/{registrar}/{row.name}"
+    return DropMemo(name) if row.json == FORGOTTEN else Memo(name, row.json)

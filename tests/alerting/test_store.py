@@ -16,6 +16,7 @@ from alerting.incident import Severity, Told
 from alerting.rows import (
     DeliveryRow,
     DropDelivery,
+    DropMemo,
     DropSubject,
     IncidentRow,
     Memo,
@@ -134,6 +135,19 @@ def test_a_later_row_replaces_the_earlier_and_a_drop_removes_it(tmp_path: Path) 
         commit(store, DropSubject(SUBJECT.key), DropDelivery(4711, "oncall", 0))
         found = store.load()
     assert (found.subjects, found.deliveries) == ({}, [])
+
+
+def test_a_memo_that_is_dropped_leaves_no_row(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        commit(store, Memo("hq/aor/1001", "1"), Memo("hq/aor/1002", "2"))
+        commit(store, DropMemo("hq/aor/1001"), DropMemo("hq/aor/1003"))
+        assert store.recall("hq/") == {"hq/aor/1002": "2"}
+
+
+def test_of_a_memo_and_its_drop_the_later_counts(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        commit(store, Memo("a", "1"), DropMemo("a"), DropMemo("b"), Memo("b", "2"))
+        assert store.recall("") == {"b": "2"}
 
 
 def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
@@ -309,7 +323,9 @@ def test_schema_steps_are_taken_once_and_in_order(
         with opened(tmp_path) as store:
             assert store.load().subjects == {SUBJECT.key: SUBJECT}
     connection = sqlite3.connect(tmp_path / "sipwatch.db")
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (
+        len(schema.STEPS),
+    )
     assert connection.execute("SELECT note FROM subjects").fetchall() == [("old",)]
     connection.close()
 

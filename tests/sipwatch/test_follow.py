@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from alerting.rows import Memo
+from alerting.rows import DropMemo, Memo
 from checks import registrars
 from checks.observation import Binding, Cause, Kind, Loss, Observation, Scope, Subject
 from checks.registrations import (
@@ -57,14 +57,14 @@ class Told:
     def __init__(self) -> None:
         self.observations: list[Observation] = []
         self.turns: list[int] = []  # after each turn: how many
-        self.memos: list[Memo] = []
+        self.memos: list[Memo | DropMemo] = []
         self.removed: list[str] = []
         self.alarms = self
 
     def observe_all(self, several: list[Observation]) -> None:
         self.observations += several
 
-    def write(self, writes: list[Memo]) -> None:
+    def write(self, writes: list[Memo | DropMemo]) -> None:
         self.memos += writes
 
     def unwatch(self, subject: Subject, now: float, reason: str) -> None:
@@ -288,6 +288,7 @@ async def test_who_is_off_the_roster_is_watched_no_more(
     stage = staged([*bound("1001", "1002"), *bound("1001"), *bound("1001"), REFUSED])
     await played(stage, lambda: len(stage.pauses) == 1)
     assert stage.told.removed == ["1002: no longer watched"]
+    assert DropMemo("registrar/hq/aor/1002") in stage.told.memos
 
 
 async def test_subjects_are_the_registrar_its_members_and_its_extensions(
