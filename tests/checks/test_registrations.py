@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from checks.extension import whole
 from checks.observation import Binding, Cause, Fact, Loss, State
 from checks.registrations import AT_ONCE, Bindings, Restarting
 from tests.checks.judging import Timeline, bound
@@ -472,3 +473,13 @@ def test_a_refresh_before_the_first_sight_is_known_where_the_list_tells_what_it_
     t.at(20).list()
     assert t.last("1").evidence[0] == Fact(10.0, "refresh, 60 s granted")
     assert t.last("1").figures.expires == 60
+
+
+@pytest.mark.parametrize(
+    ("left", "granted"),
+    [(59.98, 60), (59.5, 60), (59.04, 60), (60.03, 60), (44.5, 45), (0.01, 1)],
+)
+def test_what_was_granted_is_told_by_an_end_in_whole_seconds(
+    left: float, granted: int
+) -> None:
+    assert whole(left) == granted

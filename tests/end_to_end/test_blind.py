@@ -62,6 +62,7 @@ async def thaw(pbx: Asterisk, line: Cable) -> None:
 
 
 async def kill(pbx: Asterisk, line: Cable) -> None:
+    await eventually(lambda: pbx.kept() == 2, 15, "contacts on Asterisk's disk")
     await asyncio.to_thread(pbx.kill9)
     await line.cut()  # which would accept for it
 
@@ -159,8 +160,6 @@ async def test_an_asterisk_that_cannot_be_read_is_one_alarm_and_no_phones(
     watch = await watching(asterisk_at(line, **READ) + RULES)
     await watch.sees(20, x1001=HERE, x1002=HERE, x1003=State.NEVER_REGISTERED)
     ends = watch.end("1002") if case.phones_live else watch.daemon.clock.now()
-
-    await eventually(lambda: pbx.kept() == 2, 15, "contacts on Asterisk's disk")
 
     await case.loses(pbx, line)
     if case.phones_live:
