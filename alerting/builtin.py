@@ -75,7 +75,8 @@ def _is_trunk(o: Observation) -> Verdict:
 
 
 def _answered(o: Observation) -> Verdict:
-    return o.figures.answered
+    # What has not answered since a restart eases nothing that is open.
+    return o.figures.answered or None
 
 
 def _options_failed(o: Observation) -> Verdict:

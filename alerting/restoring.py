@@ -69,6 +69,7 @@ def resume(w: Watched, row: SubjectRow) -> None:
     w.state, w.since, w.said = row.state, row.since, row.since
     w.well_since = row.well_since
     w.fresh = w.stored = True
+    w.answered = row.answered
     if row.state not in QUIET:
         w.trouble = Trouble(_remembered(w, row))
 

@@ -65,6 +65,11 @@ STEPS = (
         WHERE wanted <> told AND NOT dead;
     CREATE TABLE memos (name TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE subjects ADD COLUMN answered INTEGER NOT NULL DEFAULT 0;
+    UPDATE subjects SET answered = 1 WHERE state IN ('up', 'degraded')
+        OR last_seen <> '';
+    """,
 )
 
 

@@ -73,13 +73,16 @@ class Watched:
     trouble: Trouble | None = None
     fresh: bool = False  # known from the store, not observed since
     stored: bool = False
+    answered: bool = False  # of a target: it has answered once, be it before a restart
 
     def row(self) -> SubjectRow:
         """The row to be written."""
         assert self.state is not None  # noqa: S101  # only what was observed is written
         key, well_since = self.subject.key, self.well_since
         if self.trouble is None:
-            return SubjectRow(key, self.state, self.since, well_since)
+            return SubjectRow(
+                key, self.state, self.since, well_since, answered=self.answered
+            )
         o = self.trouble.last
         return SubjectRow(
             key,
@@ -92,6 +95,7 @@ class Watched:
             o.detail,
             o.last_seen,
             o.evidence,
+            self.answered,
         )
 
     @property
@@ -107,6 +111,8 @@ class Watched:
         """Take over a state; True where it is another one than before."""
         old, again = self.state, self.fresh
         self.fresh = False
+        if self.subject.kind is Kind.TARGET:
+            self.answered = self.answered or o.figures.answered
         if old is o.state and (again or self.said == o.since):
             self.said = o.since  # a restart does not restart what began before it
             return False
@@ -116,9 +122,18 @@ class Watched:
         return True
 
     def worth_storing(self) -> bool:
-        """A target that has only ever been up is not."""
+        """A target that has only ever been up is not, but for named ones."""
         quiet_target = self.subject.kind is Kind.TARGET and self.state is State.UP
-        return self.stored or not quiet_target
+        return self.stored or not quiet_target or is_named(self.subject)
+
+
+def is_named(subject: Subject) -> bool:
+    """Whether it stands in the configuration itself; files have up to 100,000 lines.
+
+    Of so few it is stored that they answered: one that is dead at the next start is
+    an outage, and not a matter of who is let in.
+    """
+    return subject.kind is Kind.TARGET and subject.name == subject.scope.name
 
 
 def is_well(o: Observation) -> bool:

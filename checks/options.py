@@ -44,10 +44,11 @@ class OptionsCheck:
     """Asks targets with OPTIONS for as long as `run` runs.
 
     `observe` is called as `checks.verdict` promises; `wanted` names the targets of
-    which even a quiet beginning is to be told, without it all are. `clock` gives UTC
-    seconds and never jumps. `resolver_state(ok, detail)` is called when our resolver
-    fails as a whole, and when it works again. Counters and arrays: `sweep`, `rows`,
-    `judge`. Where `tapped`, `tap` keeps what goes over the wire, for a few targets.
+    which even a quiet beginning is to be told, without it all are; `answered` knows
+    who answered before we began. `clock` gives UTC seconds and never jumps.
+    `resolver_state(ok, detail)` is called when our resolver fails as a whole, and when
+    it works again. Counters and arrays: `sweep`, `rows`, `judge`. Where `tapped`, `tap`
+    keeps what goes over the wire, for a few targets.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class OptionsCheck:
         marks: Marks | None = None,
         agent: str = "sipwatch",
         wanted: Callable[[Subject], bool] | None = None,
+        answered: Callable[[Subject], bool] | None = None,
         tapped: bool = False,
     ) -> None:
         self._clock = clock
         self.rows = Rows()
-        self.judge = Targets(self.rows, observe, wanted)
+        self.judge = Targets(self.rows, observe, wanted, answered)
         self.sweep = Sweep(self.rows, self.judge, clock)
         self.set_marks(marks or Marks())
         self.targets: Mapping[str, TargetView] = _Views(self)
@@ -216,6 +218,7 @@ class OptionsCheck:
         if gone:
             self.sweep.leave(gone)
             for row in gone:
+                self.judge.leaves(row)
                 address = self.rows.address[row]
                 if isinstance(address, Link):
                     address.rows.discard(row)

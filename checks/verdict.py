@@ -122,6 +122,7 @@ class Targets:
         rows: Rows,
         observe: Callable[[Observation], None],
         wanted: Callable[[Subject], bool] | None = None,
+        answered: Callable[[Subject], bool] | None = None,
     ) -> None:
         self.rows = rows
         self.marks = Marks()
@@ -132,8 +133,10 @@ class Targets:
         self._many: dict[int, tuple[int, ...]] = {}
         self.state = array("B")
         self.since = array("d")
-        self.words = Words(rows)
+        self._before: set[int] = set()  # targets that answered, at rows now gone
+        self.words = Words(rows, self._before)
         self._observe = observe
+        self._answered = answered
         self._wanted = wanted
         self._suspected: dict[int, float] = {}  # row: its first question in vain
         self._moved: dict[int, float] = {}  # target: when its rows became others
@@ -158,6 +161,8 @@ class Targets:
         self.settings[index] = target.settings
         self.row_of[index] = NO_ROW
         self.state[index], self.since[index] = UNKNOWN, 0.0
+        if self._answered is not None and self._answered(target.subject):
+            self._before.add(index)
         return index
 
     def remove(self, index: int) -> Subject | None:
@@ -167,6 +172,7 @@ class Targets:
         self.state[index] = UNKNOWN
         self._facts.pop(index, None)
         self._moved.pop(index, None)
+        self._before.discard(index)
         self._free.append(index)
         return subject
 
@@ -182,6 +188,11 @@ class Targets:
         if len(rows) > 1:
             self._many[index] = tuple(rows)
         self.row_of[index] = MANY if len(rows) > 1 else rows[0] if rows else NO_ROW
+
+    def leaves(self, row: int) -> None:
+        """A row is dropped; that its target has answered stays true."""
+        if self._has_answered(row):
+            self._before.add(self.rows.target[row])
 
     def members(self, index: int) -> tuple[int, ...]:
         """The rows of a target."""
@@ -385,8 +396,8 @@ class Targets:
         if not members:
             return Figures()
         if len(members) == 1:
-            return self._figures(members[0], at)
-        parts = [self._figures(row, at) for row in members]
+            return self._figures(members[0], index, at)
+        parts = [self._figures(row, index, at) for row in members]
         settings = self.settings[index]
         lenient = settings is None or settings.verdict == "any"
         outcomes = MASK32 if lenient else 0
@@ -410,7 +421,7 @@ class Targets:
             answered=any(part.answered for part in parts),
         )
 
-    def _figures(self, row: int, at: float) -> Figures:
+    def _figures(self, row: int, index: int, at: float) -> Figures:
         rows = self.rows
         mean: float | None = rows.mean[row]
         end = not_after(rows.address[row])
@@ -424,8 +435,11 @@ class Targets:
             rows.rtt[row] if known else None,
             mean if known else None,
             None if end is None else (end - at) / DAY,
-            answered=rows.answered[row] > 0 or rows.code[row] > 0,
+            answered=self._has_answered(row) or index in self._before,
         )
+
+    def _has_answered(self, row: int) -> bool:
+        return self.rows.answered[row] > 0 or self.rows.code[row] > 0
 
     # In words.
 

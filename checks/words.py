@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,10 @@ class Heard:
 class Words:
     """The words of rows that are not calm, and sentences made of them."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, before: Collection[int] = ()) -> None:
+        """`before`: targets that have answered, if not to one of their rows."""
         self._rows = rows
+        self._before = before
         self.kept: dict[int, Heard] = {}
 
     def hear(self, row: int, heard: Heard) -> None:
@@ -99,6 +102,8 @@ class Words:
         code, cause = rows.code[row], rows.cause[row]
         if not code:
             if rows.address[row] is None or cause in _ITS_OWN:
+                return ""
+            if rows.target[row] in self._before:
                 return ""
             return "; it has never answered: check ACL, firewall, ban"
         if code in _UNAUTHORIZED and cause in (None, Cause.TIMEOUT):

@@ -129,7 +129,8 @@ class Daemon:
             resolver_state=lambda ok, detail: self.selfwatch.resolver_state(ok, detail),
             marks=marks(plan.rules),
             agent=f"sipwatch/{__version__}",
-            wanted=self.alarms.knows,
+            wanted=self.alarms.wants,
+            answered=self.alarms.answered,
         )
         self.selfwatch = SelfWatch(
             self.clock,

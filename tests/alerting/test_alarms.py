@@ -3,6 +3,7 @@
 from alerting.announcement import Ask, Opened, Transition
 from alerting.incident import Severity
 from alerting.matching import patterns
+from alerting.rows import IncidentRow, Restored, SubjectRow, Write
 from alerting.rules import RuleSettings, build
 from checks.observation import (
     Event,
@@ -386,9 +387,58 @@ def test_only_what_changes_is_written_or_announced() -> None:
 
 def test_a_target_that_has_only_been_up_is_not_written() -> None:
     site = Site()
-    trunk = Subject(Kind.TARGET, "twilio", Scope("twilio"))
-    site.alarms.observe(Observation(trunk, UP, 5, 5))
+    phone = Subject(Kind.TARGET, "192.0.2.1:5060", Scope("phones.txt"))
+    assert not site.alarms.wants(phone)
+    site.alarms.observe(Observation(phone, UP, 5, 5))
     assert site.alarms.take() == ([], [])
+
+
+def test_of_a_named_target_it_is_written_once_that_it_answered() -> None:
+    site = Site()
+    trunk = Subject(Kind.TARGET, "twilio", Scope("twilio"))
+    assert site.alarms.wants(trunk)
+    for at in (5, 65, 125):
+        site.alarms.observe(Observation(trunk, UP, 5, at))
+    row = SubjectRow("target:twilio", UP, 5, answered=True)
+    assert site.alarms.take() == ([row], [])
+
+
+def test_who_answered_before_a_restart_is_known_to_have() -> None:
+    row = SubjectRow("target:twilio", UP, 5, answered=True)
+    dead = SubjectRow("target:dead", DOWN, 5, answered=False)
+    site = Site(now=100, restored=Restored({row.key: row, dead.key: dead}))
+    found = []
+    for name in ("twilio", "dead", "other"):
+        site.alarms.adopt(subject := site.target(name))
+        found.append(site.alarms.answered(subject))
+    assert found == [True, False, False]
+
+
+def test_an_open_incident_is_not_eased_for_what_a_restart_forgot() -> None:
+    before = Site()
+    trunk = before.target("twilio")
+    rows: list[Write] = []
+    before.on_write = rows.extend
+    before.failing(100, trunk, since=10, failures=3)
+    assert [i.severity for i in before.alarms.incidents] == [Severity.CRITICAL]
+    incident = [row for row in rows if isinstance(row, IncidentRow)][-1]
+    after = Site(now=200, restored=Restored(incidents=[incident], last_incident=1))
+    figures = Figures(failures=3, answered=False)
+    after.at(300, after.target("twilio"), DOWN, since=200, figures=figures)
+    after.until(1000)
+    assert [i.severity for i in after.alarms.incidents] == [Severity.CRITICAL]
+
+
+def test_a_first_answer_is_written_though_the_state_stays() -> None:
+    site = Site()
+    trunk = site.target("twilio")
+    never, busy = Figures(failures=1, answered=False), Figures(failures=2)
+    site.alarms.observe(Observation(trunk, DOWN, 5, 5, figures=never))
+    (written,) = site.alarms.take()[0]
+    assert not written.answered
+    site.alarms.observe(Observation(trunk, DOWN, 5, 20, figures=busy))
+    (written,) = site.alarms.take()[0]
+    assert written.answered
 
 
 def test_what_was_never_trouble_is_not_known() -> None:

@@ -93,7 +93,7 @@ def says(rule: str, o: Observation) -> tuple[Verdict, ...]:
         (
             "OptionsFailing",
             seen(TRUNK, State.DOWN, Figures(failures=9, answered=False)),
-            (False, True),
+            (None, True),
         ),
         ("TargetDegraded", seen(TRUNK, State.DEGRADED), (True, True)),
         ("TargetDegraded", seen(DESK, State.DEGRADED), (False, True)),

@@ -196,7 +196,7 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
         (lambda path: path.mkdir(), "unable to open database file"),
         (
             lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 99"),
-            "was written by a later version (step 99, known are 1)",
+            "was written by a later version (step 99, known are 2)",
         ),
     ],
 )
@@ -311,7 +311,6 @@ def test_a_second_owner_is_refused_while_the_first_lives(tmp_path: Path) -> None
     Store.open(path).close()
 
 
-
 def test_schema_steps_are_taken_once_and_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,9 +322,7 @@ def test_schema_steps_are_taken_once_and_in_order(
         with opened(tmp_path) as store:
             assert store.load().subjects == {SUBJECT.key: SUBJECT}
     connection = sqlite3.connect(tmp_path / "sipwatch.db")
-    assert connection.execute("PRAGMA user_version").fetchone() == (
-        len(schema.STEPS),
-    )
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS),)
     assert connection.execute("SELECT note FROM subjects").fetchall() == [("old",)]
     connection.close()
 

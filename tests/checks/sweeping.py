@@ -79,10 +79,11 @@ class Network:
     told: list[Observation] = field(default_factory=list)
     answers: dict[Address, Answers] = field(default_factory=dict)
     refusals: dict[Address, OSError] = field(default_factory=dict)
+    answered: Callable[[Subject], bool] | None = None  # before we began
 
     def __post_init__(self) -> None:
         self.rows = Rows()
-        self.targets = Targets(self.rows, self.told.append)
+        self.targets = Targets(self.rows, self.told.append, answered=self.answered)
         self.sweep = Sweep(self.rows, self.targets, lambda: self.now, draw=self._draw)
         self.random = random.Random(self.seed)
         self._flying: list[tuple[float, int, bytes, Address]] = []
@@ -107,6 +108,22 @@ class Network:
         scope = Scope(name, configured.role)
         subject = Subject(SubjectKind.TARGET, name, scope)
         index = self.targets.add(Target(subject, configured.uri, configured))
+        self.place(index, addresses, answers, soon=soon, floor=floor, stream=stream)
+        return index
+
+    def place(
+        self,
+        index: int,
+        addresses: Iterable[str],
+        answers: Answers = well,
+        *,
+        soon: bool = True,
+        floor: float = 0.0,
+        stream: bool = False,
+    ) -> None:
+        """Give a target its addresses."""
+        configured, name = self.targets.settings[index], self.targets.uris[index][4:]
+        assert configured is not None
         kind = Kind(configured.interval, configured.timeout, stream, floor > 0)
         rows = []
         for ip in addresses:
@@ -118,7 +135,6 @@ class Network:
             self.answers.setdefault(address, answers)
             rows.append(row)
         self.targets.assign(index, rows)
-        return index
 
     def run_until(self, at: float, step: float = TICK) -> None:
         """Tick until then, `at` s after the start; packets arrive on their way."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checks.observation import Cause, Fact, State
+from checks.observation import Cause, Fact, State, Subject
 from checks.rows import CALM, SPOTLESS
 from checks.verdict import SETTLED, Marks
 from tests.checks.sweeping import (
@@ -203,6 +203,37 @@ def test_a_partial_outage_names_the_address() -> None:
         " it has never answered: check ACL, firewall, ban"
     )
     assert told.figures.failures == 0  # any: the target itself does not fail
+
+
+def always(subject: Subject) -> bool:
+    """Of every target."""
+    return True
+
+
+def test_who_answered_before_a_restart_has_answered() -> None:
+    for before in (True, False):
+        network = Network(answered={True: always, False: None}[before])
+        network.add("t.example.com", [A], silent, soon=True)
+        network.run_until(40)
+        told = network.told[-1]
+        assert told.figures.answered is before
+        assert ("it has never answered" in told.detail) is not before
+
+
+def test_who_answered_at_an_address_that_is_gone_has_answered() -> None:
+    network = Network()
+    index = network.add("t.example.com", [A], soon=True)
+    network.run_until(10)
+    (row,) = network.targets.members(index)
+    network.targets.leaves(row)
+    network.sweep.leave([row])
+    network.rows.drop(row)
+    network.targets.assign(index, [], network.now)
+    assert not network.targets.figures(index, network.now).failures
+    network.place(index, [B], silent)
+    network.run_until(60)
+    told = network.told[-1]
+    assert (told.state, told.figures.answered) == (State.DOWN, True)
 
 
 def test_who_is_left_with_its_dead_address_is_down_since_the_other_one_left() -> None:
