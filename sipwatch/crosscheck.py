@@ -12,7 +12,7 @@ from alerting.incident import Severity
 from alerting.routes import RouteSettings
 from alerting.rules import RulesError, RuleSettings, build
 from checks.readings import RegistrarSettings
-from checks.registrars.failures import host_and_port
+from checks.registrars.failures import check_url, host_and_port
 from checks.settings import Secret
 from checks.targets import check_uri
 
@@ -144,8 +144,7 @@ def _of_manager(address: str) -> None:
 
 
 def _of_rpc(address: str) -> None:
-    if not address.startswith(("http://", "https://")):
-        raise ValueError(f"{shorten(address)} is no URL (http://127.0.0.1:8090/RPC)")
+    check_url(address)
     web_address(address)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from urllib.parse import urlsplit
 
 from checks.observation import Cause
 from checks.registrations import Unreadable
@@ -28,6 +29,26 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
     """The parts of "pbx:5038", "10.0.0.5", "[2001:db8::5]:5038"; else ValueError."""
     found = _ADDRESS.fullmatch(address)
     port = int(found[3] or default) if found else 0
-    if not found or not 0 < port < 65536:
+    if not found or not 0 < port < 65536 or not _is_host(found[1] or found[2]):
         raise ValueError(f"{address} is not host:port")
     return found[1] or found[2], port
+
+
+def check_url(address: str) -> None:
+    """Raise ValueError unless this is http://host or https://host, port and path."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:  # a port beyond 65535, half an IPv6 address
+        usable = False
+    if not usable or not _is_host(parts.hostname or ""):
+        raise ValueError(f"{address} is no URL (http://127.0.0.1:8090/RPC)")
+
+
+def _is_host(host: str) -> bool:
+    """Whether a resolver can be asked for it: `a..b` raises no OSError there."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return host.isprintable() and bool(host) and ("%" not in host or ":" in host)

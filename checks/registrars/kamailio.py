@@ -18,7 +18,7 @@ import msgspec
 from checks.observation import Binding, Cause, plain
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace, in_utc
-from checks.registrars.failures import unreadable
+from checks.registrars.failures import check_url, unreadable
 from checks.registrations import (
     SLICE,
     Bindings,
@@ -221,6 +221,10 @@ class Kamailio:
     async def watch(self) -> AsyncIterator[Reading]:
         """Poll; raises Unreadable on every expected failure."""
         settings = self._settings
+        try:
+            check_url(self.address)
+        except ValueError as error:
+            raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
         async with aiohttp.ClientSession(
             headers=self._authorization(),
             timeout=aiohttp.ClientTimeout(total=settings.timeout),
@@ -311,6 +315,8 @@ class Kamailio:
             raise self._malformed(method, ValueError(error.message)) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {error}") from None
+        except UnicodeError as error:  # of a redirect to a host that is no name
+            raise Unreadable(Cause.DNS_FAILURE, f"{where}: {error}") from None
         if status not in (200, 500):  # JSON-RPC's own errors come with a 500
             raise self._refusal(status)
         try:

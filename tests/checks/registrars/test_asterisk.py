@@ -433,9 +433,10 @@ async def test_a_port_where_nothing_listens_is_refused() -> None:
     assert "is `enabled = yes` in manager.conf" in failed.detail
 
 
-async def test_an_address_that_is_none_is_said() -> None:
+@pytest.mark.parametrize("address", ["pbx:5038:1", "pbx..example.com:5038"])
+async def test_an_address_that_is_none_is_said(address: str) -> None:
     server = serving(healthy())
-    server.address = "pbx:5038:1"
+    server.address = address
     assert "is not host:port" in (await failure(server)).detail
 
 
@@ -643,7 +644,10 @@ def test_addresses(address: str, expected: tuple[str, int]) -> None:
     assert host_and_port(address, 5038) == expected
 
 
-@pytest.mark.parametrize("address", ["", "pbx:", "pbx:0", "pbx:65536", "a b:1", "::1"])
+@pytest.mark.parametrize(
+    "address",
+    ["", "pbx:", "pbx:0", "pbx:65536", "a b:1", "::1", "a..b:1", "a" * 64, "a\0"],
+)
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
         host_and_port(address, 5038)

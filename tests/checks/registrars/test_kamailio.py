@@ -321,6 +321,26 @@ async def test_a_server_that_is_gone_or_silent() -> None:
     assert failed.cause is Cause.TIMEOUT
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.com", "a%00b"])
+async def test_a_host_that_no_name_server_could_be_asked_for(host: str) -> None:
+    server = serving(dump())
+    server.address = f"http://{host}:8090/RPC"
+    failed = await failure(server)
+    assert failed.cause is Cause.DNS_FAILURE
+    assert "is no URL" in failed.detail
+
+
+async def test_a_redirect_to_such_a_host_ends_no_more_than_the_read() -> None:
+    def redirect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 307 Elsewhere\r\nLocation: http://a..b/RPC\r\n"
+        writer.write(head + b"Content-Length: 0\r\n\r\n")
+
+    server = serving(dump())
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as proxy:
+        server.address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/RPC"
+        assert (await failure(server)).cause is Cause.DNS_FAILURE
+
+
 async def test_an_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kamailio, "BODY_LIMIT", 1000)
     async with serving(dump() + b" " * 1000) as server:
