@@ -26,6 +26,7 @@ from .rows import DeliveryRow
 BACK_OFF = 30.0  # s after a first transient refusal, doubled by each further one
 BACK_OFF_MOST = 600.0  # s
 DEAD_AFTER = 86400.0  # s after its end that an incident is still worth a retry
+NOT_CONFIGURED = "no longer configured"
 ONLY_ONE_AGAIN = 3600.0  # s; the only notifier refused for good: try once an hour
 
 
@@ -175,7 +176,7 @@ class Deliveries:
             return
         rows = self.of(row.incident)
         instead = self.routes.after(row.incident, [r.notifier for r in rows])
-        if instead is None and not any(not r.dead for r in rows if r is not row):
+        if instead is None and not any(self._lives(r) for r in rows if r is not row):
             row.not_before = now + ONLY_ONE_AGAIN
             return
         self._die(row)
@@ -280,7 +281,7 @@ class Deliveries:
         """Tell again what was told: the event of an open incident happened again."""
         self._drop_repeats(incident)
         for row in self.of(incident):
-            if row.told in KNOWN and not row.dead:
+            if row.told in KNOWN and self._lives(row):
                 self._remind(row, 1, now + self.group.wait)
 
     def _drop_repeats(self, incident: Incident) -> None:
@@ -318,39 +319,47 @@ class Deliveries:
         self._desks[row.notifier].restore(delivery)
 
     def reroute(self, now: float) -> None:
-        """Let others know what is owed to notifiers that are configured no more."""
-        gone = [
-            row
-            for rows in self._rows.values()
-            for row in rows
-            if row.notifier not in self.routes.notifiers
-        ]
+        """Let others know what is owed to notifiers that are configured no more.
+
+        Their rows stay for a day: a name may come back, by the next reload already.
+        """
+        gone = [r for rows in self._rows.values() for r in rows if self._gone(r)]
         for row in gone:
+            if row.batch:
+                row.error = row.error or NOT_CONFIGURED  # it need not go as it was
             if row.step:
-                self._drop(row)
                 continue
-            self._die(row)
             if not row.incident.firing and row.wanted == row.told:
                 continue
             rows = self.of(row.incident)
             instead = self.routes.after(row.incident, [r.notifier for r in rows])
-            if instead is not None and all(r.dead for r in rows):
+            if instead is not None and not any(map(self._lives, rows)):
                 self._add(row.incident, instead, now)
-        for name in {row.notifier for row in gone}:
-            del self._desks[name]
 
-    def forget(self, incident: Incident) -> bool:
+    def _gone(self, row: Delivery) -> bool:
+        return row.notifier not in self.routes.notifiers
+
+    def _lives(self, row: Delivery) -> bool:
+        return not (row.dead or self._gone(row))
+
+    def forget(self, incident: Incident, now: float) -> bool:
         """Drop the rows of a closed incident from memory once nothing is owed."""
-        if any(row.pending or row.batch for row in self._rows.get(incident, ())):
+        rows = self._rows.get(incident, [])
+        for row in rows:
+            if row.pending and self._gone(row) and self._too_late(row, now):
+                self._die(row)
+        if any(row.pending or row.batch for row in rows):
             return False
         for row in self._rows.pop(incident, ()):
             self._desks[row.notifier].settled(row)
         return True
 
     def owed(self) -> Iterator[Delivery]:
-        """The rows that are due or in doubt, repeats aside."""
+        """The rows that are due or in doubt, repeats and lost names aside."""
         for rows in self._rows.values():
-            yield from (row for row in rows if row.pending and not row.step)
+            for row in rows:
+                if row.pending and not (row.step or self._gone(row)):
+                    yield row
 
     def restate(self) -> None:
         """Write every row again."""

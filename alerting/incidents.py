@@ -179,7 +179,7 @@ class Incidents:
             key = (incident.subject.key, incident.family)
             if self._recent.get(key) is incident:
                 del self._recent[key]
-            if not self._deliveries.forget(incident):
+            if not self._deliveries.forget(incident, now):
                 self._closed.append((now + REOPEN_WITHIN, incident))
 
     # State in and out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alerting.incident import Outcome
-from alerting.routes import GroupSettings
+from alerting.routes import GroupSettings, repeats
 from alerting.rules import RuleSettings, build
 from checks.observation import Subject
 
@@ -105,3 +107,69 @@ def test_a_notifier_that_takes_one_gets_what_it_refused_for_good() -> None:
         "firing pbx OptionsFailing",
         "firing trunk OptionsFailing",
     ]
+
+
+def test_a_notifier_renamed_there_and_back_is_told_the_end() -> None:
+    again = Again("oncall")
+    trunk = again.down(1000)
+    again.reload(1060, "oncal")
+    again.reload(1100, "oncall")
+    again.site.up(1200, trunk, 1200, 3)
+    again.site.until(5000)
+    assert again.site.told("oncall") == [
+        "firing trunk OptionsFailing",
+        "resolved trunk OptionsFailing",
+    ]
+    assert again.site.alarms.owed() == []
+
+
+def test_what_ended_while_a_name_was_gone_is_told_when_it_returns() -> None:
+    again = Again("oncall")
+    trunk = again.down(1000)
+    again.reload(1060, "oncal")
+    again.site.up(1200, trunk, 1200, 3)
+    again.restart(20_000)
+    assert again.site.alarms.owed() == []
+    again.restart(30_000, "oncall")
+    again.site.until(30_000)
+    assert again.site.told("oncall")[1:] == ["resolved trunk OptionsFailing"]
+
+
+def test_what_is_owed_to_a_name_that_never_returns_is_forgotten_after_a_day() -> None:
+    again = Again("oncall")
+    trunk = again.down(1000)
+    again.reload(1060, "oncal")
+    again.site.up(1200, trunk, 1200, 3)
+    again.site.until(90_000)
+    again.restart(90_000, "oncall")
+    again.site.until(100_000)
+    assert again.site.told("oncall") == ["firing trunk OptionsFailing"]
+
+
+def test_what_a_lost_name_refused_is_told_by_it_as_it_is_when_it_returns() -> None:
+    again = Again("oncall")
+    again.outcomes["oncall"] = Outcome.TRANSIENT
+    trunk = again.down(1000)
+    again.outcomes.clear()
+    again.reload(1010, "oncal")
+    assert again.site.told("oncal") == []
+    again.site.up(1200, trunk, 1200, 3)
+    again.reload(1300, "oncall")
+    again.site.until(1300)
+    assert again.site.told("oncal") == [
+        "firing trunk OptionsFailing",
+        "resolved trunk OptionsFailing",
+    ]
+    assert again.site.told("oncall") == ["late resolved trunk OptionsFailing"]
+
+
+def test_repeats_go_on_when_a_name_returns() -> None:
+    again = Again("oncall")
+    again.site.group = replace(DAILY, repeat=repeats({"critical": "1h"}))
+    again.reload(0)
+    again.down(1000)
+    again.reload(1060, "oncal")
+    again.reload(1100, "oncall")
+    again.site.until(9000)
+    assert again.site.times("oncall") == [1000, 4600, 8200]
+    assert again.site.alarms.owed() == []
