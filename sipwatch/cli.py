@@ -61,6 +61,8 @@ def check_config(config: str, schema: bool) -> None:
         plural = "" if len(problems) == 1 else "s"
         print(f"{len(problems)} error{plural}", file=sys.stderr)
         sys.exit(2)
+    for notice in configuration.notices(configuration.load(config)):
+        print(f"note: {notice}", file=sys.stderr)
     print(f"{config}: well")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from sipwatch.demo.peer import cannot_listen
+
 MAILS = 1_000  # kept; a demonstration that runs for days forgets the oldest
 
 
@@ -25,9 +27,12 @@ class MailCatcher:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; `address` then holds host and port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: SMTP(self, enable_SMTPUTF8=True, loop=loop), host, port
-        )
+        try:
+            self._server = await loop.create_server(
+                lambda: SMTP(self, enable_SMTPUTF8=True, loop=loop), host, port
+            )
+        except OSError as e:
+            raise cannot_listen(e, host, port) from None
         self.address = self._server.sockets[0].getsockname()[:2]
 
     async def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -26,7 +28,10 @@ class Peer(asyncio.DatagramProtocol):
     async def open(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Bind; port 0 takes a free one. `address` then holds both."""
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
+        try:
+            await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
+        except OSError as e:
+            raise cannot_listen(e, host, port) from None
 
     def close(self) -> None:
         """Close the socket: from now on the kernel answers with ICMP."""
@@ -65,6 +70,13 @@ class Peer(asyncio.DatagramProtocol):
 
     def answered(self, response: Response) -> None:
         """A response to something that this element asked."""
+
+
+def cannot_listen(error: OSError, host: str, port: int) -> OSError:
+    """The error with the address that it is about."""
+    number = error.errno or errno.EIO
+    why = f"cannot listen on {host}:{port}: {os.strerror(number)}"
+    return OSError(number, why)
 
 
 def answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.resources
+import ipaddress
 import logging
 import signal
 import sys
@@ -76,10 +77,20 @@ def run(seconds: float | None, address: str = "127.0.0.1") -> int:
         return 2
     logging.basicConfig(level=logging.ERROR)  # the mails tell it better
     try:
+        _check_loopback(address)
         return asyncio.run(_show(seconds, address))
     except OSError as e:
-        print(f"the demo cannot start: {e}", file=sys.stderr)
+        print(f"the demo cannot start: {e.strerror or e}", file=sys.stderr)
         return 2
+
+
+def _check_loopback(address: str) -> None:
+    try:
+        own = ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        own = False
+    if not own:
+        raise OSError(f"{address} is not an address of loopback (127.0.0.1)")
 
 
 async def _show(seconds: float | None, address: str) -> int:

@@ -249,6 +249,10 @@ class Samples:
         """The one sample with exactly these labels."""
         return self._samples.get((name, frozenset(labels.items())))
 
+    def total(self, name: str) -> float:
+        """The sum of all samples of a name."""
+        return sum(v for (found, _), v in self._samples.items() if found == name)
+
     def label(self, name: str, wanted: str, **labels: str) -> str | None:
         """The value of a label of the sample with these others that is 1."""
         known = labels.items()
