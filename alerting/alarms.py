@@ -275,7 +275,7 @@ class Alarms:
         for subject in list(self._reports.gone(tuple(notifiers))):
             self.unwatch(subject, now)
         self._adopt_notifiers(now)
-        self._deliveries.reroute(now)
+        self._incidents.reroute(now)
 
     def _adopt_notifiers(self, now: float) -> None:
         for name in self._deliveries.routes.notifiers:
@@ -344,7 +344,7 @@ class Alarms:
         self._stored = dict(restored.subjects)
         for incident in self._incidents.restore(restored, now):
             self._orphans.setdefault(incident.subject.key, []).append(incident)
-        self._deliveries.reroute(now)
+        self._incidents.reroute(now)
         for name in self._deliveries.routes.notifiers:
             self._deliveries.retry(name, now)
 

@@ -198,6 +198,13 @@ class Incidents:
                 self._keep(incident, now)
         return list(self.open.values())
 
+    def reroute(self, now: float) -> None:
+        """Whoever is to know by the routes as they are now, and does not, is told."""
+        for incident in self.open.values():
+            rule = self.rules.get(incident.rule)
+            self._deliveries.opened(incident, rule.notify if rule else (), now)
+        self._deliveries.reroute(now)
+
     def restate(self) -> None:
         """Write again what is open, or may recur."""
         for incident in [*self.open.values(), *(i for _, i in self._closed)]:

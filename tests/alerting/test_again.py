@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from alerting.incident import Outcome
 from alerting.routes import GroupSettings, repeats
@@ -60,6 +63,9 @@ class Again:
         trunk = self.site.target("trunk")
         self.site.failing(at, trunk, at - 100, 5)
         return trunk
+
+
+AgainBy = Callable[..., None]  # Again.restart or Again.reload
 
 
 def test_what_was_refused_for_good_is_due_when_its_notifier_is_configured_anew() -> (
@@ -173,3 +179,29 @@ def test_repeats_go_on_when_a_name_returns() -> None:
     again.site.until(9000)
     assert again.site.times("oncall") == [1000, 4600, 8200]
     assert again.site.alarms.owed() == []
+
+
+@pytest.mark.parametrize("again_by", [Again.reload, Again.restart])
+def test_a_notifier_that_is_added_is_told_what_is_open(again_by: AgainBy) -> None:
+    again = Again("mail")
+    trunk = again.down(1000)
+    over = again.site.target("pbx")
+    again.site.failing(1001, over, 900, 5)
+    again.site.up(1010, over, 1002, 3)
+    again_by(again, 1060, "mail", "pager")
+    again.site.until(1060)
+    assert again.site.told("pager") == ["firing trunk OptionsFailing"]
+    assert len(again.site.told("mail")) == 3
+    trunk = again.site.target("trunk") if again_by is Again.restart else trunk
+    again.site.up(1200, trunk, 1200, 3)
+    again.site.until(1300)
+    for name in ("mail", "pager"):
+        assert again.site.told(name)[-1] == "resolved trunk OptionsFailing"
+
+
+def test_the_first_notifier_of_all_is_told_what_is_open() -> None:
+    again = Again()
+    again.down(1000)
+    again.reload(1060, "mail")
+    again.site.until(1060)
+    assert again.site.told("mail") == ["firing trunk OptionsFailing"]
