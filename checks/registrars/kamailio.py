@@ -10,7 +10,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import aiohttp
 import msgspec
@@ -50,6 +50,10 @@ REFUSALS = {
 }
 
 
+# JSON's numbers have no end; a float does. Seconds to 2106, and no RTT is longer (us).
+Whole = Annotated[int, msgspec.Meta(ge=-(2**32), le=2**32)]
+
+
 class FaultError(Exception):
     """A JSON-RPC error, in the server's words."""
 
@@ -58,13 +62,13 @@ class Contact(msgspec.Struct, rename=str.title):
     """One contact of usrloc."""
 
     address: str
-    expires: int | str  # s left, or a word
+    expires: Whole | str  # s left, or a word
     received: str = NOT_SET
     socket: str = ""
     user_agent: str = msgspec.field(name="User-Agent", default="")
-    last_keepalive: int = msgspec.field(name="Last-Keepalive", default=0)  # epoch s
-    roundtrip: int = msgspec.field(name="KA-Roundtrip", default=0)  # us, 0: none yet
-    last_modified: int = msgspec.field(name="Last-Modified", default=0)  # REGISTER
+    last_keepalive: Whole = msgspec.field(name="Last-Keepalive", default=0)  # epoch s
+    roundtrip: Whole = msgspec.field(name="KA-Roundtrip", default=0)  # us, 0: none yet
+    last_modified: Whole = msgspec.field(name="Last-Modified", default=0)  # REGISTER
 
 
 class ContactRow(msgspec.Struct, rename=str.title):
@@ -89,7 +93,7 @@ class InfoRow(msgspec.Struct, rename=str.title):
 class Stats(msgspec.Struct, rename=str.title):
     """The server's own count, which proves that the list is whole."""
 
-    records: int
+    records: Whole
 
 
 class Domain(msgspec.Struct):
@@ -116,7 +120,7 @@ class Uptime(msgspec.Struct):
 
     now: str
     up_since: str
-    uptime: int
+    uptime: Whole
 
 
 class Fault(msgspec.Struct):

@@ -293,6 +293,18 @@ FAILURES: dict[str, tuple[int, bytes, Cause, str]] = {
         "2 records and 1 AORs",
     ),
     "a broken row": (200, dump({"AoR": 5}), Cause.MALFORMED, "ul.dump"),
+    "an end beyond all time": (
+        200,
+        dump(info("1", {"Address": "sip:1@10.0.0.1", "Expires": 10**400})),
+        Cause.MALFORMED,
+        "ul.dump",
+    ),
+    "an end in another age": (
+        200,
+        dump(info("1", {"Address": "sip:1@10.0.0.1", "Expires": -(10**15)})),
+        Cause.MALFORMED,
+        "ul.dump",
+    ),
     "no JSON": (200, b"<html>", Cause.MALFORMED, "ul.dump"),
     "HTTP 401": (401, b"", Cause.UNAUTHORIZED, "`username` and `password`"),
     "HTTP 403": (403, b"", Cause.FORBIDDEN, "event_route[xhttp:request]"),
@@ -308,6 +320,15 @@ async def test_a_failed_dump_is_told_and_never_an_empty_list(name: str) -> None:
         failed = await failure(server)
     assert failed.cause is cause
     assert sentence in failed.detail
+
+
+async def test_an_uptime_beyond_all_time_is_malformed() -> None:
+    said = {"now": "Sat Nov 21 04:00:00 2026", "up_since": "", "uptime": 10**400}
+    uptime = {"core.uptime": (200, result(said))}
+    async with serving(dump(), **uptime) as server:
+        failed = await failure(server)
+    assert failed.cause is Cause.MALFORMED
+    assert "core.uptime" in failed.detail
 
 
 async def test_a_server_that_is_gone_or_silent() -> None:
