@@ -68,6 +68,7 @@ class Alarms:
         self._reports = Reports()
         self._incidents = Incidents(rules, self._deliveries, self._changes)
         self._stored: dict[str, SubjectRow] = {}  # restored, not adopted yet
+        self._unwritten: set[str] = set()  # of those: released before they were
         self._orphans: dict[str, list[Incident]] = {}  # of subjects not adopted yet
         self._announced: list[Announcement] = []
         if restored is not None:
@@ -173,6 +174,9 @@ class Alarms:
         row = self._stored.pop(key, None)
         if row is not None:
             resume(w, row)
+        if key in self._unwritten:
+            self._unwritten.remove(key)
+            self._changes.subject(w)
         for incident in self._orphans.pop(key, ()):
             resume_incident(w, incident, self.rules)
         self._review(w)
@@ -203,7 +207,7 @@ class Alarms:
         """Let go of a subject that comes back as another object under the same key.
 
         Nothing closes: its state and its incidents wait for who adopts the key, or
-        for `unwatch_missing`. Take what is to be written before.
+        for `unwatch_missing`. So does what is still to be written of its state.
         """
         w = self._watched.pop(subject, None)
         if w is None:
@@ -214,7 +218,8 @@ class Alarms:
             self._orphans[subject.key] = list(w.trouble.incidents.values())
         self._ancestors.forget(w)
         self._deadlines.set(w, None)
-        self._changes.unchanged(w)
+        if self._changes.unchanged(w):
+            self._unwritten.add(subject.key)
 
     def knows(self, subject: Subject) -> bool:
         """Whether anything is remembered of it, so that its first success is news."""
@@ -249,6 +254,7 @@ class Alarms:
         self._now = max(self._now, now)
         for key in [k for k in self._stored if k.startswith(prefix)]:
             del self._stored[key]
+            self._unwritten.discard(key)
             self._changes.removed(key)
         for key in [k for k in self._orphans if k.startswith(prefix)]:
             for incident in self._orphans.pop(key):

@@ -59,10 +59,13 @@ class Changes:
         """The state of a subject is to be written."""
         self._find(watched.subject).watched = watched
 
-    def unchanged(self, watched: Watched) -> None:
-        """The state of a subject need not be written after all."""
-        if watched.subject in self._of:
-            self._of[watched.subject].watched = None
+    def unchanged(self, watched: Watched) -> bool:
+        """The state of a subject need not be written after all; whether it was to."""
+        found = self._of.get(watched.subject)
+        if found is None or found.watched is None:
+            return False
+        found.watched = None
+        return True
 
     def removed(self, key: str) -> None:
         """A subject is watched no more."""

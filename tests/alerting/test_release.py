@@ -7,7 +7,7 @@ import pytest
 from alerting.incident import Told
 from alerting.rows import DropSubject, SubjectRow
 from alerting.rules import RuleSettings
-from checks.observation import Kind, Loss, Scope, State, Subject
+from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 
 from .timeline import Site
 
@@ -105,6 +105,32 @@ def test_a_change_not_yet_taken_is_the_callers_to_take(site: Site) -> None:
     renewed(site, phone)
     keys = {getattr(w, "key", "") for w in written}
     assert "extension:hq/1001" in keys
+
+
+def test_what_a_slow_disk_did_not_take_is_written_of_who_comes_back(
+    site: Site,
+) -> None:
+    """The phone is released with its state unwritten, and does not change again."""
+    phone = site.extension("1001")
+    site.at(10, phone, REGISTERED)
+    site.alarms.observe(Observation(phone, UNREGISTERED, 20, 20, detail="it expired"))
+    for subject in (site.hq, phone):
+        site.alarms.release(subject)
+    new = other(site)
+    site.alarms.adopt(site.hq)
+    site.alarms.adopt(new)
+    writes, _ = site.alarms.take()
+    row = SubjectRow("extension:hq/1001", UNREGISTERED, 20, detail="it expired")
+    assert writes == [row]
+    assert site.alarms.take()[0] == []
+
+
+def test_of_who_does_not_come_back_only_that_is_written(site: Site) -> None:
+    phone = site.extension("1001")
+    site.alarms.observe(Observation(phone, UNREGISTERED, 20, 20))
+    site.alarms.release(phone)
+    site.alarms.unwatch_missing("extension:", 21)
+    assert site.alarms.take()[0] == [DropSubject("extension:hq/1001")]
 
 
 def test_who_does_not_come_back_is_closed_as_no_longer_watched(site: Site) -> None:
