@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -187,12 +187,25 @@ def configured(
     for name, settings in targets.items():
         scope = _scope(name, settings, parent)
         yield Target(Subject(Kind.TARGET, name, scope), settings.uri, settings)
-    for listed in files:
+    for number, listed in enumerate(files):
+        check_distinct(listed, files[:number])
         path = (folder or Path()) / listed.file
         scope = _scope(path.name, listed, parent)
         for line in read_file(path):
             _check_line_floor(path, line, listed)
             yield Target(Subject(Kind.TARGET, line, scope), line, listed)
+
+
+def check_distinct(
+    listed: TargetFileSettings, before: Iterable[TargetFileSettings]
+) -> None:
+    """ValueError for a second file of one name: that is what tells lines apart."""
+    for other in before:
+        if Path(other.file).name == Path(listed.file).name:
+            raise ValueError(
+                f"{listed.file}: {other.file} is a file of the same name, which tells"
+                " their targets apart: rename one, or list it once"
+            )
 
 
 def read_file(path: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checks.roster import read_list
-from checks.targets import configured
+from checks.targets import check_distinct, configured
 
 from .yaml import Document, KeyPath, shorten, written_path
 
@@ -56,8 +56,11 @@ def _all(config: Config) -> Iterator[tuple[KeyPath, str]]:
 def check_files(document: Document, config: Config) -> None:
     """Every file is there, can be read and makes sense."""
     for index, listed in enumerate(config.target_files):
+        place: KeyPath = ("target_files", index, "file")
         found = configured({}, [listed], folder=config.folder)
-        _check(document, ("target_files", index, "file"), partial(list, found))
+        _check(document, place, partial(list, found))
+        before = config.target_files[:index]
+        _check(document, place, partial(check_distinct, listed, before))
     for name, settings in config.registrars.items():
         if file := settings.extensions.file:
             where = ("registrars", name, "extensions", "file")

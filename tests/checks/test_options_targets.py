@@ -190,6 +190,15 @@ def test_targets_get_their_subjects_by_entry_and_by_line(tmp_path: Path) -> None
     assert found[1].subject.scope.role == "phone"
 
 
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("phones.txt", "b/phones.txt"):
+        (tmp_path / name).write_text("10.0.0.5\n")
+    files = [TargetFileSettings(file=f) for f in ("phones.txt", "b/phones.txt")]
+    with pytest.raises(ValueError, match=r"^b/phones.txt: phones.txt is a file of the"):
+        list(configured({}, files, folder=tmp_path))
+
+
 def test_a_line_that_would_be_banned_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("sip:acme.pstn.twilio.com\n")
     listed = TargetFileSettings(file=str(tmp_path / "t.txt"), interval=10.0)
