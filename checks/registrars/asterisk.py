@@ -19,7 +19,7 @@ from typing import Literal
 from checks.observation import Binding, Cause
 from checks.registrars.ami import Message
 from checks.registrars.clocks import Pace
-from checks.registrars.failures import MANAGER_CONF, host_and_port, unreadable
+from checks.registrars.failures import MANAGER_CONF, HoldBack, host_and_port, unreadable
 from checks.registrars.pjsip import (
     Contacts,
     Ends,
@@ -60,8 +60,6 @@ BOOT_WAIT = 5.0  # s for FullyBooted; a user that cannot read `system` never get
 ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
 IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
 TITLES = 100  # names asked for at once: a few ms of either side
-ATTEMPTS = 2  # with a log-in that is refused, before we hold back
-HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +103,7 @@ class Asterisk:
         self._next_roster = 0.0
         self._warned = False
         self._titles: dict[str, str] = {}  # by AOR, until a reload
-        self._rejections = 0
-        self._rejected: Unreadable | None = None  # the last one, while we hold back
-        self._hold_until = 0.0
+        self._hold_back = HoldBack()
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the PBX's load allows."""
@@ -117,8 +113,7 @@ class Asterisk:
 
     async def watch(self) -> AsyncIterator[Reading]:
         """Connect, list, follow; raises Unreadable on every expected failure."""
-        if self._rejected and self._clock() < self._hold_until:
-            raise self._rejected
+        self._hold_back.check(self._clock())
         session = self._session = await self._connect()
         try:
             await self._enter(session)
@@ -192,13 +187,9 @@ class Asterisk:
         try:
             await session.log_in(settings.username, settings.password.reveal())
         except Unreadable as failure:
-            if failure.cause is Cause.UNAUTHORIZED:
-                self._rejections += 1
-                if self._rejections >= ATTEMPTS:
-                    self._rejected = failure
-                    self._hold_until = self._clock() + HOLD_BACK
+            self._hold_back.refused(failure, self._clock())
             raise
-        self._rejections, self._rejected = 0, None
+        self._hold_back.accepted()
 
     async def _ping(self, session: Session) -> None:
         """Ask for the PBX's clock, which also tells that it lives."""

@@ -12,7 +12,37 @@ from checks.sip.transport import failure_of
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+))(?::(\d{1,5}))?")
 
+ATTEMPTS = 2  # with credentials that are refused, before we hold back
+HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
+REJECTED = (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
+
 MANAGER_CONF = "manager.conf (FreePBX: manager_custom.conf)"
+
+
+class HoldBack:
+    """Keeps from asking again and again where our credentials are refused."""
+
+    def __init__(self) -> None:
+        self._rejections = 0
+        self._last: Unreadable | None = None
+        self._until = 0.0
+
+    def check(self, now: float) -> None:
+        """Raise the last refusal again while it is too early for another."""
+        if self._last and now < self._until:
+            raise self._last
+
+    def refused(self, failure: Unreadable, now: float) -> None:
+        """Count a failure, where it is a refusal."""
+        if failure.cause not in REJECTED:
+            return
+        self._rejections += 1
+        if self._rejections >= ATTEMPTS:
+            self._last, self._until = failure, now + HOLD_BACK
+
+    def accepted(self) -> None:
+        """Our credentials are right."""
+        self._rejections, self._last = 0, None
 
 
 def unreadable(error: OSError, what: str) -> Unreadable:

@@ -18,7 +18,7 @@ import msgspec
 from checks.observation import Binding, Cause, plain
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace, in_utc
-from checks.registrars.failures import check_url, unreadable
+from checks.registrars.failures import HoldBack, check_url, unreadable
 from checks.registrations import (
     SLICE,
     Bindings,
@@ -217,6 +217,7 @@ class Kamailio:
         self._settings = settings
         self._clock = clock
         self._pace = Pace(settings.interval, clock)
+        self._hold_back = HoldBack()
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the server's load allows."""
@@ -225,6 +226,7 @@ class Kamailio:
     async def watch(self) -> AsyncIterator[Reading]:
         """Poll; raises Unreadable on every expected failure."""
         settings = self._settings
+        self._hold_back.check(self._clock())
         try:
             check_url(self.address)
         except ValueError as error:
@@ -267,6 +269,7 @@ class Kamailio:
         if rows:
             yield Bindings(rows)
         self._pace.end(began)
+        self._hold_back.accepted()
         yield ListEnd(began, self._clock() + offset, boot)
 
     async def _clocks(self, http: aiohttp.ClientSession) -> tuple[float, float | None]:
@@ -333,9 +336,11 @@ class Kamailio:
 
     def _refusal(self, status: int) -> Unreadable:
         cause, advice = REFUSALS.get(status, (Cause.MALFORMED, NO_RPC))
-        return Unreadable(
+        failure = Unreadable(
             cause, f"JSON-RPC at {self.address} says HTTP {status}: {advice}"
         )
+        self._hold_back.refused(failure, self._clock())
+        return failure
 
     def _malformed(self, method: str, error: ValueError) -> Unreadable:
         return Unreadable(

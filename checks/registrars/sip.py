@@ -19,6 +19,7 @@ from typing import Literal
 from checks.observation import Binding, Cause, plain
 from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
+from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack
 from checks.registrations import (
     Bindings,
     Expected,
@@ -40,9 +41,6 @@ NEVER = float("-inf")
 FLOORS = {"twilio.com": 600.0}  # s between two queries for one AOR, by domain
 FLOOR = 2.0  # s for any other registrar
 AFTER_END = 1.0  # s from a binding's end to the query that looks for it
-ATTEMPTS = 2  # with credentials that are refused, before we hold back
-HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
-REJECTED = (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
 OVERLOADED = Cause.OVERLOADED
 
 log = logging.getLogger(__name__)
@@ -103,9 +101,7 @@ class Sip:
         self._places: list[Address] = []  # the one that answered last comes first
         self._resolve_at = NEVER
         self._failed_in_row = 0
-        self._rejections = 0
-        self._rejected: Unreadable | None = None
-        self._hold_until = NEVER
+        self._hold_back = HoldBack()
 
     def relist(self) -> None:
         """Ask now for those that were asked the longest ago, as many as at once."""
@@ -117,8 +113,7 @@ class Sip:
 
     async def watch(self) -> AsyncIterator[Reading]:
         """Ask without end; raises Unreadable when the registrar gives no answers."""
-        if self._rejected and self._clock() < self._hold_until:
-            raise self._rejected
+        self._hold_back.check(self._clock())
         self.relist()
         query = self._query()
         client = await self._client()
@@ -300,8 +295,8 @@ class Sip:
     def _judge(self, found: Round, proven: bool) -> None:
         """Raise where the registrar as a whole gives no answers."""
         if found.answered:
-            self._failed_in_row = self._rejections = 0
-            self._rejected = None
+            self._failed_in_row = 0
+            self._hold_back.accepted()
             return
         self._failed_in_row += len(found.failures)
         if proven and self._failed_in_row < min(AT_ONCE, len(self._asked)):
@@ -313,8 +308,5 @@ class Sip:
                 "; give `username` and `password` of a user that may ask for the "
                 "bindings of these AORs"
             )
-            self._rejections += 1
-            if self._rejections >= ATTEMPTS:
-                self._rejected = failure
-                self._hold_until = self._clock() + HOLD_BACK
+            self._hold_back.refused(failure, self._clock())
         raise failure

@@ -362,6 +362,29 @@ async def test_a_redirect_to_such_a_host_ends_no_more_than_the_read() -> None:
         assert (await failure(server)).cause is Cause.DNS_FAILURE
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_what_is_refused_twice_is_tried_every_five_minutes(status: int) -> None:
+    now = [0.0]
+    async with serving(dump(), status) as server:
+        registrar = Kamailio(KamailioSettings(), server.address, clock=lambda: now[0])
+        attempts = []
+        for now[0] in (100, 101, 103, 400, 401, 500):
+            with pytest.raises(Unreadable, match=f"HTTP {status}"):
+                await until_end(registrar.watch())
+            attempts.append(server.calls.count("ul.dump"))
+        assert attempts == [1, 2, 2, 2, 3, 3]
+
+        server.answers["ul.dump"] = (200, dump())
+        now[0] = 702
+        async with aclosing(registrar.watch()) as readings:
+            await until_end(readings)
+        server.answers["ul.dump"] = (status, b"")
+        for now[0] in (703, 704, 705):
+            with pytest.raises(Unreadable, match=f"HTTP {status}"):
+                await until_end(registrar.watch())
+        assert server.calls.count("ul.dump") == 6
+
+
 async def test_an_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kamailio, "BODY_LIMIT", 1000)
     async with serving(dump() + b" " * 1000) as server:
