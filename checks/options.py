@@ -45,10 +45,10 @@ class OptionsCheck:
 
     `observe` is called as `checks.verdict` promises; `wanted` names the targets of
     which even a quiet beginning is to be told, without it all are; `answered` knows
-    who answered before we began. `clock` gives UTC seconds and never jumps.
-    `resolver_state(ok, detail)` is called when our resolver fails as a whole, and when
-    it works again. Counters and arrays: `sweep`, `rows`, `judge`. Where `tapped`, `tap`
-    keeps what goes over the wire, for a few targets.
+    who answered before we began, `lives` who is alive though silent. `clock` gives UTC
+    seconds and never jumps. `resolver_state(ok, detail)` is called when our resolver
+    fails as a whole, and when it works again. Counters and arrays: `sweep`, `rows`,
+    `judge`. Where `tapped`, `tap` keeps what goes over the wire, for a few targets.
     """
 
     def __init__(
@@ -63,11 +63,12 @@ class OptionsCheck:
         agent: str = "sipwatch",
         wanted: Callable[[Subject], bool] | None = None,
         answered: Callable[[Subject], bool] | None = None,
+        lives: Callable[[Subject], bool] | None = None,
         tapped: bool = False,
     ) -> None:
         self._clock = clock
         self.rows = Rows()
-        self.judge = Targets(self.rows, observe, wanted, answered)
+        self.judge = Targets(self.rows, observe, wanted, answered, lives)
         self.sweep = Sweep(self.rows, self.judge, clock)
         self.set_marks(marks or Marks())
         self.targets: Mapping[str, TargetView] = _Views(self)

@@ -123,6 +123,7 @@ class Targets:
         observe: Callable[[Observation], None],
         wanted: Callable[[Subject], bool] | None = None,
         answered: Callable[[Subject], bool] | None = None,
+        lives: Callable[[Subject], bool] | None = None,
     ) -> None:
         self.rows = rows
         self.marks = Marks()
@@ -134,7 +135,8 @@ class Targets:
         self.state = array("B")
         self.since = array("d")
         self._before: set[int] = set()  # targets that answered, at rows now gone
-        self.words = Words(rows, self._before)
+        self.words = Words(rows, self._before, self._lives)
+        self._alive = lives
         self._observe = observe
         self._answered = answered
         self._wanted = wanted
@@ -442,6 +444,10 @@ class Targets:
         return self.rows.answered[row] > 0 or self.rows.code[row] > 0
 
     # In words.
+
+    def _lives(self, index: int) -> bool:
+        subject = self.subjects[index]
+        return subject is not None and self._alive is not None and self._alive(subject)
 
     def cause(self, index: int) -> Cause | None:
         """Why a target is not up: the cause of its worst row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,17 @@ class Heard:
 class Words:
     """The words of rows that are not calm, and sentences made of them."""
 
-    def __init__(self, rows: Rows, before: Collection[int] = ()) -> None:
-        """`before`: targets that have answered, if not to one of their rows."""
+    def __init__(
+        self,
+        rows: Rows,
+        before: Collection[int] = (),
+        lives: Callable[[int], bool] = lambda target: False,
+    ) -> None:
+        """`before`: targets that have answered, if not to one of their rows; `lives`
+        tells of a target whether its host is seen to be alive some other way."""
         self._rows = rows
         self._before = before
+        self._lives = lives
         self.kept: dict[int, Heard] = {}
 
     def hear(self, row: int, heard: Heard) -> None:
@@ -106,8 +113,12 @@ class Words:
             if rows.target[row] in self._before:
                 return ""
             return "; it has never answered: check ACL, firewall, ban"
-        if code in _UNAUTHORIZED and cause in (None, Cause.TIMEOUT):
-            return f"; it answered {code} before: it is suspected of having banned us"
+        silent = code in _UNAUTHORIZED and cause in (None, Cause.TIMEOUT)
+        if silent and self._lives(rows.target[row]):  # else it may as well be dead
+            return (
+                f"; it answered {code} before, and its registrations can be read:"
+                " it is suspected of having banned us"
+            )
         return ""
 
     def sends(self, row: int) -> str:

@@ -131,6 +131,7 @@ class Daemon:
             agent=f"sipwatch/{__version__}",
             wanted=self.alarms.wants,
             answered=self.alarms.answered,
+            lives=self._can_be_read,
         )
         self.selfwatch = SelfWatch(
             self.clock,
@@ -275,6 +276,11 @@ class Daemon:
         if following := self.peers.get(o.subject.name):
             for one in following:
                 one.options_answer(o.state is not State.DOWN)
+
+    def _can_be_read(self, target: Subject) -> bool:
+        """Whether the registrar of a target is alive, so that its silence is a ban."""
+        following = self.peers.get(target.name, ())
+        return any(one.judge.state is State.READABLE for one in following)
 
     def _look_at(self, subject: Subject) -> None:
         """An ancestor must be seen now: ask it."""

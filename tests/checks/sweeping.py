@@ -80,10 +80,13 @@ class Network:
     answers: dict[Address, Answers] = field(default_factory=dict)
     refusals: dict[Address, OSError] = field(default_factory=dict)
     answered: Callable[[Subject], bool] | None = None  # before we began
+    lives: Callable[[Subject], bool] | None = None  # though silent
 
     def __post_init__(self) -> None:
         self.rows = Rows()
-        self.targets = Targets(self.rows, self.told.append, answered=self.answered)
+        self.targets = Targets(
+            self.rows, self.told.append, answered=self.answered, lives=self.lives
+        )
         self.sweep = Sweep(self.rows, self.targets, lambda: self.now, draw=self._draw)
         self.random = random.Random(self.seed)
         self._flying: list[tuple[float, int, bytes, Address]] = []

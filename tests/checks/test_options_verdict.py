@@ -150,18 +150,28 @@ def test_a_refusal_counts_at_once() -> None:
     assert told.detail == "503 Service Unavailable from 192.0.2.1:5060"
 
 
-def test_silence_after_a_401_is_suspected_to_be_a_ban() -> None:
-    network = Network()
+@pytest.mark.parametrize(
+    ("lives", "suspicion"),
+    [
+        (
+            True,
+            "; it answered 401 before, and its registrations can be read:"
+            " it is suspected of having banned us",
+        ),
+        (False, ""),
+    ],
+)
+def test_silence_after_a_401_of_who_lives_is_suspected_to_be_a_ban(
+    lives: bool, suspicion: str
+) -> None:
+    network = Network(lives=always if lives else None)
     network.add("t.example.com", [A], saying("401 Unauthorized"))
     network.run_until(200)
     network.answers[A, 5060] = silent
     network.run_until(262)
     told = network.told[-1]
     assert told.cause is Cause.TIMEOUT
-    assert told.detail == (
-        "4 sends to 192.0.2.1:5060 over UDP, no answer;"
-        " it answered 401 before: it is suspected of having banned us"
-    )
+    assert told.detail == (f"4 sends to 192.0.2.1:5060 over UDP, no answer{suspicion}")
 
 
 @pytest.mark.parametrize(
