@@ -46,7 +46,8 @@ class Outbox(Protocol):
     def settle(
         self, batch: Batch, outcome: Outcome, now: float, error: str = ""
     ) -> object:
-        """Mark a batch as told, to be tried again, or dead."""
+        """Mark a batch as told, to be tried again, or dead; `error` says why not, or
+        who of several has it not although it was accepted."""
 
     def next_due(self, notifier: str) -> float | None:
         """When something may be due; None if nothing is owed."""
@@ -66,15 +67,11 @@ class Delays:
         self.total += seconds
 
 
-def unheard(notifier: str, ok: bool, detail: str) -> None:
-    """The health listener where nobody listens."""
-
-
 class Courier:
     """Brings one notifier its batches, one at a time, until stopped.
 
-    `health(notifier, ok, detail)` is called after every attempt; `failures` counts
-    those in a row. `flush` commits what the core has to write.
+    `failures` counts the attempts in a row that failed; `flush` commits what the core
+    has to write.
     """
 
     def __init__(
@@ -87,7 +84,6 @@ class Courier:
         flush: Callable[[], Awaitable[object]],
         clock: Callable[[], float],
         instance: str,
-        health: Callable[[str, bool, str], None] = unheard,
         patience: float = SEND_PATIENCE,
     ) -> None:
         self.name = name
@@ -100,7 +96,6 @@ class Courier:
         self._flush = flush
         self._clock = clock
         self._instance = instance
-        self._health = health
         self._patience = patience
         self._woken = asyncio.Event()
         self._stopping = False
@@ -178,7 +173,8 @@ class Courier:
         except Exception as error:  # noqa: BLE001 - a stranger's notifier may do anything
             _log.exception("%s: the notifier broke on batch %s", self.name, batch.id)
             return Outcome.TRANSIENT, plain(f"{type(error).__name__}: {error}")
-        return Outcome.ACCEPTED, ""
+        # Taken, but not for everybody: that is to be known as well.
+        return Outcome.ACCEPTED, plain(getattr(self.notifier, "complaint", ""))
 
     def _worded(self, batch: Batch) -> Notification:
         """In good words; in bare ones if those fail: an ugly mail beats none."""
@@ -200,11 +196,9 @@ class Courier:
 
     def _report(self, outcome: Outcome, error: str) -> None:
         if outcome is Outcome.ACCEPTED:
-            self._health(self.name, True, getattr(self.notifier, "complaint", ""))
             return
         level = logging.WARNING if self.failures == 1 else logging.DEBUG
         _log.log(level, "%s: %s failure: %s", self.name, outcome, error)
-        self._health(self.name, False, error)
 
 
 def _changed(incident: Incident, batch: Batch) -> float:

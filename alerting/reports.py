@@ -18,6 +18,7 @@ class _Health:
     failures: int = 0
     since: float = 0.0  # of the first failure
     said: State | None = None
+    complaint: str = ""  # what was wrong although it accepted
 
 
 class Reports:
@@ -43,9 +44,15 @@ class Reports:
     def settled(
         self, notifier: str, outcome: Outcome, now: float, error: str
     ) -> Observation | None:
-        """What an attempt says of its notifier, where it says something new."""
+        """What an attempt says of its notifier, where it says something new.
+
+        One that accepts with an `error` fails too: somebody was not told.
+        """
         subject = self.subject(notifier)
         health = self._health[notifier]
+        if outcome is Outcome.ACCEPTED and error:
+            return self._complains(health, now, error)
+        health.complaint = ""
         if outcome is Outcome.ACCEPTED:
             health.failures = 0
             if health.said is State.OK:
@@ -62,4 +69,16 @@ class Reports:
         health.said = State.FAILING
         return Observation(
             subject, State.FAILING, health.since, now, detail=plain(error)
+        )
+
+    @staticmethod
+    def _complains(health: _Health, now: float, complaint: str) -> Observation | None:
+        health.failures = 0
+        if complaint == health.complaint:
+            return None
+        if health.said is not State.FAILING:
+            health.since = now
+        health.said, health.complaint = State.FAILING, complaint
+        return Observation(
+            health.subject, State.FAILING, health.since, now, detail=plain(complaint)
         )

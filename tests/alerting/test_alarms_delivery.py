@@ -239,6 +239,22 @@ def test_a_notifier_fails_after_three_refusals_and_recovers_when_it_accepts() ->
     assert site.resolved == ["notifier/oncall"]
 
 
+def test_a_notifier_that_reaches_not_everybody_fails_until_it_does() -> None:
+    site = Site(notifiers=("mail", "pager"))
+    site.complaints["mail"] = "b@example.com is refused: 550"
+    (phone,) = phones(site, 1)
+    site.at(100, phone, UNREGISTERED)
+    site.until(300)
+    assert site.told("mail") == ["firing 1001 ExtensionUnregistered"]
+    assert site.told("pager")[1:] == ["firing notifier/mail NotifierFailing"]
+    (failing,) = [i for i in site.alarms.incidents if i.rule == "NotifierFailing"]
+    assert failing.detail == "b@example.com is refused: 550"
+    site.complaints.clear()
+    site.at(400, phone, REGISTERED)
+    site.until(1000)
+    assert site.resolved == ["1001", "notifier/mail"]
+
+
 def test_nobody_is_told_of_their_own_silence() -> None:
     site = Site(answers=down_until(1000))
     (phone,) = phones(site, 1)

@@ -15,6 +15,7 @@ from alerting.outbox import Courier
 from alerting.routes import GroupSettings
 from alerting.rules import build
 from checks.observation import Loss, Observation, State
+from tests.servers import eventually
 
 from .mails import HQ, INSTANCE, PARIS, RECEPTION, WHERE, at
 from .smtp import Mailbox, serving
@@ -27,7 +28,6 @@ class Site:
     alarms: Alarms
     courier: Courier
     now: float
-    failed: asyncio.Event
     commits: int = 0
 
     def says(self, state: State, since: float) -> None:
@@ -67,10 +67,8 @@ async def watched(port: int) -> AsyncIterator[Site]:
         flush=flush,
         clock=lambda: site.now,
         instance=INSTANCE,
-        health=lambda name, ok, detail: None if ok else failed.set(),
     )
-    failed = asyncio.Event()
-    site = Site(alarms, courier, start, failed)
+    site = Site(alarms, courier, start)
     task = asyncio.create_task(courier.run())
     try:
         yield site
@@ -118,8 +116,7 @@ async def test_a_refusal_is_retried_after_the_back_off_under_the_same_id() -> No
         site.passes(0)
         site.says(State.UNREGISTERED, site.now)
         site.passes(121)
-        async with asyncio.timeout(10):
-            await site.failed.wait()
+        await eventually(lambda: site.courier.failures)
         site.passes(40)
         await taken(box, 1)
     assert len(box.seen) == 2

@@ -87,8 +87,7 @@ async def forever() -> None:
 @asynccontextmanager
 async def working(
     core: Core, taker: Taker, **more: object
-) -> AsyncIterator[tuple[Courier, list[tuple[str, bool, str]]]]:
-    told: list[tuple[str, bool, str]] = []
+) -> AsyncIterator[tuple[Courier, list[tuple[str, Outcome, float, str]]]]:
     parts: dict[str, object] = {"render": core.render, "flush": core.flush} | more
     courier = Courier(
         "oncall",
@@ -96,12 +95,11 @@ async def working(
         core,
         clock=lambda: core.now,
         instance=INSTANCE,
-        health=lambda name, ok, detail: told.append((name, ok, detail)),
         **parts,  # type: ignore[arg-type]
     )
     task = asyncio.create_task(courier.run())
     try:
-        yield courier, told
+        yield courier, core.settled
     finally:
         await courier.stop()
         assert task.done()
@@ -110,11 +108,10 @@ async def working(
 async def test_what_is_due_is_committed_sent_settled_and_committed() -> None:
     core = Core(queue=[CASES["unregistered"]])
     taker = Taker(core)
-    async with working(core, taker) as (courier, told):
+    async with working(core, taker) as (courier, _):
         await core.done.wait()
     assert core.steps == ["flush", "send", "settle accepted", "flush"]
     assert core.settled == [("b1", Outcome.ACCEPTED, START, "")]
-    assert told == [("oncall", True, "")]
     assert courier.outcomes[Outcome.ACCEPTED] == 1
     assert taker.got[0].subject.startswith("[warning] 1001 Reception")
 
@@ -165,10 +162,9 @@ async def test_a_failure_is_settled_as_what_it_is(
     error: Exception, outcome: Outcome, why: str
 ) -> None:
     core = Core(queue=[CASES["unregistered"]])
-    async with working(core, Taker(core, fail(error))) as (courier, told):
+    async with working(core, Taker(core, fail(error))) as (courier, _):
         await core.done.wait()
     assert core.settled == [("b1", outcome, START, why)]
-    assert told == [("oncall", False, why)]
     assert courier.failures == 1
 
 
@@ -194,7 +190,11 @@ async def test_a_retry_carries_the_same_id_and_success_ends_the_row_of_failures(
             core.now += 31
             courier.wake()
     assert [n.id for n in taker.got] == ["b1"] * 3
-    assert [ok for _, ok, _ in told] == [False, False, True]
+    assert [outcome for _, outcome, _, _ in told] == [
+        Outcome.TRANSIENT,
+        Outcome.TRANSIENT,
+        Outcome.ACCEPTED,
+    ]
 
 
 async def test_a_notifier_without_end_is_given_up_in_time() -> None:
@@ -294,7 +294,8 @@ async def test_a_complaint_of_a_notifier_that_delivers_is_passed_on() -> None:
     taker.complaint = "b@example.com is refused: 550"  # type: ignore[attr-defined]
     async with working(core, taker) as (_, told):
         await core.done.wait()
-    assert told == [("oncall", True, "b@example.com is refused: 550")]
+    why = "b@example.com is refused: 550"
+    assert told == [("b1", Outcome.ACCEPTED, START, why)]
 
 
 async def test_the_delay_counts_from_the_change_that_is_told() -> None:

@@ -58,6 +58,7 @@ class Site:
     on_write: Callable[[list[Write]], None] = lambda writes: None
     mails: dict[str, list[Mail]] = field(default_factory=dict)
     announced: list[Announcement] = field(default_factory=list)
+    complaints: dict[str, str] = field(default_factory=dict)  # of who accepts
     reads_every: float = 30.0  # the registrar, while it is readable
     ids: Callable[[], str] | None = None
 
@@ -169,10 +170,11 @@ class Site:
                 self.flush()
 
     def send(self, name: str, batch: Batch) -> None:
-        outcome = self.answers(name, self.now)
+        outcome, error = self.answers(name, self.now), "refused"
         if outcome is Outcome.ACCEPTED:
+            error = self.complaints.get(name, "")
             self.mails.setdefault(name, []).append(Mail.of(batch, self.now))
-        self.alarms.settle(batch, outcome, self.now, error="refused")
+        self.alarms.settle(batch, outcome, self.now, error=error)
 
     def told(self, notifier: str = "oncall") -> list[str]:
         return [mail.text for mail in self.mails.get(notifier, ())]
