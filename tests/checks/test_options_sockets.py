@@ -328,7 +328,7 @@ async def test_a_name_that_does_not_exist_is_the_targets_fault() -> None:
         view = await watch.view("target:pbx")
         assert (view.state, view.cause) == (State.DOWN, Cause.DNS_NXDOMAIN)
         assert view.detail == "no.example.com does not exist in the DNS"
-        assert watch.resolver == []
+        assert watch.resolver == [(True, "")]  # our resolver did its part
 
 
 async def test_last_good_addresses_serve_while_the_resolver_fails() -> None:
@@ -339,14 +339,14 @@ async def test_last_good_addresses_serve_while_the_resolver_fails() -> None:
             dead = SipError(Cause.DNS_FAILURE, "no answer from 192.0.2.53")
             names.known["pbx.example.com"] = dead
             watch.check.probe_now("target:pbx")
-            await eventually(lambda: watch.resolver)
-            assert watch.resolver == [(False, "no answer from 192.0.2.53")]
+            await eventually(lambda: len(watch.resolver) > 1)
+            assert watch.resolver[1:] == [(False, "no answer from 192.0.2.53")]
             await eventually(lambda: len(peer.asked) == 2)
             assert watch.check.targets["target:pbx"].state is State.UP
             names.known["pbx.example.com"] = [Address("127.0.0.1", peer.port, "udp")]
             watch.check.probe_now("target:pbx")
-            await eventually(lambda: len(watch.resolver) == 2)
-            assert watch.resolver[1] == (True, "")
+            await eventually(lambda: len(watch.resolver) == 3)
+            assert watch.resolver[2] == (True, "")
 
 
 async def test_a_dead_resolver_without_a_last_address_is_dns_failure() -> None:
