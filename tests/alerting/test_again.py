@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from alerting.incident import Outcome
-from alerting.routes import GroupSettings, repeats
+from alerting.routes import GroupSettings, RouteSettings, repeats
 from alerting.rules import RuleSettings, build
-from checks.observation import Subject
+from checks.observation import Figures, Kind, Scope, State, Subject
 
 from .test_alarms_properties import Disk
 from .timeline import Site
 
 FAST = {
     name: RuleSettings(for_=120.0, keep_firing_for=0.0)
-    for name in ("ExtensionUnregistered", "RegistrarUnreadable")
+    for name in ("RegistrarUnreadable", "NotifierFailing", "StoreFailing")
 }
+TO_MAIL = [RouteSettings(("mail",))]
 DAILY = GroupSettings(wait=0.0, interval=0.0, repeat={})
 
 
 class Again:
     """A site on paper with its disk, and what may happen to sipwatch itself."""
 
-    def __init__(self, *notifiers: str) -> None:
+    def __init__(self, *notifiers: str, routes: Sequence[RouteSettings] = ()) -> None:
+        self.routes = routes
         self.disk = Disk()
         self.outcomes: dict[str, Outcome] = {}
         self.site = self._site(0.0, notifiers)
@@ -33,6 +35,7 @@ class Again:
     def _site(self, now: float, notifiers: tuple[str, ...]) -> Site:
         return Site(
             rules=FAST,
+            routes=self.routes,
             group=DAILY,
             now=now,
             notifiers=notifiers,
@@ -54,7 +57,9 @@ class Again:
         site = self.site
         site.until(at)
         site.notifiers = notifiers or site.notifiers
-        site.alarms.replace(build(site.rules), (), site.group, site.notifiers, site.now)
+        site.alarms.replace(
+            build(site.rules), self.routes, site.group, site.notifiers, site.now
+        )
         for name in notifiers:
             site.alarms.retry(name, site.now)
 
@@ -205,3 +210,91 @@ def test_the_first_notifier_of_all_is_told_what_is_open() -> None:
     again.reload(1060, "mail")
     again.site.until(1060)
     assert again.site.told("mail") == ["firing trunk OptionsFailing"]
+
+
+def _own(name: str) -> Subject:
+    return Subject(Kind.SELF, name, Scope(name))
+
+
+KINDS: dict[str, tuple[Callable[[Site], Subject], State, State]] = {
+    "target": (lambda site: site.target("trunk"), State.DOWN, State.UP),
+    "registrar": (lambda site: site.hq, State.UNREADABLE, State.READABLE),
+    "notifier": (
+        lambda site: site.alarms._reports.subject("pager"),
+        State.FAILING,
+        State.OK,
+    ),
+    "self": (lambda site: _own("store"), State.FAILING, State.OK),
+}
+# When each phase is interrupted: before mail counts as failing that is refused.
+PHASES = {
+    "pending": 1060.0,
+    "firing untold": 1200.0,
+    "told": 1200.0,
+    "resolved untold": 1450.0,
+}
+
+
+class Story:
+    """One subject that fails at 1000 and is well at last, whatever lies between."""
+
+    def __init__(self, again: Again, kind: str) -> None:
+        self.again = again
+        self.find, self.bad, self.good = KINDS[kind]
+        self.subject = self.find(again.site)
+
+    def fails(self, at: float, since: float, failures: int) -> None:
+        """A look at it as it is down."""
+        figures = Figures(failures=failures)
+        self.again.site.at(at, self.subject, self.bad, since=since, figures=figures)
+
+    def is_well(self, at: float) -> None:
+        """A look at it as it is up again."""
+        figures = Figures(successes=3)
+        self.again.site.at(at, self.subject, self.good, figures=figures)
+
+    def reach(self, phase: str) -> None:
+        """Go on to this phase."""
+        if phase == "firing untold":
+            self.again.outcomes["mail"] = Outcome.TRANSIENT
+        self.fails(1000, 1000, 1)
+        if phase != "pending":
+            self.fails(1130, 1000, 9)
+        if phase == "resolved untold":
+            self.again.outcomes["mail"] = Outcome.TRANSIENT
+            self.is_well(1400)
+
+    def go_on(self, phase: str, restarted: bool) -> None:
+        """After the restart it is looked at anew, counting from nothing."""
+        self.again.outcomes.clear()
+        if restarted:
+            self.subject = self.find(self.again.site)
+            self.again.site.alarms.adopt(self.subject)
+        if phase == "resolved untold":
+            self.is_well(1501)
+            return
+        self.fails(1501, 1501 if restarted else 1000, 1 if restarted else 10)
+        self.fails(1700, 1501 if restarted else 1000, 9)
+        self.is_well(1800)
+
+
+@pytest.mark.parametrize("again_by", [Again.reload, Again.restart])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_what_is_owed_is_told_once_after_it(
+    phase: str, kind: str, again_by: AgainBy
+) -> None:
+    again = Again("mail", "pager", routes=TO_MAIL)
+    story = Story(again, kind)
+    again.site.alarms.adopt(story.subject)
+    story.reach(phase)
+    again_by(again, PHASES[phase])
+    story.go_on(phase, restarted=again_by is Again.restart)
+    again.site.until(9000)
+    said = [str(mail.batch.change) for mail in again.site.mails["mail"]]
+    assert said == ["firing", "resolved"]
+    about = [d.incident for m in again.site.mails["mail"] for d in m.batch.deliveries]
+    assert {i.subject.key for i in about} == {story.subject.key}
+    assert {i.id for i in about} == {about[0].id}
+    assert again.site.alarms.owed() == []
+    assert again.site.alarms.incidents == []
