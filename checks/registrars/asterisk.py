@@ -99,6 +99,7 @@ class Asterisk:
         self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
         self._boot: float | None = None
+        self._hears_boots = False  # FullyBooted has come once, so it may be waited for
         self._pace = Pace(settings.interval, clock)
         self._next_roster = 0.0
         self._warned = False
@@ -229,7 +230,8 @@ class Asterisk:
         """
         began = self._pace.begin()
         await self._ping(session)
-        if self._boot is None and self._booted is not None:
+        told = self._booted is not None or not self._hears_boots
+        if self._boot is None and told:
             self._boot = startup(await session.ask("CoreStatus"), self._booted)
         roster = None
         if began >= self._next_roster:
@@ -350,6 +352,7 @@ class Asterisk:
             case "FullyBooted":
                 uptime = number(event.get("Uptime")) or 0.0
                 self._booted = now + self._contacts.offset - uptime
+                self._hears_boots = True
                 self._boot, self._next_roster = None, 0.0
                 self._pace.wish(now)
             case "Reload":

@@ -20,6 +20,17 @@ def in_utc(text: str, form: str, near: float) -> float | None:
     return local - QUARTER * round((local - near) / QUARTER)
 
 
+def in_our_zone(text: str, form: str) -> float | None:
+    """Local time of a zone that nothing tells, as UTC s: most often it is ours.
+
+    A wrong guess is off by the same hours each time, so that a change is seen.
+    """
+    try:
+        return datetime.strptime(text, form).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 class Pace:
     """When the next full list is due: each interval, or when wished.
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
-from checks.registrars.clocks import in_utc
+from checks.registrars.clocks import in_our_zone, in_utc
 from checks.registrations import Added, Expected, Gone, Reach, Reading
 
 # res_pjsip's words; any other is one that says nothing of reachability.
 REACHABLE = {"Reachable": True, "Unreachable": False}
 STREAMS = ("transport=tcp", "transport=tls", "transport=ws")  # wss too
 
+STARTUP = "%Y-%m-%d %H:%M:%S"  # CoreStatus's date and time
 AUTH_WINDOW = 2.0  # s from a REGISTER's authentication to the end of its contact
 AUTHS_KEPT = 10_000  # accounts; a mass event brings some thousands within the window
 
@@ -186,10 +187,12 @@ def title(answer: Message, aor: str) -> str:
     return "" if name == aor else name
 
 
-def startup(core: Message, estimate: float) -> float | None:
+def startup(core: Message, estimate: float | None) -> float | None:
     """When Asterisk started (epoch s), by CoreStatus in the PBX's own time zone.
 
     Uptime alone jitters by a second from one log-in to the next; it gives the zone.
     """
     text = f"{core.get('CoreStartupDate')} {core.get('CoreStartupTime')}"
-    return in_utc(text, "%Y-%m-%d %H:%M:%S", estimate)
+    if estimate is None:
+        return in_our_zone(text, STARTUP)
+    return in_utc(text, STARTUP, estimate)

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -464,8 +465,20 @@ async def test_a_user_that_reads_no_events_is_polled_and_told(
         read = await first_list(server, timeout=0.2)
     assert rows(read) == [BOUND]
     assert isinstance(read[-1], ListEnd)
-    assert read[-1].boot is None
     assert "read = system,security" in caplog.text
+    # Nothing tells the PBX's zone, so it is taken for this machine's.
+    assert read[-1].boot == datetime(1970, 1, 1, 2, 21, 21).astimezone().timestamp()
+
+
+async def test_who_hears_of_boots_is_told_no_guess_of_their_time() -> None:
+    async with serving(healthy()) as server:
+        registrar = watched(server, timeout=0.2)
+        for after_login, boot in ([BOOTED], 4881.0), ([], None):
+            server.after_login = after_login
+            async with aclosing(registrar.watch()) as readings:
+                *_, end = await until_end(readings)
+            assert isinstance(end, ListEnd)
+            assert end.boot == boot
 
 
 def authority() -> tuple[trustme.CA, ssl.SSLContext]:

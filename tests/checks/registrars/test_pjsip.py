@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from checks.observation import Binding, Loss
@@ -142,6 +144,13 @@ def test_boot_time_from_the_pbxs_local_time(
 ) -> None:
     core = {"CoreStartupDate": date, "CoreStartupTime": time}
     assert startup(core, estimate) == expected
+
+
+def test_a_boot_time_in_an_unknown_zone_is_taken_for_this_machines() -> None:
+    core = {"CoreStartupDate": "2026-11-20", "CoreStartupTime": "09:41:30"}
+    here = datetime(2026, 11, 20, 9, 41, 30).astimezone()
+    assert startup(core, None) == here.timestamp()
+    assert startup({}, None) is None
 
 
 def test_a_row_with_nothing_in_it_is_an_empty_binding() -> None:
