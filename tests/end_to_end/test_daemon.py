@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
+import sqlite3
+import time
 import types
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sipwatch.clock import Clock
 from sipwatch.config import load
 from sipwatch.daemon import Daemon
 from sipwatch.demo.mail import MailCatcher
 from sipwatch.demo.site import Site, Trunk
+from sipwatch.settings import local_zone
 from tests.end_to_end.conftest import MakeRunning, StartTrunk
 from tests.end_to_end.running import FRAME, Running, mail_to
 from tests.servers import eventually
@@ -448,6 +454,50 @@ def _owed(daemon: Running) -> int:
     )
     count: int = rows[0][0]
     return count
+
+
+# --- the wall clock is set ---------------------------------------------------------
+
+
+async def test_times_are_those_of_the_wall_once_it_was_set(
+    trunk: StartTrunk, catcher: MailCatcher, tmp_path: Path
+) -> None:
+    provider, step = await trunk(), 0.0
+    path = tmp_path / "sipwatch.yaml"
+    frame = FRAME.format(folder=tmp_path)
+    configuration = sections(targets=targets(provider=provider)) + mail_to(catcher)
+    path.write_text(configuration + frame)
+    daemon = Daemon(load(path), Clock(wall=lambda: time.time() + step))
+    await daemon.start()
+    try:
+        await eventually(lambda: daemon.ready, 10, "the first pass")
+        (night,) = daemon.scheduler._jobs.get_jobs()
+        night.modify(next_run_time=datetime.now(UTC) + timedelta(days=9))
+        step = 3 * 86400.0
+        await eventually(lambda: catcher.mails, 10, "what is told of the clock")
+        assert "set forward by 259200 s" in str(catcher.mails[0]["Subject"])
+        (night,) = daemon.scheduler._jobs.get_jobs()
+        assert night.next_run_time < datetime.now(UTC) + timedelta(days=2)
+        provider.silent = True
+        await eventually(lambda: len(catcher.mails) == 2, 20, "the outage")
+    finally:
+        await daemon.stop()
+    about = pytest.approx(time.time() + step, abs=60)
+    connection = sqlite3.connect(tmp_path / "sipwatch.db")
+    rows = connection.execute("SELECT since, opened_at FROM incidents").fetchall()
+    states = connection.execute("SELECT since FROM subjects WHERE state = 'down'")
+    assert rows == [(about, about)] * 2
+    assert states.fetchall() == [(about,)]
+    connection.close()
+    told = [incident["since"] for incident in daemon.status()["incidents"]]
+    assert [datetime.fromisoformat(at).timestamp() for at in told] == [about] * 2
+    in_three_days = datetime.now(local_zone()) + timedelta(days=3)
+    text = catcher.mails[1].get_body(preferencelist=("plain",))
+    assert text is not None
+    (since,) = re.findall(r"since +(\d\d:\d\d):\d\d", text.get_content())
+    assert since in [
+        (in_three_days - timedelta(minutes=ago)).strftime("%H:%M") for ago in range(3)
+    ]
 
 
 # --- faults of our own ------------------------------------------------------------
