@@ -26,6 +26,7 @@ from sipwatch.config import load
 from sipwatch.daemon import Daemon
 from sipwatch.exposition import Exposition
 from sipwatch.log import Plain
+from sipwatch.process import calm_collector
 from sipwatch.selfwatch import BEAT
 
 MOST = 0.020  # s of CPU for which the loop may not look at its sockets
@@ -74,8 +75,7 @@ class Mass:
         path.write_text(CONFIGURATION.format(**values), encoding="utf-8")
         self.daemon = Daemon(load(path))
         await self.daemon.start()
-        gc.collect()
-        gc.freeze()  # as the process does
+        calm_collector()  # as the process does
 
     async def stop(self) -> None:
         """End both."""
