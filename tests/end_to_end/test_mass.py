@@ -40,11 +40,10 @@ ROSTER = "PJSIPShowRegistrationsInbound"
 NOT_READ = ("Event", "ActionID")
 STEP = 5.0  # s by which the clock moves: less than any patience
 CALM = 50  # turns of the loop
-PATIENCE = 120.0  # s of the real clock, for a busy machine
+PATIENCE = 30.0  # s of the real clock, for a busy machine
 
-# Two thousand phones are work: beside other tests it takes a while.
 # It hung in one run of three, not yet explained: until then it is no part of every run.
-pytestmark = [pytest.mark.timeout(480), pytest.mark.soak]
+pytestmark = pytest.mark.soak
 
 REGISTERED, UNREGISTERED = State.REGISTERED, State.UNREGISTERED
 # As in life, where NOTIFIER makes tests quick.
