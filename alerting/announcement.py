@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alerting.incident import Batch, Incident, Outcome
 from checks.observation import State, Subject
-
-from .incident import Batch, Incident, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from alerting.incident import Severity
 from checks.observation import Kind, Subject
 from checks.settings import Glob, Parsed, glob
-
-from .incident import Severity
 
 SEVERITIES = {str(s): s for s in Severity}
 KINDS = {str(k): k for k in Kind}

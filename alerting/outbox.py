@@ -16,9 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from checks.observation import plain
-
-from .incident import (
+from alerting.incident import (
     Batch,
     DeliveryError,
     Incident,
@@ -27,7 +25,8 @@ from .incident import (
     Outcome,
     Told,
 )
-from .notification import bare, trial
+from alerting.notification.render import bare, trial
+from checks.observation import plain
 
 COMMIT_PATIENCE = 5.0  # s that a message waits for its row
 SEND_PATIENCE = 60.0  # s for a notifier that sets itself no limit, or misses it

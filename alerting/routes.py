@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any
 
+from alerting.incident import Incident, Severity
+from alerting.matching import (
+    Patterns,
+    RoutePatterns,
+    matches_field,
+    severity,
+    subject_field,
+)
 from checks.settings import Duration, Glob, Parsed, duration
-
-from .incident import Incident, Severity
-from .matching import Patterns, RoutePatterns, matches_field, severity, subject_field
 
 # Without routes: every warning and every critical to every notifier.
 TOLD_BY_DEFAULT = Severity.WARNING

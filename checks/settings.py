@@ -1,7 +1,7 @@
 """The types that configuration classes share.
 
 Settings are plain frozen dataclasses beside the code that uses them. What pydantic
-needs to know of a type rides on it as a `Parsed`, so that only `sipwatch.config`
+needs to know of a type rides on it as a `Parsed`, so that only `sipwatch.config.load`
 imports pydantic. A key that is no Python name (`from`) is a field with
 `metadata={"alias": "from"}`.
 """

@@ -49,7 +49,7 @@ def check_config(config: str, schema: bool) -> None:
     """Check a configuration; every error at once, with its place."""
     import json
 
-    from sipwatch import config as configuration
+    from sipwatch.config import load as configuration
 
     if schema:
         print(json.dumps(configuration.schema(), indent=2))

@@ -12,20 +12,21 @@ from zoneinfo import ZoneInfo
 
 from pyee.base import EventEmitter
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.incident import Batch, DeliveryError, Notification
-from alerting.notification import render
+from alerting.notification.render import render
 from alerting.notifiers import made
 from alerting.outbox import Courier, send_test
-from alerting.store import Store
-from checks.memory import shifted
+from alerting.store.database import Store
 from checks.observation import Kind, Observation, Scope, State, Subject
-from checks.options import OptionsCheck
-from checks.registrations import Judge, Listed, RegistrarSettings, Remembered
+from checks.options.check import OptionsCheck
+from checks.registrations.judge import Judge, Listed, RegistrarSettings, Remembered
+from checks.registrations.memory import shifted
 from checks.sip.resolver import Resolver
 from sipwatch import __version__, metrics, systemd
 from sipwatch.clock import Clock
-from sipwatch.crosscheck import notices
+from sipwatch.config.crosscheck import notices
+from sipwatch.config.settings import Config, Diff, diff, local_zone
 from sipwatch.exposition import Exposition
 from sipwatch.flow import Flow
 from sipwatch.follow import MEMO, Following
@@ -34,7 +35,6 @@ from sipwatch.peers import marks, peers
 from sipwatch.plan import Plan, prepare
 from sipwatch.scheduler import Scheduler
 from sipwatch.selfwatch import SelfWatch
-from sipwatch.settings import Config, Diff, diff, local_zone
 from sipwatch.status import status
 from sipwatch.surroundings import Surroundings
 from sipwatch.web.app import application

@@ -18,10 +18,10 @@ from functools import partial
 
 from pyee.base import EventEmitter
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.announcement import Announcement, Ask
-from alerting.rows import Write, shifted
-from alerting.store import Store
+from alerting.store.database import Store
+from alerting.store.rows import Write, shifted
 from checks.observation import Observation, Subject
 
 SLICE = 200  # subjects in one transaction of a mass event: some 4 ms of the loop

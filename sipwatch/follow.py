@@ -7,17 +7,17 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 
-from alerting.rows import DropMemo, Memo
-from checks.memory import FORGOTTEN, Remembered, shifted
+from alerting.store.rows import DropMemo, Memo
 from checks.observation import Observation, Subject
 from checks.registrars import REGISTRARS
-from checks.registrations import (
+from checks.registrations.judge import (
     Judge,
     ListEnd,
     Registrar,
     RegistrarSettings,
     Unreadable,
 )
+from checks.registrations.memory import FORGOTTEN, Remembered, shifted
 from checks.sip.resolver import Resolver
 from sipwatch.flow import Flow
 

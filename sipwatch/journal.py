@@ -16,7 +16,7 @@ from alerting.announcement import (
 )
 from alerting.incident import Outcome
 from checks.observation import State
-from checks.registrations import Judge
+from checks.registrations.judge import Judge
 from sipwatch.follow import Following
 
 NAMED = 20  # extensions that the first summary names

@@ -23,9 +23,9 @@ from pyee.base import EventEmitter
 
 from alerting.announcement import Opened
 from alerting.incident import Severity
-from checks.inbox import BUCKETS
 from checks.observation import State
-from checks.rows import ROLES
+from checks.options.inbox import BUCKETS
+from checks.options.rows import ROLES
 from sipwatch import __version__, series
 from sipwatch import sources as seen
 from sipwatch.exposition import Exposition, Family, label

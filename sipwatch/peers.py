@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from alerting.rules import Rules
+from alerting.rules.rule import Rules
+from checks.options.targets import full_uri
+from checks.options.verdict import Marks
 from checks.sip.uri import SipUri
-from checks.targets import full_uri
-from checks.verdict import Marks
+from sipwatch.config.settings import Config
 from sipwatch.follow import Following
-from sipwatch.settings import Config
 
 QUIET = float("inf")  # no rule looks at it
 

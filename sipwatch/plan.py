@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alerting.rules import Rules, build
+from alerting.rules.rule import Rules, build
 from checks.observation import Subject
-from checks.registrations import Listed, read_list
-from checks.targets import Target, address_family, configured
-from sipwatch.settings import Config
+from checks.options.targets import Target, address_family, configured
+from checks.registrations.judge import Listed, read_list
+from sipwatch.config.settings import Config
 
 
 @dataclass(frozen=True, slots=True)

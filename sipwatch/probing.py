@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checks.observation import Cause, State, plain
-from checks.probe import ProbeResult, probe
-from checks.settings import duration
-from checks.targets import (
+from checks.options.probe import ProbeResult, probe
+from checks.options.targets import (
     TargetTls,
     address_family,
     check_uri,
     healthy_codes,
     read_file,
 )
+from checks.settings import duration
 from sipwatch import __version__
 from sipwatch.terminal import columns
 
 if TYPE_CHECKING:
+    from checks.options.verdict import AddressView
     from checks.sip.resolver import Resolver
-    from checks.verdict import AddressView
 
 STATUS = {State.UP: 0, State.DEGRADED: 1, State.DOWN: 2}
 MISUSED = 3  # UNKNOWN to a monitoring system
@@ -194,7 +194,9 @@ def _answer(code: int | None, words: str, cause: Cause | None) -> str:
         return plain(f"{code} {words}".rstrip(), 60)
     if cause is None:
         return ""
-    from alerting.wording import reason  # all the words for mails: not for a plain 200
+    from alerting.notification.wording import (
+        reason,  # all the words for mails: not for a plain 200
+    )
 
     return reason(cause).short
 

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alerting.store import StoreError
-from sipwatch import config as configuration
+from alerting.store.database import StoreError
 from sipwatch import log as logs
 from sipwatch import systemd
+from sipwatch.config import load as configuration
+from sipwatch.config.settings import Config
 from sipwatch.daemon import Daemon
-from sipwatch.settings import Config
 
 FAILED = 1  # systemd restarts
 MISTAKEN = 2  # the user's mistake: a restart will not mend it

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from alerting.rows import Prune
+from alerting.store.rows import Prune
 from sipwatch.flow import Flow
 
 KEPT = 90 * 86400.0  # s that an incident is kept after its end

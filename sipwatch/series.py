@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from checks.extension import HERE, Extension
 from checks.observation import State, Subject
-from checks.registrations import Judge
-from checks.rows import STATES, UNKNOWN, UP
-from checks.verdict import not_after, place
+from checks.options.rows import STATES, UNKNOWN, UP
+from checks.options.words import not_after, place
+from checks.registrations.extension import HERE, Extension
+from checks.registrations.judge import Judge
 from sipwatch.exposition import Family, label, labels
 from sipwatch.sources import Sight, Sources, readable, sliced
 

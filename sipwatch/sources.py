@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.incident import Delivery, Told
 from alerting.outbox import Courier
 from checks.observation import Scope, State, Subject
-from checks.options import OptionsCheck
-from checks.registrations import Judge
+from checks.options.check import OptionsCheck
+from checks.registrations.judge import Judge
 from sipwatch.clock import Clock
-from sipwatch.settings import Config
+from sipwatch.config.settings import Config
 
 if TYPE_CHECKING:
     from sipwatch.follow import Following

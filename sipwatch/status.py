@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from alerting.headline import Times, headline, tale
 from alerting.incident import Batch, Delivery, Incident, Told
+from alerting.notification.headline import Times, headline, tale
 from checks.observation import State, Subject
-from checks.registrations import Judge
-from checks.rows import STATES
+from checks.options.rows import STATES
+from checks.registrations.judge import Judge
 from sipwatch import __version__
-from sipwatch.settings import local_zone
+from sipwatch.config.settings import local_zone
 from sipwatch.sources import Sight, Sources, owed_since, readable
 from sipwatch.surroundings import Surroundings
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from alerting.headline import NAME_LIMIT
-from alerting.wording import ROLES, reason
-from checks.extension import HERE, Extension
+from alerting.notification.headline import NAME_LIMIT
+from alerting.notification.wording import ROLES, reason
 from checks.observation import Kind, State, Subject, plain
-from checks.registrations import Judge
-from checks.rows import UNKNOWN, UP
-from checks.verdict import TargetView
+from checks.options.rows import UNKNOWN, UP
+from checks.options.verdict import TargetView
+from checks.registrations.extension import HERE, Extension
+from checks.registrations.judge import Judge
 from sipwatch.sources import Sources, readable
 
 COMPARED = 5_000  # targets above which those of one role are not told apart: 3 ms

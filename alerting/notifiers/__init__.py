@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from typing import Any
 
-from ..incident import Notifier
-from .email import Email, EmailSettings
+from alerting.incident import Notifier
+from alerting.notifiers.email import Email, EmailSettings
 
 Kind = tuple[type[Any], Callable[[Any], Notifier]]  # its settings, and how it is made
 

@@ -27,10 +27,9 @@ from typing import Literal
 
 import aiosmtplib
 
+from alerting.incident import DeliveryError, Notification
 from checks.observation import plain
 from checks.settings import Duration, Secret
-
-from ..incident import DeliveryError, Notification
 
 PORTS = {"none": 25, "starttls": 587, "tls": 465}  # RFC 5321, 6409, 8314
 LINE_LIMIT = 998  # RFC 5322 2.1.1; folded at 78, a subject would begin with a space

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from checks.registrars.asterisk import Asterisk, AsteriskSettings
 from checks.registrars.kamailio import Kamailio, KamailioSettings
 from checks.registrars.sip import Sip, SipSettings
-from checks.registrations import Registrar, RegistrarSettings
+from checks.registrations.judge import Registrar, RegistrarSettings
 from checks.sip.resolver import Resolver
 
 

@@ -34,7 +34,7 @@ from checks.registrars.pjsip import (
     title_question,
 )
 from checks.registrars.session import RefusedError, Session
-from checks.registrations import (
+from checks.registrations.judge import (
     SLICE,
     Added,
     Bindings,

@@ -7,7 +7,7 @@ import socket
 from urllib.parse import urlsplit
 
 from checks.observation import Cause
-from checks.registrations import Unreadable
+from checks.registrations.judge import Unreadable
 from checks.sip.transport import failure_of
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+))(?::(\d{1,5}))?")

@@ -19,7 +19,7 @@ from checks.observation import Binding, Cause, plain
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace, in_utc
 from checks.registrars.failures import HoldBack, check_url, unreadable
-from checks.registrations import (
+from checks.registrations.judge import (
     SLICE,
     Bindings,
     ListEnd,

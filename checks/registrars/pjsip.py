@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
 from checks.registrars.clocks import in_our_zone, in_utc
-from checks.registrations import Added, Expected, Gone, Reach, Reading
+from checks.registrations.judge import Added, Expected, Gone, Reach, Reading
 
 # res_pjsip's words; any other is one that says nothing of reachability.
 REACHABLE = {"Reachable": True, "Unreachable": False}

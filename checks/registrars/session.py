@@ -7,15 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from checks.observation import Cause, plain
-from checks.registrars.ami import (
-    LIST_LIMIT,
-    ROW_LIMIT,
-    AmiParser,
-    Message,
-    action,
-)
+from checks.registrars.ami import LIST_LIMIT, ROW_LIMIT, AmiParser, Message, action
 from checks.registrars.failures import MANAGER_CONF, unreadable
-from checks.registrations import Unreadable
+from checks.registrations.judge import Unreadable
 
 BATCH = 500  # messages handled before the loop gets its turn: some 5 ms
 LIST_SECONDS = 120.0  # a list that trickles for longer is no list

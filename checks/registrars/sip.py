@@ -20,7 +20,7 @@ from checks.observation import Binding, Cause, plain
 from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack
-from checks.registrations import (
+from checks.registrations.judge import (
     Bindings,
     Expected,
     ListEnd,

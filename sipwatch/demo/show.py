@@ -94,7 +94,7 @@ def _check_loopback(address: str) -> None:
 
 
 async def _show(seconds: float | None, address: str) -> int:
-    from sipwatch.config import load
+    from sipwatch.config.load import load
     from sipwatch.daemon import Daemon
     from sipwatch.demo.mail import MailCatcher
 

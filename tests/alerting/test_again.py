@@ -9,7 +9,7 @@ import pytest
 
 from alerting.incident import Outcome
 from alerting.routes import GroupSettings, RouteSettings, repeats
-from alerting.rules import RuleSettings, build
+from alerting.rules.rule import RuleSettings, build
 from checks.observation import Figures, Kind, Scope, State, Subject
 
 from .test_alarms_properties import Disk

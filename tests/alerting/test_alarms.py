@@ -3,8 +3,8 @@
 from alerting.announcement import Ask, Opened, Transition
 from alerting.incident import Severity
 from alerting.matching import patterns
-from alerting.rows import IncidentRow, Restored, SubjectRow, Write
-from alerting.rules import RuleSettings, build
+from alerting.rules.rule import RuleSettings, build
+from alerting.store.rows import IncidentRow, Restored, SubjectRow, Write
 from checks.observation import (
     Event,
     Figures,

@@ -9,7 +9,7 @@ from alerting.announcement import Delivered
 from alerting.incident import Outcome, Severity, Told
 from alerting.matching import routed
 from alerting.routes import GroupSettings, RouteSettings, repeats
-from alerting.rules import RuleSettings, build
+from alerting.rules.rule import RuleSettings, build
 from checks.observation import Figures, Observation, State, Subject
 
 from .timeline import Site

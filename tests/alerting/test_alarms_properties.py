@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from alerting.announcement import Opened
 from alerting.incident import Outcome, Told
 from alerting.routes import GroupSettings, repeats
-from alerting.rows import (
+from alerting.store.rows import (
     DeliveryRow,
     DropDelivery,
     DropSubject,
@@ -21,7 +21,7 @@ from alerting.rows import (
     SubjectRow,
     Write,
 )
-from alerting.statements import Key, key_of
+from alerting.store.statements import Key, key_of
 from checks.observation import Kind, State, Subject
 
 from .timeline import Mail, Site

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from alerting.incident import Outcome
-from alerting.rows import DeliveryRow, DropSubject, IncidentRow, SubjectRow, Write
-from alerting.rules import RuleSettings
-from alerting.statements import key_of
+from alerting.rules.rule import RuleSettings
+from alerting.store.rows import DeliveryRow, DropSubject, IncidentRow, SubjectRow, Write
+from alerting.store.statements import key_of
 from checks.observation import Observation, State
 
 from .timeline import Site

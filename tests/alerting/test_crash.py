@@ -16,8 +16,8 @@ import pytest
 
 from alerting.incident import Batch, Outcome, Told
 from alerting.routes import GroupSettings
-from alerting.rows import Write
-from alerting.store import Store
+from alerting.store.database import Store
+from alerting.store.rows import Write
 from checks.observation import Event, Figures, Loss, Observation, State, Subject
 
 from .timeline import Mail, Site

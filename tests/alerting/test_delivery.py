@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.incident import Batch, Notification
-from alerting.notification import render
+from alerting.notification.render import render
 from alerting.notifiers.email import Email, EmailSettings, SmtpSettings
 from alerting.outbox import Courier
 from alerting.routes import GroupSettings
-from alerting.rules import build
+from alerting.rules.rule import build
 from checks.observation import Loss, Observation, State
 from tests.servers import eventually
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from alerting.incident import DeliveryError, Notification, Told
-from alerting.notification import render
+from alerting.notification.render import render
 from alerting.notifiers.email import Email, EmailSettings, SmtpSettings
 from alerting.outbox import send_test
 from checks.settings import Secret

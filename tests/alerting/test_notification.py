@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerting.incident import Batch, Incident, Notification, Severity, Told
-from alerting.notification import bare, in_common, render, trial
-from alerting.wording import RULES
+from alerting.notification.render import bare, in_common, render, trial
+from alerting.notification.wording import RULES
 from checks.observation import Cause, Fact, Kind, Scope, State, Subject
 
 from .mails import (

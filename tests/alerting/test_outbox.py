@@ -11,7 +11,7 @@ import pytest
 
 import alerting.outbox as outbox
 from alerting.incident import Batch, DeliveryError, Notification, Outcome, Told
-from alerting.notification import render
+from alerting.notification.render import render
 from alerting.outbox import Courier, Delays
 
 from .mails import CASES, INSTANCE, PARIS, batch, ended, incident, reception

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alerting.incident import Told
-from alerting.rows import DropSubject, SubjectRow
-from alerting.rules import RuleSettings
+from alerting.rules.rule import RuleSettings
+from alerting.store.rows import DropSubject, SubjectRow
 from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 
 from .timeline import Site

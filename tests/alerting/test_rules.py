@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from alerting.grades import (
+from alerting.incident import Severity
+from alerting.matching import patterns, routed, severity
+from alerting.routes import repeats
+from alerting.rules.grades import (
     Says,
     Verdict,
     days_in_words,
     mean_in_words,
     resent_in_words,
 )
-from alerting.incident import Severity
-from alerting.matching import patterns, routed, severity
-from alerting.routes import repeats
-from alerting.rules import (
+from alerting.rules.rule import (
     Rules,
     RulesError,
     RuleSettings,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from alerting import schema
 from alerting.incident import Severity, Told
-from alerting.rows import (
+from alerting.store import schema
+from alerting.store.database import QUEUE_LIMIT, Store, StoreError
+from alerting.store.rows import (
     DeliveryRow,
     DropDelivery,
     DropMemo,
@@ -24,7 +25,6 @@ from alerting.rows import (
     SubjectRow,
     Write,
 )
-from alerting.store import QUEUE_LIMIT, Store, StoreError
 from checks.observation import Cause, Fact, Kind, Loss, State
 
 SUBJECT = SubjectRow(

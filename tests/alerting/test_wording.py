@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from alerting.wording import (
+from alerting.notification.wording import (
     GENERIC,
     LOSSES,
     PLURAL,

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.announcement import Announcement, Ask, Opened, Resolved, Suppressed
 from alerting.incident import Batch, Outcome
 from alerting.routes import GroupSettings, RouteSettings
-from alerting.rows import Restored, Write
-from alerting.rules import RuleSettings, build
+from alerting.rules.rule import RuleSettings, build
+from alerting.store.rows import Restored, Write
 from checks.observation import Figures, Kind, Observation, Scope, State, Subject
 
 AT_ONCE = GroupSettings(wait=0.0, interval=0.0, repeat={})

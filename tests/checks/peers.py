@@ -14,13 +14,13 @@ from typing import Any
 import trustme
 
 from checks.observation import Cause, Kind, Observation, Scope, Subject
-from checks.options import OptionsCheck
+from checks.options.check import OptionsCheck
+from checks.options.targets import Target, TargetFileSettings, TargetSettings
+from checks.options.verdict import TargetView
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address, Resolution
 from checks.sip.uri import SipUri
-from checks.targets import Target, TargetFileSettings, TargetSettings
-from checks.verdict import TargetView
-from tests.checks.sweeping import Answers, well
+from tests.checks.options.sweeping import Answers, well
 from tests.servers import eventually
 
 

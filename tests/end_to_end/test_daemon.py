@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from sipwatch.clock import Clock
-from sipwatch.config import load
+from sipwatch.config.load import load
+from sipwatch.config.settings import local_zone
 from sipwatch.daemon import Daemon
 from sipwatch.demo.mail import MailCatcher
 from sipwatch.demo.site import Site, Trunk
-from sipwatch.settings import local_zone
 from tests.end_to_end.conftest import MakeRunning, StartTrunk
 from tests.end_to_end.running import FRAME, Running, mail_to
 from tests.servers import eventually
@@ -463,7 +463,7 @@ async def test_times_are_those_of_the_wall_once_it_was_set(
     trunk: StartTrunk, catcher: MailCatcher, tmp_path: Path
 ) -> None:
     provider, step = await trunk(), 0.0
-    path = tmp_path / "sipwatch.yaml"
+    path = tmp_path / "sipwatch.config.yaml"
     frame = FRAME.format(folder=tmp_path)
     configuration = sections(targets=targets(provider=provider)) + mail_to(catcher)
     path.write_text(configuration + frame)
@@ -514,7 +514,7 @@ def of_module(name: str) -> types.FunctionType:
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    path = tmp_path / "sipwatch.yaml"
+    path = tmp_path / "sipwatch.config.yaml"
     path.write_text(sections() + FRAME.format(folder=tmp_path))
     made = Daemon(load(path))
     await made.start()
@@ -522,7 +522,9 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     await made.stop()
 
 
-@pytest.mark.parametrize("module", ["checks.sweep", "alerting.alarms", "sipwatch.flow"])
+@pytest.mark.parametrize(
+    "module", ["checks.options.sweep", "alerting.alarms.core", "sipwatch.flow"]
+)
 async def test_a_callback_of_ours_that_breaks_ends_the_daemon(
     daemon: Daemon, module: str
 ) -> None:

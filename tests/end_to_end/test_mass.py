@@ -20,9 +20,9 @@ import pytest
 
 from checks.observation import Loss, State
 from checks.registrars.ami import AmiParser, Message
-from checks.registrations import LEARNED, Judge
+from checks.registrations.judge import LEARNED, Judge
 from sipwatch.clock import Clock
-from sipwatch.config import load
+from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
 from sipwatch.demo.mail import MailCatcher
 from tests import wire
@@ -141,7 +141,7 @@ class Recording:
         host, port = self.catcher.address
         section = f"registrars: {json.dumps({'hq': registrar})}\n"
         mail = GROUPED.format(host=host, port=port, folder=self.folder)
-        path = self.folder / "sipwatch.yaml"
+        path = self.folder / "sipwatch.config.yaml"
         path.write_text(section + textwrap.dedent(mail), encoding="utf-8")
         self.daemon = Daemon(load(path), Clock(self.clock, self.clock))
         self.daemon.bus.on("opened", self.opened.append)

@@ -16,7 +16,7 @@ import aiohttp
 
 from alerting.announcement import Transition
 from checks.observation import State
-from sipwatch.config import load
+from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
 from sipwatch.demo.mail import MailCatcher, shown
 from tests.servers import eventually
@@ -87,7 +87,7 @@ class Watch:
 
     def __init__(self, folder: Path, configuration: str) -> None:
         self.folder = folder
-        self.path = folder / "sipwatch.yaml"
+        self.path = folder / "sipwatch.config.yaml"
         self.configuration = textwrap.dedent(configuration)
         self.catcher = MailCatcher(self._arrived)
         self.arrivals: list[float] = []  # of the mails, by the wall clock

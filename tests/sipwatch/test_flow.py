@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pyee.base import EventEmitter
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.announcement import Opened, Transition
 from alerting.routes import GroupSettings
-from alerting.rows import IncidentRow, Memo, SubjectRow, Write
-from alerting.rules import RuleSettings, build
-from alerting.store import Store, StoreError
+from alerting.rules.rule import RuleSettings, build
+from alerting.store.database import Store, StoreError
+from alerting.store.rows import IncidentRow, Memo, SubjectRow, Write
 from checks.observation import Kind, Observation, Scope, State, Subject
 from sipwatch.flow import ANNOUNCED, REST, SLICE, Flow
 
@@ -315,7 +315,7 @@ async def test_an_end_without_the_disk_says_what_that_means(
 async def test_with_the_real_store_a_crowd_beyond_its_limit_is_stored_whole(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alerting.store.QUEUE_LIMIT", SLICE)
+    monkeypatch.setattr("alerting.store.database.QUEUE_LIMIT", SLICE)
     bench.disk = store = Store.open(tmp_path / "sipwatch.db")
     bench.flow = bench.made()
     bench.phones(3 * SLICE)

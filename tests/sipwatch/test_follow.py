@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from alerting.rows import DropMemo, Memo
+from alerting.store.rows import DropMemo, Memo
 from checks import registrars
 from checks.observation import Binding, Cause, Kind, Loss, Observation, Scope, Subject
-from checks.registrations import (
+from checks.registrations.judge import (
     Bindings,
     Expected,
     Gone,

@@ -22,7 +22,7 @@ from alerting.incident import Batch, Delivery, Incident, Outcome, Severity, Told
 from checks.observation import Cause, Kind, Scope, State, Subject
 from sipwatch.journal import NAMED, Journal
 from sipwatch.log import Json, Plain
-from tests.checks.judging import Timeline, bound
+from tests.checks.registrations.judging import Timeline, bound
 
 PHONE = Subject(Kind.EXTENSION, "1001", Scope("hq"))
 

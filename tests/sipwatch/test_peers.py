@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from alerting.rules import RuleSettings, build
-from checks.readings import RegistrarSettings
-from checks.targets import TargetSettings
+from alerting.rules.rule import RuleSettings, build
+from checks.options.targets import TargetSettings
+from checks.registrations.readings import RegistrarSettings
+from sipwatch.config.settings import Config
 from sipwatch.peers import host_of, marks, peers
-from sipwatch.settings import Config
 
 PBX = {"role": "pbx"}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from alerting.rules import RuleSettings
-from checks.readings import ExtensionsSettings, RegistrarSettings
-from checks.targets import TargetFileSettings, TargetSettings
+from alerting.rules.rule import RuleSettings
+from checks.options.targets import TargetFileSettings, TargetSettings
+from checks.registrations.readings import ExtensionsSettings, RegistrarSettings
+from sipwatch.config.settings import Config
 from sipwatch.plan import prepare
-from sipwatch.settings import Config
 
 
 def registrar(file: Path | None) -> RegistrarSettings:

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from checks.observation import Cause, State
-from checks.probe import ProbeResult
+from checks.options.probe import ProbeResult
+from checks.options.verdict import AddressView
 from checks.sip.message import Request
-from checks.verdict import AddressView
 from sipwatch import probing
 from tests.checks.sip.nameserver import serving
 from tests.checks.sip.peer import answering, ok, respond

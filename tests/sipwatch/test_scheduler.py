@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from alerting.rows import Prune, Write
+from alerting.store.rows import Prune, Write
 from sipwatch.scheduler import KEPT, Scheduler
 
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from checks.observation import Cause, Kind, Scope, Subject
-from checks.registrations import Judge, Listed
-from checks.targets import TargetSettings
+from checks.options.targets import TargetSettings
+from checks.registrations.judge import Judge, Listed
 from sipwatch.surroundings import Surroundings
 from tests.sipwatch.watching import START, Watching
 

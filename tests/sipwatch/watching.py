@@ -15,20 +15,20 @@ from typing import Any
 
 from pyee.base import EventEmitter
 
-from alerting.alarms import Alarms
+from alerting.alarms.core import Alarms
 from alerting.routes import GroupSettings
-from alerting.rules import build
-from checks.answers import Answer
-from checks.inbox import BUCKETS
+from alerting.rules.rule import build
 from checks.observation import Binding, Cause, Kind, Observation, Scope, Subject
-from checks.options import OptionsCheck
-from checks.readings import Bindings, Expected, ListEnd, RegistrarSettings
-from checks.registrations import Judge, Listed
-from checks.targets import Target, TargetFileSettings, TargetSettings
+from checks.options.answers import Answer
+from checks.options.check import OptionsCheck
+from checks.options.inbox import BUCKETS
+from checks.options.targets import Target, TargetFileSettings, TargetSettings
+from checks.registrations.judge import Judge, Listed
+from checks.registrations.readings import Bindings, Expected, ListEnd, RegistrarSettings
 from sipwatch.clock import Clock
+from sipwatch.config.settings import Config, MetricsSettings, WebSettings
 from sipwatch.metrics import Counts
 from sipwatch.peers import peers
-from sipwatch.settings import Config, MetricsSettings, WebSettings
 
 START = 1_790_000_000.0  # UTC s
 

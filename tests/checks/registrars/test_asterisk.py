@@ -17,7 +17,7 @@ from checks.registrars import asterisk
 from checks.registrars.ami import AmiParser
 from checks.registrars.asterisk import Asterisk, AsteriskSettings
 from checks.registrars.failures import host_and_port
-from checks.registrations import (
+from checks.registrations.judge import (
     SLICE,
     Added,
     Bindings,

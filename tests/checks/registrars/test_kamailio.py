@@ -15,7 +15,7 @@ from aiohttp import web
 from checks.observation import Binding, Cause
 from checks.registrars import kamailio
 from checks.registrars.kamailio import Contact, Kamailio, KamailioSettings, binding
-from checks.registrations import Bindings, ListEnd, Reading, Unreadable
+from checks.registrations.judge import Bindings, ListEnd, Reading, Unreadable
 from checks.settings import Secret
 from tests import wire
 

@@ -16,7 +16,7 @@ from checks.registrars.pjsip import (
     title,
     title_question,
 )
-from checks.registrations import Added, Gone, Reach, Reading
+from checks.registrations.judge import Added, Gone, Reach, Reading
 from tests import wire
 
 UDP = "sip:1001@10.0.0.31:5060"

@@ -11,7 +11,7 @@ import pytest
 
 from checks.observation import Binding, Cause, Loss
 from checks.registrars import REGISTRARS
-from checks.registrations import (
+from checks.registrations.judge import (
     Added,
     Bindings,
     Expected,

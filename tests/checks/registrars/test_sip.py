@@ -11,7 +11,7 @@ import pytest
 from checks.observation import Binding, Cause
 from checks.registrars import sip
 from checks.registrars.sip import Sip, SipSettings
-from checks.registrations import Bindings, Expected, ListEnd, Reading, Unreadable
+from checks.registrations.judge import Bindings, Expected, ListEnd, Reading, Unreadable
 from checks.settings import Secret
 from checks.sip.message import Request, Response
 from sipwatch.demo.peer import Peer, answer

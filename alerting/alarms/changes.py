@@ -1,0 +1,117 @@
+"""What is to be written, kept by subject until it is taken.
+
+State, incident and outbox rows of one subject belong in one transaction; those of
+different subjects need not. So a mass event is taken in slices of subjects, in the
+order in which they first changed, and what changes twice before it is taken is
+written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from alerting.alarms.restoring import snapshot
+from alerting.alarms.watched import Watched
+from alerting.incident import Delivery, Incident
+from alerting.store.rows import DeliveryRow, DropDelivery, DropSubject, Write
+from checks.observation import Subject
+
+
+@dataclass(slots=True)
+class _Change:
+    """What changed of one subject."""
+
+    watched: Watched | None = None
+    incidents: dict[Incident, None] = field(default_factory=dict)
+    dropped: list[DropDelivery] = field(default_factory=list)
+    deliveries: dict[Delivery, None] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[Write]:
+        """All of it as rows; an outbox row that came again is not the dropped one."""
+        if self.watched is not None:
+            self.watched.stored = True
+            yield self.watched.row()
+        yield from map(snapshot, self.incidents)
+        yield from self.dropped
+        yield from map(_outbox_row, self.deliveries)
+
+
+class Changes:
+    """The subjects of which something is to be written."""
+
+    def __init__(self) -> None:
+        self._of: dict[Subject, _Change] = {}
+        self._removed: list[DropSubject] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._of or self._removed)
+
+    def _find(self, subject: Subject) -> _Change:
+        found = self._of.get(subject)
+        if found is None:
+            found = self._of[subject] = _Change()
+        return found
+
+    def subject(self, watched: Watched) -> None:
+        """The state of a subject is to be written."""
+        self._find(watched.subject).watched = watched
+
+    def unchanged(self, watched: Watched) -> bool:
+        """The state of a subject need not be written after all; whether it was to."""
+        found = self._of.get(watched.subject)
+        if found is None or found.watched is None:
+            return False
+        found.watched = None
+        return True
+
+    def removed(self, key: str) -> None:
+        """A subject is watched no more."""
+        self._removed.append(DropSubject(key))
+
+    def incident(self, incident: Incident) -> None:
+        """An incident is to be written."""
+        self._find(incident.subject).incidents[incident] = None
+
+    def delivery(self, row: Delivery) -> None:
+        """An outbox row is to be written."""
+        self._find(row.incident.subject).deliveries[row] = None
+
+    def deliveries(self, rows: Iterable[Delivery]) -> None:
+        """Several are to be written."""
+        for row in rows:
+            self.delivery(row)
+
+    def dropped(self, row: Delivery) -> None:
+        """An outbox row is owed no more."""
+        change = self._find(row.incident.subject)
+        change.deliveries.pop(row, None)
+        change.dropped.append(DropDelivery(row.incident.id, row.notifier, row.step))
+
+    def take(self, most: int | None) -> list[Write]:
+        """The rows of the first `most` subjects, or of all; a removal counts as one."""
+        writes: list[Write] = list(self._removed[:most])
+        del self._removed[:most]
+        left = None if most is None else most - len(writes)
+        for subject in list(islice(self._of, left)):
+            writes += self._of.pop(subject).rows()
+        return writes
+
+
+def _outbox_row(row: Delivery) -> DeliveryRow:
+    return DeliveryRow(
+        incident=row.incident.id,
+        notifier=row.notifier,
+        step=row.step,
+        group=row.group,
+        wanted=row.wanted,
+        told=row.told,
+        telling=row.telling,
+        thread=row.thread,
+        batch=row.batch,
+        not_before=row.not_before,
+        attempts=row.attempts,
+        error=row.error,
+        dead=row.dead,
+    )

@@ -1,0 +1,140 @@
+"""What is remembered of a subject: little while it is well, more while it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from alerting.incident import Incident
+from alerting.rules.grades import Rule
+from alerting.rules.rule import Compiled
+from alerting.store.rows import SubjectRow
+from checks.observation import Kind, Observation, State, Subject
+
+QUIET = frozenset({State.UP, State.REGISTERED, State.READABLE, State.OK})
+BAD = frozenset({State.DOWN, State.UNREADABLE, State.FAILING})  # explains its children
+
+
+@dataclass(slots=True)
+class Track:
+    """How far one rule is with one subject; one exists once the rule matched."""
+
+    first: list[float | None]  # of each grade: the first observation that matched
+    grade: int | None = None  # index of the grade that fires
+    matching: bool = False  # as of the last review: it fires or is pending
+    ended: float | None = None  # when it stopped matching; it may be kept firing
+    event_at: float | None = None
+    judged: bool = False  # of an event: its later grades are decided
+    suppressed: str = ""  # why it was due and did not open
+
+
+@dataclass(slots=True)
+class Trouble:
+    """The memory of a subject that is not well, or that a rule still tracks."""
+
+    last: Observation
+    tracks: dict[Rule, Track] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)  # by family
+
+    def track(self, rule: Rule) -> Track:
+        """The track of a rule, made when it first matches."""
+        found = self.tracks.get(rule)
+        if found is None:
+            found = self.tracks[rule] = Track([None] * len(rule.grades))
+        return found
+
+    def retrack(self, rules: Iterable[Rule]) -> None:
+        """Carry the tracks over to the rules of the same names."""
+        old = {rule.name: track for rule, track in self.tracks.items()}
+        self.tracks = {}
+        for rule in rules:
+            track = old.get(rule.name)
+            if track is None:
+                continue
+            self.tracks[rule] = track
+            if len(track.first) != len(rule.grades):
+                track.first = [None] * len(rule.grades)
+                if track.grade is not None:
+                    track.grade = min(track.grade, len(rule.grades) - 1)
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """A subject that was observed, or is known from before a restart."""
+
+    subject: Subject
+    compiled: Compiled
+    state: State | None = None
+    since: float = 0.0
+    said: float = 0.0  # the check's own `since`; after a restart the stored one counts
+    well_at: float = 0.0  # when it was last seen well
+    well_since: float = 0.0  # when it became well after it was not
+    trouble: Trouble | None = None
+    fresh: bool = False  # known from the store, not observed since
+    stored: bool = False
+    answered: bool = False  # of a target: it has answered once, be it before a restart
+
+    def row(self) -> SubjectRow:
+        """The row to be written."""
+        assert self.state is not None  # noqa: S101  # only what was observed is written
+        key, well_since = self.subject.key, self.well_since
+        if self.trouble is None:
+            return SubjectRow(
+                key, self.state, self.since, well_since, answered=self.answered
+            )
+        o = self.trouble.last
+        return SubjectRow(
+            key,
+            self.state,
+            self.since,
+            well_since,
+            o.not_before,
+            o.cause,
+            o.loss,
+            o.detail,
+            o.last_seen,
+            o.evidence,
+            self.answered,
+        )
+
+    @property
+    def judged(self) -> bool:
+        """Whether its state is known well enough for rules on states and figures.
+
+        An extension's judge goes on from the stored state and tells only changes; all
+        others are seen anew after a restart, with figures that count from nothing.
+        """
+        return not self.fresh or self.subject.kind is Kind.EXTENSION
+
+    def moves(self, o: Observation) -> bool:
+        """Take over a state; True where it is another one than before."""
+        old, again = self.state, self.fresh
+        self.fresh = False
+        if self.subject.kind is Kind.TARGET:
+            self.answered = self.answered or o.figures.answered
+        if old is o.state and (again or self.said == o.since):
+            self.said = o.since  # a restart does not restart what began before it
+            return False
+        if old in BAD or (old is not None and old is o.state):
+            self.well_since = o.since if o.state not in BAD else self.well_since
+        self.state, self.since, self.said = o.state, o.since, o.since
+        return True
+
+    def worth_storing(self) -> bool:
+        """A target that has only ever been up is not, but for named ones."""
+        quiet_target = self.subject.kind is Kind.TARGET and self.state is State.UP
+        return self.stored or not quiet_target or is_named(self.subject)
+
+
+def is_named(subject: Subject) -> bool:
+    """Whether it stands in the configuration itself; files have up to 100,000 lines.
+
+    Of so few it is stored that they answered: one that is dead at the next start is
+    an outage, and not a matter of who is let in.
+    """
+    return subject.kind is Kind.TARGET and subject.name == subject.scope.name
+
+
+def is_well(o: Observation) -> bool:
+    """Whether an ancestor seen like this explains nothing of its children."""
+    return o.state not in BAD and not o.figures.failures

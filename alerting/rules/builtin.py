@@ -1,0 +1,248 @@
+"""The built-in rules: what is right without a line of configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from alerting.incident import Severity
+from alerting.matching import Patterns
+from alerting.rules.grades import (
+    Clock,
+    Grade,
+    Says,
+    Verdict,
+    days_in_words,
+    ends_within,
+    every,
+    failed,
+    in_states,
+    mean_in_words,
+    rank_of,
+    resent_in_words,
+    resent_over,
+    slower_than,
+)
+from checks.observation import Event, Kind, Loss, Observation, State
+from checks.settings import Glob
+
+WARNING, CRITICAL, INFO = Severity.WARNING, Severity.CRITICAL, Severity.INFO
+
+BLIND_TOO_LONG = 900.0  # s unreadable after which it is critical
+BACK_AFTER = 120.0  # s after a restart, and the share that should be back by then
+BACK_SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a rule may be tuned by; a configuration replaces single ones."""
+
+    for_: float = 0.0
+    failures: int = 1
+    recover: int = 1
+    keep_firing_for: float = 0.0
+    above: float = 0.0
+    below: float = 0.0  # s
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A built-in rule before its numbers are filled in."""
+
+    kind: Kind
+    family: str
+    grades: Callable[[Numbers], tuple[Grade, ...]]  # the worst first
+    numbers: Numbers = field(default_factory=Numbers)
+    tuned_by: tuple[str, ...] = ("for",)  # keys of Numbers that it reads
+    clock: Clock = Clock.SINCE
+    rank: int = 0
+    where: Patterns = field(default_factory=dict)
+    says: Says | None = None
+
+
+def _required(o: Observation) -> Verdict:
+    return o.subject.required
+
+
+def _not_logged_out(o: Observation) -> Verdict:
+    return not (o.subject.logout_ok and o.loss is Loss.DEREGISTERED)
+
+
+def _is_trunk(o: Observation) -> Verdict:
+    return o.subject.scope.role == "trunk"
+
+
+def _answered(o: Observation) -> Verdict:
+    # What has not answered since a restart eases nothing that is open.
+    return o.figures.answered or None
+
+
+def _options_failed(o: Observation) -> Verdict:
+    return o.figures.options_failed
+
+
+def _few_are_back(o: Observation) -> Verdict:
+    expected, present = o.figures.expected, o.figures.present
+    if not expected or present is None:
+        return None
+    return present < BACK_SHARE * expected
+
+
+def _event(event: Event) -> Callable[[Observation], Verdict]:
+    # An event is in one observation; the later ones do not tell it has ended.
+    return lambda o: True if o.event is event else None
+
+
+def _unregistered(n: Numbers) -> tuple[Grade, ...]:
+    lost = every([in_states(State.UNREGISTERED), _not_logged_out])
+    return (
+        Grade(CRITICAL, every([lost, _required]), n.for_),
+        Grade(WARNING, lost, n.for_),
+    )
+
+
+def _unreachable(n: Numbers) -> tuple[Grade, ...]:
+    return (Grade(WARNING, in_states(State.UNREACHABLE), n.for_),)
+
+
+def _options_failing(n: Numbers) -> tuple[Grade, ...]:
+    down = every([in_states(State.DOWN), failed(n.failures)])
+    # What never answered is a matter of ACL, firewall or ban, not of an outage.
+    return (
+        Grade(CRITICAL, every([down, _answered]), n.for_),
+        Grade(WARNING, down, n.for_),
+    )
+
+
+def _degraded(n: Numbers) -> tuple[Grade, ...]:
+    degraded = in_states(State.DEGRADED)
+    return (
+        Grade(CRITICAL, every([degraded, _is_trunk]), n.for_),
+        Grade(WARNING, degraded, n.for_),
+    )
+
+
+def _unreadable(n: Numbers) -> tuple[Grade, ...]:
+    blind = in_states(State.UNREADABLE)
+    return (
+        Grade(CRITICAL, every([blind, _options_failed])),
+        Grade(CRITICAL, blind, max(BLIND_TOO_LONG, n.for_)),
+        Grade(WARNING, blind, n.for_),
+    )
+
+
+def _restarted(n: Numbers) -> tuple[Grade, ...]:
+    return (
+        Grade(CRITICAL, _few_are_back, BACK_AFTER),
+        Grade(WARNING, _event(Event.RESTARTED)),
+    )
+
+
+def _failing(n: Numbers) -> tuple[Grade, ...]:
+    return (Grade(WARNING, in_states(State.FAILING), n.for_),)
+
+
+def _own_trouble(name: str) -> Form:
+    """A rule about ourselves: a self subject of this name is failing."""
+    return Form(Kind.SELF, "self", _failing, where={"self": (Glob(name),)})
+
+
+def _certificate(severity: Severity, days: float) -> Form:
+    def grades(n: Numbers) -> tuple[Grade, ...]:
+        return (Grade(severity, ends_within(n.below / 86400), n.for_),)
+
+    return Form(
+        Kind.TARGET,
+        "certificate",
+        grades,
+        Numbers(below=days * 86400),
+        ("for", "below"),
+        Clock.SEEN,
+        says=days_in_words,
+    )
+
+
+BUILT_IN: Mapping[str, Form] = MappingProxyType(
+    {
+        "ExtensionUnregistered": Form(
+            Kind.EXTENSION,
+            "liveness",
+            _unregistered,
+            Numbers(for_=120, keep_firing_for=60),
+            rank=rank_of([State.UNREGISTERED]),
+        ),
+        "ExtensionUnreachable": Form(
+            Kind.EXTENSION,
+            "liveness",
+            _unreachable,
+            Numbers(for_=120, keep_firing_for=60),
+            rank=rank_of([State.UNREACHABLE]),
+        ),
+        "OptionsFailing": Form(
+            Kind.TARGET,
+            "liveness",
+            _options_failing,
+            Numbers(for_=60, failures=3, recover=2),
+            ("for", "failures", "recover"),
+            rank=rank_of([State.DOWN]),
+        ),
+        "TargetDegraded": Form(
+            Kind.TARGET,
+            "liveness",
+            _degraded,
+            Numbers(for_=300),
+            ("for", "recover"),
+            rank=rank_of([State.DEGRADED]),
+        ),
+        "OptionsSlow": Form(
+            Kind.TARGET,
+            "latency",
+            lambda n: (Grade(WARNING, slower_than(n.above), n.for_),),
+            Numbers(for_=300, above=0.5),
+            ("for", "above s"),
+            Clock.SEEN,
+            says=mean_in_words,
+        ),
+        "RetransmitsHigh": Form(
+            Kind.TARGET,
+            "loss",
+            lambda n: (Grade(INFO, resent_over(n.above), n.for_),),
+            Numbers(above=0.3),
+            ("for", "above %"),
+            Clock.SEEN,
+            says=resent_in_words,
+        ),
+        "CertificateExpiring": _certificate(WARNING, 14),
+        "CertificateCritical": _certificate(CRITICAL, 3),
+        "RegistrarUnreadable": Form(
+            Kind.REGISTRAR,
+            "liveness",
+            _unreadable,
+            Numbers(for_=120),
+            rank=rank_of([State.UNREADABLE]),
+        ),
+        "RegistrarRestarted": Form(
+            Kind.REGISTRAR, "restart", _restarted, tuned_by=(), clock=Clock.EVENT
+        ),
+        "RegistrarFailedOver": Form(
+            Kind.REGISTRAR,
+            "failover",
+            lambda n: (Grade(WARNING, _event(Event.FAILED_OVER)),),
+            tuned_by=(),
+            clock=Clock.EVENT,
+        ),
+        "NotifierFailing": _own_trouble("notifier/*"),
+        "StoreFailing": _own_trouble("store"),
+        "ResolverFailing": _own_trouble("resolver"),
+        "ReceiveBufferDrops": _own_trouble("receive-buffer"),
+        "ClockJump": Form(
+            Kind.SELF,
+            "clock",
+            lambda n: (Grade(WARNING, _event(Event.CLOCK_JUMPED)),),
+            tuned_by=(),
+            clock=Clock.EVENT,
+            where={"self": (Glob("clock"),)},
+        ),
+    }
+)

@@ -1,0 +1,165 @@
+"""What the core asks the store to write, and what the store gives back.
+
+Every row is a whole snapshot under a key of its own, so a later one replaces an
+earlier one and a transaction may be repeated. Rows are frozen: the writer thread
+reads them while the core goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from alerting.incident import Severity, Told
+from checks.observation import Cause, Fact, Kind, Loss, State
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRow:
+    """The state that a subject holds since, and why; written on change only."""
+
+    key: str
+    state: State
+    since: float
+    well_since: float = 0.0  # of an ancestor: since when it is well again
+    not_before: float = 0.0  # as observed, like all that follows
+    cause: Cause | None = None
+    loss: Loss | None = None
+    detail: str = ""
+    last_seen: str = ""
+    evidence: tuple[Fact, ...] = ()
+    answered: bool = False  # target: it has answered once
+
+
+@dataclass(frozen=True, slots=True)
+class DropSubject:
+    """A subject that is watched no more."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """An incident with enough of its subject to be told without it."""
+
+    id: int
+    key: str  # of the subject
+    kind: Kind
+    name: str
+    scope: str
+    role: str
+    title: str
+    labels: dict[str, str]
+    family: str
+    rule: str
+    severity: Severity
+    state: State
+    since: float
+    opened_at: float
+    resolved_at: float | None
+    ended_at: float | None
+    closed: str
+    cause: Cause | None
+    loss: Loss | None
+    detail: str
+    last_seen: str
+    evidence: tuple[Fact, ...]
+    acknowledged_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One outbox row."""
+
+    incident: int
+    notifier: str
+    step: int
+    group: str
+    wanted: Told
+    told: Told
+    telling: Told
+    thread: str
+    batch: str
+    not_before: float
+    attempts: int
+    error: str
+    dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DropDelivery:
+    """An outbox row that is owed no more: a repeat that was told or acknowledged."""
+
+    incident: int
+    notifier: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What another part wants to find again after a restart (a learned roster)."""
+
+    name: str
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropMemo:
+    """A memo that is wanted no more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Forget incidents that were resolved before this moment."""
+
+    resolved_before: float
+
+
+Write = (
+    SubjectRow
+    | DropSubject
+    | IncidentRow
+    | DeliveryRow
+    | DropDelivery
+    | Memo
+    | DropMemo
+    | Prune
+)
+
+
+# What of a row is a moment, beside its evidence.
+_MOMENTS: dict[type, tuple[str, ...]] = {
+    SubjectRow: ("since", "well_since", "not_before"),
+    IncidentRow: ("since", "opened_at", "resolved_at", "ended_at"),
+    DeliveryRow: ("not_before",),
+    Prune: ("resolved_before",),
+}
+
+
+def shifted(write: Write, seconds: float) -> Write:
+    """A row with its times moved.
+
+    Our clock never jumps, the wall's may; what is stored is read by a process that
+    will have begun on the wall's.
+    """
+    changed: dict[str, Any] = {}
+    for name in _MOMENTS.get(type(write), ()):
+        if at := getattr(write, name):  # 0.0 and None: it did not happen
+            changed[name] = at + seconds
+    if isinstance(write, SubjectRow | IncidentRow) and write.evidence:
+        changed["evidence"] = tuple(
+            Fact(fact.at and fact.at + seconds, fact.text) for fact in write.evidence
+        )
+    return replace(write, **changed) if changed else write
+
+
+@dataclass(slots=True)
+class Restored:
+    """What the core needs to go on where it stopped."""
+
+    subjects: dict[str, SubjectRow] = field(default_factory=dict)
+    incidents: list[IncidentRow] = field(default_factory=list)  # open, or just closed
+    deliveries: list[DeliveryRow] = field(default_factory=list)  # of those incidents
+    last_incident: int = 0

@@ -1,0 +1,163 @@
+"""The rows of the core as SQL, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+from alerting.incident import Severity, Told
+from alerting.store.rows import (
+    DeliveryRow,
+    DropDelivery,
+    DropMemo,
+    DropSubject,
+    IncidentRow,
+    Memo,
+    Prune,
+    SubjectRow,
+    Write,
+)
+from checks.observation import Cause, Fact, Kind, Loss, State
+
+Key = tuple[Any, ...]  # a later write under the same key replaces an earlier one
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """How one type of write is kept apart, and done."""
+
+    sql: str
+    key: Callable[[Any], Key]
+    values: Callable[[Any], tuple[Any, ...]]
+
+
+def _columns(row: type[SubjectRow] | type[IncidentRow] | type[DeliveryRow]) -> str:
+    return ", ".join(f'"{field.name}"' for field in fields(row))
+
+
+def _upsert(
+    table: str,
+    row: type[SubjectRow] | type[IncidentRow] | type[DeliveryRow],
+    primary: tuple[str, ...],
+) -> str:
+    # Not REPLACE, which would delete the old row and with it its deliveries.
+    names = [field.name for field in fields(row)]
+    updates = ", ".join(f'"{n}" = excluded."{n}"' for n in names if n not in primary)
+    return (
+        f"INSERT INTO {table} ({_columns(row)}) "  # noqa: S608  # our own names
+        f"VALUES ({', '.join('?' * len(names))}) "
+        f"ON CONFLICT ({', '.join(primary)}) DO UPDATE SET {updates}"
+    )
+
+
+def _json_values(row: SubjectRow | IncidentRow) -> tuple[Any, ...]:
+    values = {field.name: getattr(row, field.name) for field in fields(row)}
+    values["evidence"] = json.dumps(row.evidence)
+    if isinstance(row, IncidentRow):
+        values["labels"] = json.dumps(row.labels)
+    return tuple(values.values())
+
+
+STATEMENTS: dict[type, Statement] = {
+    SubjectRow: Statement(
+        _upsert("subjects", SubjectRow, ("key",)),
+        lambda w: ("subject", w.key),
+        _json_values,
+    ),
+    DropSubject: Statement(
+        "DELETE FROM subjects WHERE key = ?",
+        lambda w: ("subject", w.key),
+        astuple,
+    ),
+    IncidentRow: Statement(
+        _upsert("incidents", IncidentRow, ("id",)),
+        lambda w: ("incident", w.id),
+        _json_values,
+    ),
+    DeliveryRow: Statement(
+        _upsert("deliveries", DeliveryRow, ("incident", "notifier", "step")),
+        lambda w: ("delivery", w.incident, w.notifier, w.step),
+        astuple,
+    ),
+    DropDelivery: Statement(
+        "DELETE FROM deliveries WHERE incident = ? AND notifier = ? AND step = ?",
+        lambda w: ("delivery", w.incident, w.notifier, w.step),
+        astuple,
+    ),
+    Memo: Statement(
+        "INSERT INTO memos VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET json = excluded.json",
+        lambda w: ("memo", w.name),
+        astuple,
+    ),
+    DropMemo: Statement(
+        "DELETE FROM memos WHERE name = ?",
+        lambda w: ("memo", w.name),
+        astuple,
+    ),
+    Prune: Statement(
+        "DELETE FROM incidents WHERE resolved_at < ? AND id <> "
+        "(SELECT max(id) FROM incidents)",  # the next id is counted from it
+        lambda w: ("prune",),
+        astuple,
+    ),
+}
+
+
+def key_of(write: Write) -> Key:
+    """Under which key a write is coalesced with others."""
+    return STATEMENTS[type(write)].key(write)
+
+
+SUBJECTS = f"SELECT {_columns(SubjectRow)} FROM subjects"  # noqa: S608
+# Open, or so lately closed that it may recur or is not fully told.
+_WANTED = """
+    resolved_at IS NULL
+    OR resolved_at > (SELECT max(resolved_at) FROM incidents) - 7200
+    OR id IN (SELECT incident FROM deliveries WHERE wanted <> told AND NOT dead)
+"""
+INCIDENTS = (
+    f"SELECT {_columns(IncidentRow)} FROM incidents "  # noqa: S608
+    f"WHERE {_WANTED} ORDER BY id"
+)
+DELIVERIES = (
+    f"SELECT {_columns(DeliveryRow)} FROM deliveries "  # noqa: S608
+    f"WHERE incident IN (SELECT id FROM incidents WHERE {_WANTED}) "
+    "ORDER BY incident, step, notifier"
+)
+
+
+def _why(row: sqlite3.Row) -> dict[str, Any]:
+    """The columns that subjects and incidents have in common, as they were."""
+    return dict(row) | {
+        "state": State(row["state"]),
+        "cause": Cause(row["cause"]) if row["cause"] else None,
+        "loss": Loss(row["loss"]) if row["loss"] else None,
+        "evidence": tuple(Fact(*fact) for fact in json.loads(row["evidence"])),
+    }
+
+
+def subject_row(row: sqlite3.Row) -> SubjectRow:
+    """A subject's state as stored."""
+    return SubjectRow(**_why(row) | {"answered": bool(row["answered"])})
+
+
+def incident_row(row: sqlite3.Row) -> IncidentRow:
+    """An incident as stored."""
+    values = _why(row)
+    values["kind"] = Kind(row["kind"])
+    values["labels"] = json.loads(row["labels"])
+    values["severity"] = Severity(row["severity"])
+    return IncidentRow(**values)
+
+
+def delivery_row(row: sqlite3.Row) -> DeliveryRow:
+    """An outbox row as stored."""
+    values = dict(row)
+    for name in ("wanted", "told", "telling"):
+        values[name] = Told(row[name])
+    values["dead"] = bool(row["dead"])
+    return DeliveryRow(**values)

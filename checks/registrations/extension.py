@@ -1,0 +1,336 @@
+"""An extension, its contacts, and how its last binding ended."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from dataclasses import dataclass, field
+
+from checks.observation import (
+    Binding,
+    Cause,
+    Fact,
+    Figures,
+    Loss,
+    Observation,
+    State,
+    Subject,
+    plain,
+)
+from checks.registrations.member import Member
+
+HERE = (State.REGISTERED, State.UNREACHABLE)
+
+CONTACTS = 32  # of one AOR; PBXs allow ten at most where they are well configured
+CONTACT_LIMIT = 512  # characters of a URI by which a contact is told from others
+TWICE = 2  # reports in a row that make a contact unreachable
+RENEWED = 2.0  # s that an end must move to be a refresh: Kamailio tells whole seconds
+CLOCK_ERROR = 0.05  # s by which the PBX's clock is known, on a network of its own
+JUST_ENDED = 1.0  # s by which a whole-second end may seem to lie ahead
+
+
+@dataclass(slots=True, eq=False)
+class Contact:
+    """One binding of an extension at one member."""
+
+    member: Member
+    uri: str
+    user_agent: str
+    received: str
+    end: float | None  # on the PBX's clock, as last told
+    granted: int | None  # s, where the PBX tells or two times make it known
+    reachable: bool | None
+    rtt: float | None
+    seen: float  # when a list or an event last had it
+    heard: float = 0.0  # when an event last said that it is there
+    listing: int = 0  # the last list that had it
+    strikes: int = 0  # unreachable so many times in a row, up to TWICE
+    unreachable_since: float = 0.0
+    refreshed: float | None = None
+    refreshed_before: float | None = None
+
+    @classmethod
+    def of(cls, binding: Binding, member: Member, now: float) -> Contact:
+        """A contact that was not there before."""
+        return cls(
+            member,
+            binding.contact[:CONTACT_LIMIT],
+            sys.intern(plain(binding.user_agent, 120)),
+            plain(binding.received, 120),
+            binding.expires_at,
+            binding.granted,
+            None,  # how it answers is a report of its own
+            None,
+            now,
+        )
+
+    def describe(self, binding: Binding) -> None:
+        """Take where and what it is, as far as this tells: Asterisk's events do not."""
+        if binding.user_agent:
+            self.user_agent = sys.intern(plain(binding.user_agent, 120))
+        self.received = plain(binding.received, 120) or self.received
+
+    def renew(self, end: float, binding: Binding, now: float) -> bool:
+        """Take another end; whether it is that of a refresh."""
+        before, self.end = self.end, end
+        refreshed = before is not None and end > before + RENEWED
+        if refreshed:  # its address may be another one since
+            self.describe(binding)
+        if not self.member.clock.measured:
+            return refreshed
+        ours = self.member.clock.ours(end)
+        if before is None and self.refreshed is not None:
+            # The event came with the REGISTER, so the end tells what was granted.
+            self.granted = binding.granted or whole(ours - self.refreshed)
+        elif refreshed:
+            granted = binding.granted or self.granted
+            if granted and ours - now > granted + RENEWED:
+                granted = None  # more than before, and we do not know how much
+            self.refreshed_before = self.refreshed
+            self.refreshed = min(now, ours - granted) if granted else None
+            self.granted = granted
+        elif binding.granted and self.granted:
+            # Of an end in whole seconds, which a slow answer only makes later.
+            self.granted = min(self.granted, binding.granted)
+        return refreshed
+
+    def came(self, at: float, granted: int | None) -> None:
+        """An event told of its REGISTER."""
+        ends = self.ends
+        if ends is None:
+            self.refreshed = at  # the end comes with the next list
+        elif self.refreshed is None and self.member.clock.measured:
+            self.refreshed = at
+            self.granted = granted or whole(ends - at)
+
+    def teach(self, extension: Extension, now: float) -> None:
+        """Tell the extension what was granted: exactly, or at least."""
+        if self.granted is not None:
+            extension.granted, extension.exact = float(self.granted), True
+            ends = self.ends
+            if self.refreshed is None and ends and self.member.clock.measured:
+                self.refreshed = min(now, ends - self.granted)
+        elif (ends := self.ends) is not None and self.member.clock.measured:
+            at_least = ends - now
+            if at_least > extension.granted:
+                extension.granted, extension.exact = at_least, False
+
+    def answers(self, reachable: bool | None, rtt: float | None, at: float) -> bool:
+        """Take a report of the PBX's qualify; whether that may change the extension."""
+        before, self.reachable, self.rtt = self.reachable, reachable, rtt
+        if reachable is False:
+            if not self.strikes:
+                self.unreachable_since = at
+            if self.strikes < TWICE:
+                self.strikes += 1
+                return self.strikes == TWICE
+            return False
+        if reachable is None and (not self.strikes or self.member.settling(at)):
+            return False  # a PBX that has just started has not asked it yet
+        changed = self.strikes > 0 or before is not reachable
+        self.strikes = 0
+        return changed
+
+    @property
+    def ends(self) -> float | None:
+        """Its known end on our clock."""
+        return None if self.end is None else self.member.clock.ours(self.end)
+
+
+def whole(seconds: float) -> int:
+    """What was granted: PBXs keep the end without its fraction of a second."""
+    least = math.ceil(seconds - CLOCK_ERROR)
+    most = math.ceil(seconds + CLOCK_ERROR)
+    # At the turn of a second it is one or the other; what is granted is mostly round.
+    return max(1, least if most % 10 else most)
+
+
+@dataclass(slots=True)
+class Lost:
+    """How a binding ended."""
+
+    since: float
+    loss: Loss
+    how: str  # the fact that showed it: "read, no binding"
+    noticed: float
+    contact: Contact | None = None
+    not_before: float = 0.0
+    why: str = ""  # instead of what the loss says
+
+    def after(self, earlier: Lost | None) -> Lost:
+        """The later of two ends: an extension is lost with its last contact."""
+        if earlier is None or earlier.since < self.since:
+            return self
+        if earlier.loss is Loss.UNKNOWN and self.loss is not Loss.UNKNOWN:
+            self.since = earlier.since
+            return self
+        return earlier
+
+
+@dataclass(slots=True, eq=False)
+class Extension:
+    """An AOR that is watched, and what is known of it."""
+
+    subject: Subject
+    first_seen: float
+    state: State | None = None  # None: nothing has been read of it yet
+    since: float = 0.0
+    not_before: float = 0.0
+    contacts: list[Contact] = field(default_factory=list)
+    lost: Lost | None = None
+    held_by: int = 0  # bits of the members that held a binding when last read
+    granted: float = 0.0  # s last granted; a lower bound unless `exact`
+    exact: bool = False
+    bound: bool = False  # it has had a binding
+    answered: bool = False  # it has answered the PBX's qualify
+    learned: bool = False  # it is watched whether it is there or not
+    dormant: bool = False  # given up after a long time away
+    queued: bool = False  # it has a place among the deadlines
+
+    @property
+    def aor(self) -> str:
+        """The canonical AOR."""
+        return self.subject.name
+
+    @property
+    def rtt(self) -> float | None:
+        """The PBX's qualify, the quickest contact (s)."""
+        return min((c.rtt for c in self.contacts if c.rtt is not None), default=None)
+
+    @property
+    def reachable(self) -> bool | None:
+        """Whether any contact answers the PBX; None: it does not ask."""
+        reports = [c.reachable for c in self.contacts if c.reachable is not None]
+        return any(reports) if reports else None
+
+    def find(self, uri: str, member: Member) -> Contact | None:
+        """Its contact of this URI at this member."""
+        for contact in self.contacts:
+            if contact.uri == uri and contact.member is member:
+                return contact
+        return None
+
+
+def ended_by_event(contact: Contact, loss: Loss, at: float, patience: float) -> Lost:
+    """What a removal event means; a PBX tells of an expiry up to `patience` late."""
+    end = contact.ends
+    if loss in (Loss.EXPIRED, Loss.UNKNOWN) and end is not None and end <= at + 1:
+        # An end that nothing confirmed after it came may have been moved by a refresh.
+        confirmed = contact.seen >= end or at - end <= patience
+        since = min(end, at) if confirmed else at
+        return Lost(since, Loss.EXPIRED, "removed by the PBX", at, contact)
+    if loss is Loss.DEREGISTERED:
+        return Lost(at, loss, "de-registered", at, contact)
+    return Lost(at, loss, "removed by the PBX", at, contact)
+
+
+def ended_by_absence(contact: Contact, began: float, now: float) -> Lost:
+    """What it means that a full list, asked for at `began`, lacks a contact."""
+    end = contact.ends
+    if end is not None and end <= began + JUST_ENDED:
+        return Lost(min(end, now), Loss.EXPIRED, "read, no binding", now, contact)
+    loss = Loss.UNKNOWN
+    told = end is not None and contact.member.boot is not None
+    if told and transport(contact) == "UDP":
+        # RFC 3261 10.2.2: before its end only a REGISTER removes it, unless the PBX
+        # restarts. Where a connection closes, PBXs drop the contact with it.
+        loss = Loss.DEREGISTERED
+    return Lost(contact.seen, loss, "read, no binding", now, contact)
+
+
+_TRANSPORT = re.compile(r";transport=([a-z]{2,4})(?![a-z])", re.IGNORECASE)
+_HOST = re.compile(
+    r"^(?:sips?:)?(?:[^@]*@)?(\[[^\]]+\]|[^:;?>]+)(:\d+)?", re.IGNORECASE
+)
+
+
+def transport(contact: Contact) -> str:
+    """By what a contact is reached, in capitals."""
+    found = _TRANSPORT.search(contact.received) or _TRANSPORT.search(contact.uri)
+    if found:
+        return found[1].upper()
+    return "TLS" if contact.uri[:5].lower() == "sips:" else "UDP"
+
+
+def place(contact: Contact) -> tuple[str, str]:
+    """Host and `:port` where the PBX saw the contact."""
+    found = _HOST.match(contact.received or contact.uri)
+    return (found[1], found[2] or "") if found else ("", "")
+
+
+def last_seen(contact: Contact) -> str:
+    """10.20.0.31:5060 over UDP, Yealink SIP-T46U 108.86.0.75."""
+    where = "".join(place(contact)) or contact.received or contact.uri
+    text = f"{where} over {transport(contact)}"
+    return plain(f"{text}, {contact.user_agent}" if contact.user_agent else text)
+
+
+def same_phone(one: Contact, other: Contact) -> bool:
+    """Whether two contacts are the same phone, that moved to another member."""
+    return one.uri == other.uri or (
+        one.user_agent == other.user_agent and place(one)[0] == place(other)[0]
+    )
+
+
+_WHY = {
+    Loss.EXPIRED: "its registration expired{granted}: the phone did not refresh it",
+    Loss.DEREGISTERED: "the phone logged out before its registration ended",
+    Loss.CONNECTION_LOST: "the connection that it had registered over was closed",
+    Loss.UNKNOWN: "its registration was removed, the PBX does not say why",
+}
+
+
+def why(lost: Lost) -> str:
+    """The loss in one sentence, without a time of day: that is the reader's zone's."""
+    granted = lost.contact.granted if lost.contact else None
+    within = f" after the {granted} s granted" if granted else ""
+    return lost.why or _WHY[lost.loss].format(granted=within)
+
+
+def evidence(lost: Lost) -> tuple[Fact, ...]:
+    """The last refreshes, the end, and what showed that it is gone."""
+    facts: list[Fact] = []
+    if contact := lost.contact:
+        granted = f", {contact.granted} s granted" if contact.granted else ""
+        refreshes = (contact.refreshed_before, contact.refreshed)
+        facts = [Fact(at, "refresh" + granted) for at in refreshes if at is not None]
+        if contact.refreshed is None:
+            facts.append(Fact(contact.seen, "seen with a binding"))
+        if (end := contact.ends) is not None and end <= lost.noticed:
+            facts.append(Fact(end, "end"))
+    facts.append(Fact(lost.noticed, lost.how))
+    return tuple(sorted(facts, key=lambda fact: fact.at or 0.0))
+
+
+def present(extension: Extension) -> tuple[State, float]:
+    """The state of an extension that has contacts, and since when if it is new."""
+    contacts = extension.contacts
+    # One that is unreachable stays it until a contact may be reached again.
+    enough = 1 if extension.state is State.UNREACHABLE else TWICE
+    if extension.answered and all(contact.strikes >= enough for contact in contacts):
+        return State.UNREACHABLE, max(c.unreachable_since for c in contacts)
+    return State.REGISTERED, 0.0
+
+
+def observed(extension: Extension, state: State, at: float) -> Observation:
+    """What is to be told of an extension in its state."""
+    o = Observation(extension.subject, state, extension.since, at)
+    o.not_before = extension.not_before
+    if extension.exact:
+        o.figures = Figures(expires=round(extension.granted))
+    contacts = extension.contacts
+    if o.state is State.UNREACHABLE:
+        o.last_seen = last_seen(max(contacts, key=lambda contact: contact.seen))
+        o.cause = Cause.UNREACHABLE_CONTACT
+        o.detail = "it is registered, but does not answer the PBX's OPTIONS"
+        o.evidence = (
+            Fact(o.since, "the PBX's OPTIONS unanswered"),
+            Fact(max(contact.seen for contact in contacts), "still registered"),
+        )
+    elif o.state is State.UNREGISTERED and (lost := extension.lost):
+        o.loss, o.detail, o.evidence = lost.loss, why(lost), evidence(lost)
+        o.last_seen = last_seen(lost.contact) if lost.contact else ""
+    elif not contacts:
+        o.detail = "it has not registered since it is watched"
+    return o

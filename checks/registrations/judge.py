@@ -1,0 +1,396 @@
+"""The one judge of who is registered, and the words that registrars speak to it in.
+
+Pure: readings and `now` go in, observations come out. What it holds to:
+
+- Only a removal event or a full list that lacks a contact ends a binding. A passed end
+  is a reason to read; a lost connection or half a list is no reason for anything.
+- An extension is lost when no member holds it and none that cannot be read may hold it
+  (see `cluster`). So phones of the members that live are watched on, and those of a
+  dead one are left as they were. A phone that comes to another member while its own
+  cannot be read lives there from then: it is known by its contact, or by its address
+  and user agent.
+- What a list says is judged at its end. Then the registrar is told of, changed or not:
+  that it was seen well just now is what its extensions' rules wait for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from itertools import count, islice
+
+from checks.observation import Cause, Event, Loss, Observation, State, Subject
+from checks.registrations.cluster import Cluster
+from checks.registrations.extension import HERE, Extension, Lost, observed, present
+from checks.registrations.ledger import Ledger, Removed
+from checks.registrations.member import REBOOT, Member, Return
+from checks.registrations.memory import Memory, Remembered
+from checks.registrations.readings import (
+    SLICE,
+    Added,
+    Bindings,
+    Expected,
+    ExtensionsSettings,
+    Gone,
+    ListEnd,
+    Reach,
+    Reading,
+    Registrar,
+    RegistrarSettings,
+    Restarting,
+    Unreadable,
+)
+from checks.registrations.roster import Listed, Roster, read_list
+
+__all__ = [
+    "SLICE",
+    "Added",
+    "Bindings",
+    "Expected",
+    "Extension",
+    "ExtensionsSettings",
+    "Gone",
+    "Judge",
+    "ListEnd",
+    "Listed",
+    "Reach",
+    "Reading",
+    "Registrar",
+    "RegistrarSettings",
+    "Remembered",
+    "Removed",
+    "Restarting",
+    "Unreadable",
+    "read_list",
+]
+
+LEARNED = 600.0  # s registered after which an AOR is one that should be there
+DORMANT = 7 * 86400.0  # s away after which nobody waits for it
+AT_ONCE = 100  # extensions judged in one go, some ms; the others in `advance`
+
+_NOT_BACK = {
+    Event.RESTARTED: "it has not come back since the PBX restarted",
+    Event.FAILED_OVER: "it has not come back since the failover",
+}
+
+
+class Judge:
+    """Who is registered at one configured registrar, by what its members tell."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: RegistrarSettings,
+        subject: Subject,
+        now: float,
+        remembered: Iterable[Remembered] = (),
+        members: Sequence[str] = (),
+        *,
+        listed: Iterable[Listed] | None = None,
+    ) -> None:
+        """Start blind; `listed` None reads `extensions.file` (OSError, ValueError)."""
+        self.name, self.settings, self.subject = name, settings, subject
+        if listed is None:
+            file = settings.extensions.file
+            listed = read_list(file) if file else ()
+        memory = Memory(remembered)
+        names = list(members) or settings.members or [settings.address]
+        self._cluster = Cluster(name, settings, subject, now, names, memory)
+        self._roster = Roster(name, settings, subject, listed)
+        self._ledger = Ledger(self._roster, self._cluster, memory, settings.interval)
+        self.members = self._cluster.members
+        self.extensions = self._ledger.extensions
+        self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
+        self._order = count()
+        self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
+        for aor in dict.fromkeys((*memory.aors, *self._roster.names())):
+            if self._roster.watches(aor):
+                self._ledger.admit(aor, now)
+
+    @property
+    def state(self) -> State | None:
+        """Readable, unreadable, or None before either is known."""
+        return self._cluster.state
+
+    @property
+    def since(self) -> float:
+        """Since when it is in that state."""
+        return self._cluster.since
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why it is unreadable."""
+        return self._cluster.cause
+
+    def counts(self) -> dict[State, int]:
+        """How many extensions are in each state."""
+        counts: dict[State, int] = {}
+        for extension in self.extensions.values():
+            if extension.state is not None:
+                counts[extension.state] = counts.get(extension.state, 0) + 1
+        return counts
+
+    def aors(self) -> list[str]:
+        """The AORs that are watched, for a registrar that must be asked by name."""
+        return list(self.extensions)
+
+    # --- memory ---------------------------------------------------------------------
+
+    def restore(
+        self, aor: str, state: State, since: float, not_before: float = 0.0
+    ) -> Subject | None:
+        """Put an extension into its stored state; None where it is watched no more."""
+        if not self._roster.watches(aor):
+            return None
+        extension = self.extensions.get(aor) or self._ledger.admit(aor, since)
+        extension.state, extension.since = state, since
+        extension.not_before = not_before
+        if state is State.NEVER_REGISTERED:
+            extension.first_seen = since
+        elif state is State.UNREGISTERED:
+            # A required one counts from the first sight, without ever being there.
+            extension.bound |= not extension.subject.required
+            if not extension.bound:
+                extension.first_seen = since
+            self._wait_for(extension)
+        else:
+            extension.bound = True
+            extension.answered |= state is State.UNREACHABLE
+            if not extension.held_by:  # not remembered where: anywhere
+                extension.held_by = sum(m.bit for m in self._cluster)
+        return extension.subject
+
+    def take(self, most: int | None = None) -> list[Remembered]:
+        """What has to be stored since the last call; once a pass will do.
+
+        With `most` of no more extensions than that: call until nothing comes.
+        """
+        return self._cluster.take() + self._ledger.take(most)
+
+    def take_removed(self) -> list[Removed]:
+        """Subjects whose incidents are to be closed, with the reason."""
+        removed, self._ledger.removed = self._ledger.removed, []
+        return removed
+
+    # --- what comes -----------------------------------------------------------------
+
+    def apply(self, member: str, reading: Reading, now: float) -> list[Observation]:
+        """Take one reading of a member; what changed by it."""
+        m, ledger, changed = self.members[member], self._ledger, False
+        match reading:
+            case Bindings():
+                ledger.rows(m, reading.rows, now)
+                return []
+            case Added():
+                aor, changed = reading.binding.aor, ledger.added(m, reading, now)
+            case Gone():
+                aor, changed = reading.aor, ledger.gone(m, reading, now)
+            case Reach():
+                aor, changed = reading.aor, ledger.reach(m, reading, now)
+            case ListEnd():
+                return self._list_end(m, reading, now)
+            case Expected():
+                m.expected = dict(reading.aors)
+                return []
+            case Restarting():
+                m.stopping = reading.at
+                return []
+        return self._settle([aor], min(reading.at, now), now) if changed else []
+
+    def lost(
+        self, member: str, cause: Cause, detail: str, now: float
+    ) -> list[Observation]:
+        """A member cannot be read any more, or still not: no extension changes."""
+        m = self.members[member]
+        changed = self._cluster.lost(m, cause, detail, now)
+        return self._cluster.observe(now, m if changed else None)
+
+    def options_answer(self, ok: bool, now: float) -> list[Observation]:
+        """How OPTIONS to the registrar itself went."""
+        self._cluster.options_failed = not ok
+        return self._cluster.observe(now)
+
+    def _list_end(self, m: Member, reading: ListEnd, now: float) -> list[Observation]:
+        ledger, last_read, recovered = self._ledger, m.read_at, not m.readable
+        survey = recovered or not m.clock.measured
+        if reading.pbx_now is not None:
+            survey |= m.clock.sample(reading.pbx_now, reading.began, now)
+        started = self._started(m, reading, now)
+        ledger.revive(m, reading.began, now)
+        ledger.enlist(m, now)
+        there = self._there(m) if started is not None else set()
+        touched, m.touched = m.touched, set()
+        if recovered or reading.aors is not None or m.marked < m.held:
+            touched |= ledger.miss(m, reading, now, last_read)
+        if recovered and reading.aors is None:
+            touched.update(self.extensions)
+        elif reading.aors is not None:
+            touched |= reading.aors
+        m.finish_list(reading, now, self.settings.interval)
+        if survey:
+            ledger.survey(m, now)
+        self._cluster.read_well(m, now)
+        event = self._event(m, started, there, touched, now)
+        self._unjudged.update(dict.fromkeys(touched, now))
+        changed = self._judge_some(now)
+        self._learn(now)
+        return [*self._cluster.observe(now, m), *event, *changed]
+
+    def _started(self, m: Member, reading: ListEnd, now: float) -> float | None:
+        """When the PBX started, if it did since the last list; on our clock."""
+        boot, before = reading.boot, m.boot
+        if boot is None or (before is not None and abs(boot - before) <= REBOOT):
+            return None
+        m.boot = boot
+        if before is None:
+            return None
+        at = m.clock.ours(boot)
+        return min(now, at if m.read_at is None else max(at, m.read_at))
+
+    def _event(
+        self,
+        m: Member,
+        started: float | None,
+        there: set[str],
+        touched: set[str],
+        now: float,
+    ) -> list[Observation]:
+        """A restart or failover: one event, and patience with those who are missing."""
+        event = Event.RESTARTED
+        if old := self._cluster.take_over(m):
+            # Who has moved already is one that is back.
+            event, started, there = Event.FAILED_OVER, now, self._there(None)
+            if not old.readable:
+                self._ledger.abandon(old)
+        if started is None:
+            return []
+        m.restart = Return(event, started, len(there), due_by=started)
+        for aor in there:
+            if (e := self.extensions.get(aor)) and not e.contacts:
+                self._miss_since(e, m.restart, now)
+        touched |= there
+        o = self._cluster.happened(m, now)
+        return [o] if o else []
+
+    def _there(self, m: Member | None) -> set[str]:
+        """The AORs that were there; at a member, or it is not known where."""
+        bit = m.bit if m else ~0
+        return {
+            e.aor
+            for e in self.extensions.values()
+            if e.state in HERE and (e.held_by & bit or not e.held_by)
+        }
+
+    def _miss_since(self, e: Extension, restart: Return, now: float) -> None:
+        due, lost = restart.at + self._ledger.patience(e), e.lost
+        if lost is None or lost.noticed == now or lost.since < restart.at:
+            contact = lost.contact if lost else None
+            how, why = "read, no binding", _NOT_BACK[restart.event]
+            lost = Lost(restart.at, Loss.UNKNOWN, how, now, contact, why=why)
+        lost.not_before = due
+        e.lost = lost
+        restart.missing.add(e.aor)
+        restart.due_by = max(restart.due_by, due)
+
+    # --- states ---------------------------------------------------------------------
+
+    def _judge_some(self, now: float) -> list[Observation]:
+        told: list[Observation] = []
+        for aor in list(islice(self._unjudged, AT_ONCE)):
+            told += self._settle([aor], self._unjudged.pop(aor), now)
+        return told
+
+    def _settle(self, aors: Iterable[str], at: float, now: float) -> list[Observation]:
+        told = []
+        for aor in aors:
+            extension = self.extensions.get(aor)
+            if extension and (state := self._changed(extension, at, now)):
+                told.append(observed(extension, state, now))
+        return told
+
+    def _changed(self, e: Extension, at: float, now: float) -> State | None:
+        """Bring an extension's state up to date; the state if that is news."""
+        if e.contacts:
+            state, since = present(e)
+            self._ledger.give_up(e, dormant=False)
+            if e.state is state:
+                return None
+            e.state, e.since, e.not_before = state, since or at, 0.0
+            if state is State.REGISTERED:
+                e.lost = None
+            return state
+        if self._cluster.may_hold(e.aor, e.held_by, e.bound):
+            return None
+        if not self._expected(e):
+            self._ledger.forget(e)
+            return None
+        found = self._absence(e, now)
+        if found is None or found == (e.state, e.since, e.not_before):
+            return None
+        state, e.since, e.not_before = found
+        e.state = state
+        if state is State.UNREGISTERED:
+            self._wait_for(e)
+            self._ledger.give_up(e, dormant=e.since + DORMANT <= now)
+        return None if e.dormant else state
+
+    def _expected(self, e: Extension) -> bool:
+        """Whether it should be there, by PBX, file or habit."""
+        return e.aor in self._roster or (e.learned and not self._roster.given)
+
+    def _absence(self, e: Extension, now: float) -> tuple[State, float, float] | None:
+        if not e.bound:
+            if e.subject.required:
+                return State.UNREGISTERED, e.first_seen, 0.0
+            return State.NEVER_REGISTERED, e.first_seen, 0.0
+        if e.lost is None:
+            if e.state is State.UNREGISTERED:
+                return None  # as it was stored
+            e.lost = Lost(now, Loss.UNKNOWN, "read, no binding", now)
+        return State.UNREGISTERED, e.lost.since, e.lost.not_before
+
+    def _learn(self, now: float) -> None:
+        if self._roster.given:
+            return
+        young = self._ledger.young
+        for aor in list(young):
+            e = self.extensions[aor]
+            if e.contacts and e.state in HERE and now - e.since >= LEARNED:
+                e.learned = True
+                young.discard(aor)
+                self._ledger.save(e)
+
+    # --- time -----------------------------------------------------------------------
+
+    def _wait_for(self, e: Extension) -> None:
+        if not e.queued:
+            e.queued = True
+            heapq.heappush(self._away, (e.since + DORMANT, next(self._order), e))
+
+    def advance(self, now: float) -> list[Observation]:
+        """Do what is due: the rest of a list, the end of a grace, who is dormant."""
+        while self._away and self._away[0][0] <= now:
+            e = heapq.heappop(self._away)[2]
+            e.queued = False
+            if self.extensions.get(e.aor) is not e or e.state is not State.UNREGISTERED:
+                continue
+            if e.since + DORMANT > now:
+                self._wait_for(e)
+            else:
+                self._ledger.give_up(e, dormant=True)
+                reason = "dormant: unregistered for 7 days"
+                self._ledger.removed.append(Removed(e.subject, reason))
+        return self._judge_some(now) + self._cluster.advance(now)
+
+    def next_deadline(self) -> float | None:
+        """When `advance` or `wants_read` has something to do."""
+        if self._unjudged:
+            return 0.0  # now
+        times = [self._cluster.next_deadline()]
+        if self._away:
+            times.append(self._away[0][0])
+        return min((time for time in times if time is not None), default=None)
+
+    def wants_read(self, now: float) -> set[str]:
+        """Members to be read now, as bindings have ended there; asked for once."""
+        return self._cluster.wants_read(now)

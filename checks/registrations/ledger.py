@@ -1,0 +1,339 @@
+"""Which member holds which contact of whom: what the readings amount to.
+
+A list may be older than the events beside it. So a contact that an event told of after
+the list was asked for is not missed by it, and one that was removed is not revived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
+
+from checks.observation import Binding, Loss, Subject
+from checks.registrations.cluster import Cluster
+from checks.registrations.extension import (
+    CONTACT_LIMIT,
+    CONTACTS,
+    HERE,
+    Contact,
+    Extension,
+    Lost,
+    ended_by_absence,
+    ended_by_event,
+    same_phone,
+)
+from checks.registrations.member import GRACE, Member
+from checks.registrations.memory import Memory, Remembered, forgotten, of_extension
+from checks.registrations.readings import Added, Gone, ListEnd, Reach
+from checks.registrations.roster import Roster
+
+LATEST = 35.0  # s after its end at which PBXs remove a binding; Asterisk: 30 s
+UNWATCHED = "no longer watched"
+
+
+class Removed(NamedTuple):
+    """A subject that is watched no more, or that nobody waits for any longer."""
+
+    subject: Subject
+    reason: str
+
+
+class Ledger:
+    """All extensions of one registrar with their contacts."""
+
+    def __init__(
+        self, roster: Roster, cluster: Cluster, memory: Memory, interval: float
+    ) -> None:
+        self.extensions: dict[str, Extension] = {}
+        self.young: set[str] = set()  # AORs that may be learned yet
+        self.removed: list[Removed] = []
+        self._roster, self._cluster, self._memory = roster, cluster, memory
+        self._interval = interval
+        self._unsaved: dict[str, None] = {}
+
+    # --- who ------------------------------------------------------------------------
+
+    def admit(self, aor: str, now: float) -> Extension:
+        """Watch an AOR from now."""
+        extension = Extension(self._roster.subject(aor), now)
+        self._memory.restore_extension(extension, self._cluster)
+        self.extensions[aor] = extension
+        if not extension.learned:
+            self.young.add(aor)
+        return extension
+
+    def forget(self, extension: Extension) -> None:
+        """Watch an AOR no more."""
+        aor = extension.aor
+        for contact in list(extension.contacts):
+            self._detach(extension, contact)
+        for m in self._cluster:
+            if m.restart:
+                m.restart.missing.discard(aor)
+        self.young.discard(aor)
+        self._memory.aors.pop(aor, None)  # if it is watched again, it begins anew
+        del self.extensions[aor]
+        if extension.bound:
+            self.save(extension)
+        if extension.state is not None:
+            self.removed.append(Removed(extension.subject, UNWATCHED))
+
+    def enlist(self, m: Member, now: float) -> None:
+        """Take the roster that came with a list that is now complete."""
+        roster, expected, m.expected = self._roster, m.expected, None
+        first = not roster.given
+        if expected is None or not roster.expect(m.name, expected):
+            return
+        for aor in roster.names():
+            if aor in self.extensions:
+                self.extensions[aor].subject.title = roster.title(aor)
+            else:
+                self.admit(aor, now)
+            m.touched.add(aor)
+        for extension in list(self.extensions.values()):
+            # What is still bound is watched until that ends.
+            unbound = first or not extension.contacts
+            if unbound and not roster.watches(extension.aor):
+                self.forget(extension)
+
+    def give_up(self, extension: Extension, *, dormant: bool) -> None:
+        """Wait for it no longer, or do again."""
+        if extension.dormant is not dormant:
+            extension.dormant = dormant
+            self.save(extension)
+
+    def save(self, extension: Extension) -> None:
+        """Note that what is stored of an extension has changed."""
+        self._unsaved[extension.aor] = None
+
+    def take(self, most: int | None) -> list[Remembered]:
+        """What of the extensions must be stored; of no more than `most` of them."""
+        changed = list(islice(self._unsaved, most))
+        for aor in changed:
+            del self._unsaved[aor]
+        found = ((aor, self.extensions.get(aor)) for aor in changed)
+        return [of_extension(e, self._cluster) if e else forgotten(a) for a, e in found]
+
+    # --- what comes -----------------------------------------------------------------
+
+    def rows(self, m: Member, rows: Iterable[Binding], now: float) -> None:
+        """A slice of a list."""
+        for binding in rows:
+            if m.tombs and (binding.aor, binding.contact) in m.tombs:
+                m.deferred.append(binding)  # older than its removal, or a new one?
+            else:
+                self._row(m, binding, now)
+
+    def revive(self, m: Member, began: float, now: float) -> None:
+        """Take the rows that came after a removal, where the list is the younger."""
+        for binding in m.deferred:
+            if m.tombs.get((binding.aor, binding.contact), 0.0) < began:
+                self._row(m, binding, now)
+        m.deferred.clear()
+
+    def _row(self, m: Member, binding: Binding, now: float) -> None:
+        contact, changed = self._see(m, binding, now, now)
+        if contact is None:
+            return
+        if contact.listing != m.listing:
+            contact.listing = m.listing
+            m.marked += 1
+        if contact.end is not None:
+            m.expects_end(contact.end, now)
+        if changed:
+            m.touched.add(binding.aor)
+
+    def added(self, m: Member, reading: Added, now: float) -> bool:
+        """A binding came by event; whether its extension has to be judged."""
+        binding, at = reading.binding, min(reading.at, now)
+        m.tombs.pop((binding.aor, binding.contact), None)
+        contact, changed = self._see(m, binding, at, now)
+        if contact is None:
+            return False
+        contact.heard = now
+        contact.came(at, binding.granted)
+        if contact.end is not None and (m.ends is None or contact.end < m.ends):
+            m.ends = contact.end
+        return changed
+
+    def gone(self, m: Member, reading: Gone, now: float) -> bool:
+        """A binding was removed by event; whether its extension has to be judged."""
+        m.bury(reading.aor, reading.contact, now)
+        extension, contact = self._find(m, reading.aor, reading.contact)
+        if extension is None or contact is None:
+            return False
+        at, patience = min(reading.at, now), max(LATEST, self._interval)
+        lost = ended_by_event(contact, reading.loss, at, patience)
+        self._end(extension, contact, lost)
+        # While it is not read, the phone may have another contact there by now.
+        return bool(m.readable)
+
+    def reach(self, m: Member, reading: Reach, now: float) -> bool:
+        """The PBX's qualify told of a change; whether its extension may change too."""
+        extension, contact = self._find(m, reading.aor, reading.contact)
+        if extension is None or contact is None:
+            return False
+        contact.seen = contact.heard = now
+        at = min(reading.at, now)
+        return self._answers(extension, contact, reading.reachable, reading.rtt, at)
+
+    def _find(
+        self, m: Member, aor: str, uri: str
+    ) -> tuple[Extension | None, Contact | None]:
+        extension = self.extensions.get(aor)
+        if extension is None:
+            return None, None
+        return extension, extension.find(uri[:CONTACT_LIMIT], m)
+
+    def _see(
+        self, m: Member, binding: Binding, at: float, now: float
+    ) -> tuple[Contact | None, bool]:
+        """The contact of a binding, and whether its extension has to be judged."""
+        extension = self.extensions.get(binding.aor)
+        if extension is None:
+            if not self._roster.watches(binding.aor, m.expected):
+                return None, False
+            extension = self.admit(binding.aor, at)
+        uri = binding.contact
+        if len(uri) > CONTACT_LIMIT:
+            uri = uri[:CONTACT_LIMIT]
+        contact = extension.find(uri, m)
+        changed = contact is None
+        if contact is None:
+            contact = self._join(extension, m, binding, now)
+            contact.teach(extension, now)
+        elif not contact.received:  # known by an event, which tells only its URI
+            contact.describe(binding)
+        end = binding.expires_at
+        if end is not None and end != contact.end:
+            if contact.renew(end, binding, now):
+                m.fresh_at = now
+            contact.teach(extension, now)
+        contact.seen = now
+        reachable = binding.reachable
+        if reachable is not None or contact.reachable is not None or contact.strikes:
+            changed |= self._answers(extension, contact, reachable, binding.rtt, at)
+        return contact, changed
+
+    def _answers(
+        self,
+        extension: Extension,
+        contact: Contact,
+        reachable: bool | None,
+        rtt: float | None,
+        at: float,
+    ) -> bool:
+        if reachable and not extension.answered:
+            extension.answered = True
+            self.save(extension)
+        return contact.answers(reachable, rtt, at)
+
+    # --- who holds what -------------------------------------------------------------
+
+    def _join(self, e: Extension, m: Member, binding: Binding, now: float) -> Contact:
+        contact = Contact.of(binding, m, now)
+        if len(e.contacts) >= CONTACTS:
+            self._detach(e, e.contacts[0])
+        for other in list(e.contacts):
+            # New since `m` was last read, while the other could not be: it moved. In
+            # the first list of `m` it may be as old as the other.
+            moved = m.readable and other.member is not m and not other.member.readable
+            if moved and same_phone(contact, other):
+                self._detach(e, other)
+        e.contacts.append(contact)
+        m.held += 1
+        m.fresh_at = now
+        if m.restart:
+            m.restart.missing.discard(e.aor)
+        if not e.bound or (self._cluster.several and not e.held_by & m.bit):
+            self.save(e)
+        e.bound = True
+        e.held_by |= m.bit
+        return contact
+
+    def _detach(self, extension: Extension, contact: Contact) -> None:
+        m = contact.member
+        extension.contacts.remove(contact)
+        m.held -= 1
+        m.marked -= contact.listing == m.listing
+        if not any(other.member is m for other in extension.contacts):
+            extension.held_by &= ~m.bit
+            if self._cluster.several:
+                self.save(extension)
+
+    def _end(self, extension: Extension, contact: Contact, lost: Lost) -> None:
+        self._detach(extension, contact)
+        restart = contact.member.restart
+        if restart and lost.loss is Loss.EXPIRED:
+            due = restart.at + self.patience(extension)
+            if lost.since <= due:  # it has not been refreshed since the PBX started
+                lost.not_before = due
+                restart.missing.add(extension.aor)
+                restart.due_by = max(restart.due_by, due)
+        extension.lost = lost.after(extension.lost)
+
+    def patience(self, extension: Extension) -> float:
+        """How long a phone may take to come back: the Expires that it was granted."""
+        if not extension.granted:
+            return GRACE
+        unsure = 0.0 if extension.exact else self._interval
+        return min(GRACE, extension.granted + unsure)
+
+    # --- who is missed --------------------------------------------------------------
+
+    def miss(
+        self, m: Member, reading: ListEnd, now: float, last_read: float | None
+    ) -> set[str]:
+        """End what a full list lacks; the AORs concerned."""
+        if reading.aors is None:
+            extensions: Iterable[Extension] = self.extensions.values()
+        else:
+            found = map(self.extensions.get, reading.aors)
+            extensions = [extension for extension in found if extension]
+        return {
+            e.aor
+            for e in extensions
+            if e.held_by & m.bit and self._missed(e, m, reading.began, now, last_read)
+        }
+
+    def _missed(
+        self,
+        e: Extension,
+        m: Member,
+        began: float,
+        now: float,
+        last_read: float | None,
+    ) -> bool:
+        missed = False
+        for contact in [c for c in e.contacts if c.member is m]:
+            if contact.listing != m.listing and contact.heard < began:
+                self._end(e, contact, ended_by_absence(contact, began, now))
+                missed = True
+        if not missed and not any(c.member is m for c in e.contacts):
+            missed = True  # it was there when it was stored, before our own restart
+            e.held_by &= ~m.bit
+            if not e.contacts and e.lost is None and e.state in HERE:
+                since = now if last_read is None else max(last_read, e.since)
+                how = "read, no binding"
+                e.lost = Lost(min(since, now), Loss.UNKNOWN, how, now)
+        return missed
+
+    def abandon(self, m: Member) -> None:
+        """Give up what a member held that another has replaced."""
+        for extension in self.extensions.values():
+            if extension.held_by & m.bit:
+                for contact in [c for c in extension.contacts if c.member is m]:
+                    self._detach(extension, contact)
+                extension.held_by &= ~m.bit
+
+    def survey(self, m: Member, now: float) -> None:
+        """Find the soonest end anew: the PBX's clock is known, or was set."""
+        m.ends = None
+        for extension in self.extensions.values():
+            for contact in extension.contacts:
+                if contact.member is m and contact.end is not None:
+                    contact.teach(extension, now)
+                    ahead = m.clock.ours(contact.end) > now
+                    if ahead and (m.ends is None or contact.end < m.ends):
+                        m.ends = contact.end

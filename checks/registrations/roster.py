@@ -1,0 +1,167 @@
+"""Who should be there: the PBX's own roster, a file, and what was learned.
+
+Where the PBX has a roster, only it and the file count: a contact that outlives its
+endpoint is a ghost. Where it has none, an AOR that stayed registered for a while is
+learned.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.observation import Kind, Scope, Subject, plain
+from checks.registrations.readings import RegistrarSettings
+from checks.settings import Glob
+
+COLUMNS = ("extension", "name", "site", "owner")
+FILE_LIMIT = 16_000_000  # characters: 200,000 extensions of 80
+NAME_LIMIT = 80  # characters of a title, so that a mail's subject stays a line
+DECISIONS = 200_000  # patterns' answers that are kept: the rows of the longest list
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A row of `extensions.file`."""
+
+    aor: str
+    name: str = ""
+    site: str = ""
+
+
+def read_list(path: str | Path) -> list[Listed]:
+    """The rows of a CSV file; OSError, or ValueError that names the line."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        text = file.read(FILE_LIMIT + 1)
+    if len(text) > FILE_LIMIT:
+        raise ValueError(f"{path} is longer than {FILE_LIMIT} characters")
+    return parse_list(text.splitlines(), str(path))
+
+
+def parse_list(lines: Iterable[str], path: str) -> list[Listed]:
+    """The rows of CSV text whose first line names the columns."""
+    reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
+    try:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        if "extension" not in columns:
+            raise ValueError(f"{path}:1: the header must name `extension`")
+        if unknown := [name for name in columns if name not in COLUMNS]:
+            known = ",".join(COLUMNS)
+            raise ValueError(f"{path}:1: unknown column {unknown[0]} ({known})")
+        return [_listed(row, f"{path}:{reader.line_num}") for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}:{reader.reader.line_num}: {error}") from None
+
+
+def _listed(row: dict[str, str | None], place: str) -> Listed:
+    if None in row:
+        raise ValueError(f"{place}: more fields than the header names")
+    aor, name, site = ((row.get(c) or "").strip() for c in COLUMNS[:3])
+    if not aor:
+        raise ValueError(f"{place}: no extension")
+    return Listed(aor, plain(name, NAME_LIMIT), site)
+
+
+class Roster:
+    """Which AORs of one registrar are watched, and as what."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: RegistrarSettings,
+        parent: Subject,
+        listed: Iterable[Listed] = (),
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._parent = parent
+        self.listed = {self._canonical(row.aor): row for row in listed}
+        self._expected: dict[str, dict[str, str]] = {}  # by member: AOR and title
+        self._scopes: dict[str, Scope] = {}
+        self._decided: dict[str, bool] = {}
+
+    def _canonical(self, aor: str) -> str:
+        user, _, domain = aor.partition("@")
+        return user if domain and domain == self._settings.domain else aor
+
+    @property
+    def given(self) -> bool:
+        """Whether the PBX has a roster of its own."""
+        return bool(self._expected)
+
+    def expect(self, member: str, expected: dict[str, str]) -> bool:
+        """Take a member's roster of AORs and titles; whether it is another one.
+
+        An empty one is a PBX that still loads: believing it would close every
+        incident of that PBX at once.
+        """
+        if not expected or self._expected.get(member) == expected:
+            return False
+        self._expected[member] = expected
+        return True
+
+    def __contains__(self, aor: str) -> bool:
+        return aor in self.listed or any(aor in e for e in self._expected.values())
+
+    def watches(self, aor: str, pending: dict[str, str] | None = None) -> bool:
+        """Whether an AOR that shows up is watched; `pending`: a roster to come."""
+        decided = self._decided.get(aor)
+        if decided is None:
+            if len(self._decided) >= DECISIONS:
+                self._decided.clear()
+            decided = self._decided[aor] = self._admits(aor)
+        if not decided or aor in self:
+            return decided
+        return aor in pending if pending is not None else not self._expected
+
+    def names(self) -> list[str]:
+        """All AORs that should be there by file or PBX."""
+        names = dict.fromkeys(self.listed)
+        for expected in self._expected.values():
+            names.update(dict.fromkeys(expected))
+        return [aor for aor in names if self.watches(aor)]
+
+    def _admits(self, aor: str) -> bool:
+        only = self._settings.extensions
+        if only.include and not matches(only.include, aor):
+            return False
+        return bool(aor) and not matches(only.exclude, aor)
+
+    def subject(self, aor: str) -> Subject:
+        """A new subject for an extension."""
+        row = self.listed.get(aor)
+        site = (row.site if row else "") or self._settings.site
+        patterns = self._settings.extensions
+        return Subject(
+            Kind.EXTENSION,
+            aor,
+            self._scope(site),
+            self.title(aor),
+            required=matches(patterns.required, aor),
+            logout_ok=matches(patterns.logout_ok, aor),
+        )
+
+    def title(self, aor: str) -> str:
+        """A human's name for an extension: the file's before the PBX's."""
+        row = self.listed.get(aor)
+        if row and row.name:
+            return row.name
+        titles = (e[aor] for e in self._expected.values() if e.get(aor))
+        return plain(next(titles, ""), NAME_LIMIT)
+
+    def _scope(self, site: str) -> Scope:
+        if site not in self._scopes:
+            labels = {**self._parent.scope.labels, "registrar": self._name}
+            if site:
+                labels["site"] = site
+            self._scopes[site] = Scope(self._name, labels=labels, parent=self._parent)
+        return self._scopes[site]
+
+
+def matches(patterns: Iterable[Glob], aor: str) -> bool:
+    """Whether a pattern fits the AOR, or its user part: `10*`, `1001`, `*@lab`."""
+    user = aor.partition("@")[0]
+    return any(fits(aor) or fits(user) for fits in patterns)
