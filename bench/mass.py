@@ -70,7 +70,7 @@ class Mass:
         assert self.crowd.stdout is not None
         ami, host, port = (await self.crowd.stdout.readline()).decode().split()
         self._reading = asyncio.create_task(self._read(self.crowd.stdout))
-        path = self.folder / "sipwatch.config.yaml"
+        path = self.folder / "sipwatch.yaml"
         values = {"ami": ami, "host": host, "port": port, "folder": self.folder}
         path.write_text(CONFIGURATION.format(**values), encoding="utf-8")
         self.daemon = Daemon(load(path))

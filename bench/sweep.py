@@ -43,7 +43,7 @@ class Daemon:
         self._port = free_port()
         listed = folder / "targets.txt"
         listed.write_text("\n".join(loopback(targets, port)))
-        config = folder / "sipwatch.config.yaml"
+        config = folder / "sipwatch.yaml"
         config.write_text(
             f"target_files: [{{file: {listed}, role: phone, interval: 60s}}]\n"
             f'web: {{listen: "127.0.0.1:{self._port}", socket: {folder}/api.sock}}\n'

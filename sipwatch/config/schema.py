@@ -13,7 +13,7 @@ from typing import Any
 from checks.settings import written_duration
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-TITLE = "sipwatch.config.yaml"
+TITLE = "sipwatch.yaml"
 TAGS = (
     "Secrets are written `!secret name` (a systemd credential, or a file in"
     " secrets_dir) or `!env NAME`; tell the editor:"

@@ -82,7 +82,7 @@ class Running:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.path = folder / "sipwatch.config.yaml"
+        self.path = folder / "sipwatch.yaml"
         self.socket = str(folder / "api.sock")
         self.database = folder / "sipwatch.db"
         self.told: list[str] = []

@@ -100,7 +100,7 @@ def test_without_a_daemon_there_is_one_line_and_status_3(
 
 
 def test_what_may_surprise_is_noted(tmp_path: Path) -> None:
-    path = tmp_path / "sipwatch.config.yaml"
+    path = tmp_path / "sipwatch.yaml"
     path.write_text("instance: pbx.example.com\n")
     done = sipwatch("check-config", "-c", path)
     assert (done.returncode, done.stdout) == (0, f"{path}: well\n")
@@ -117,7 +117,7 @@ async def test_the_daemon_notes_it_too(running: MakeRunning) -> None:
 
 
 def test_a_secret_comes_from_the_credentials_of_systemd(tmp_path: Path) -> None:
-    path, credentials = tmp_path / "sipwatch.config.yaml", tmp_path / "credentials"
+    path, credentials = tmp_path / "sipwatch.yaml", tmp_path / "credentials"
     credentials.mkdir()
     path.write_text(
         "registrars: {hq: {type: asterisk, address: 127.0.0.1, username: a,"

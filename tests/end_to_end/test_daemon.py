@@ -463,7 +463,7 @@ async def test_times_are_those_of_the_wall_once_it_was_set(
     trunk: StartTrunk, catcher: MailCatcher, tmp_path: Path
 ) -> None:
     provider, step = await trunk(), 0.0
-    path = tmp_path / "sipwatch.config.yaml"
+    path = tmp_path / "sipwatch.yaml"
     frame = FRAME.format(folder=tmp_path)
     configuration = sections(targets=targets(provider=provider)) + mail_to(catcher)
     path.write_text(configuration + frame)
@@ -514,7 +514,7 @@ def of_module(name: str) -> types.FunctionType:
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    path = tmp_path / "sipwatch.config.yaml"
+    path = tmp_path / "sipwatch.yaml"
     path.write_text(sections() + FRAME.format(folder=tmp_path))
     made = Daemon(load(path))
     await made.start()

@@ -141,7 +141,7 @@ class Recording:
         host, port = self.catcher.address
         section = f"registrars: {json.dumps({'hq': registrar})}\n"
         mail = GROUPED.format(host=host, port=port, folder=self.folder)
-        path = self.folder / "sipwatch.config.yaml"
+        path = self.folder / "sipwatch.yaml"
         path.write_text(section + textwrap.dedent(mail), encoding="utf-8")
         self.daemon = Daemon(load(path), Clock(self.clock, self.clock))
         self.daemon.bus.on("opened", self.opened.append)

@@ -87,7 +87,7 @@ class Watch:
 
     def __init__(self, folder: Path, configuration: str) -> None:
         self.folder = folder
-        self.path = folder / "sipwatch.config.yaml"
+        self.path = folder / "sipwatch.yaml"
         self.configuration = textwrap.dedent(configuration)
         self.catcher = MailCatcher(self._arrived)
         self.arrivals: list[float] = []  # of the mails, by the wall clock

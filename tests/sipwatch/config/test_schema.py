@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from sipwatch.config import load as config
 from sipwatch.config.load import schema
-from sipwatch.yaml import read
+from sipwatch.config.yaml import read
 
 ROOT = Path(__file__).parents[3]
 BAD = ROOT / "tests" / "data" / "config" / "bad"

@@ -14,7 +14,7 @@ from checks.settings import Secret
 from sipwatch.config import load as config
 from sipwatch.config.credentials import reveal
 from sipwatch.config.load import ConfigError, load
-from sipwatch.yaml import Document, Problem, parse, resolved
+from sipwatch.config.yaml import Document, Problem, parse, resolved
 
 
 def read(text: str | bytes) -> Document:

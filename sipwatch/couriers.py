@@ -1,0 +1,117 @@
+"""The couriers of all notifiers, and what they bring: rendered when it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from alerting.incident import Batch, DeliveryError, Notification
+from alerting.notification.render import render
+from alerting.notifiers import made
+from alerting.outbox import Courier, send_test
+from checks.observation import Subject
+from sipwatch.config.settings import local_zone
+from sipwatch.sources import Sources
+from sipwatch.surroundings import Surroundings
+from sipwatch.tasks import Tasks
+
+TASK = "notifier "  # what the names of their tasks begin with
+
+
+class Couriers(Mapping[str, Courier]):
+    """One courier for each notifier of the configuration, by its name."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        tasks: Tasks,
+        *,
+        flush: Callable[[], Any],
+    ) -> None:
+        self._sources = sources
+        self._tasks = tasks
+        self._flush = flush
+        self._couriers: dict[str, Courier] = {}
+        self._surroundings = Surroundings(sources)
+
+    def __getitem__(self, name: str) -> Courier:
+        return self._couriers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._couriers)
+
+    def __len__(self) -> int:
+        return len(self._couriers)
+
+    def hire(self, name: str, settings: Any) -> None:
+        """A courier for this notifier from now on."""
+        courier = Courier(
+            name,
+            made(settings),
+            self._sources.alarms,
+            render=self._render,
+            flush=self._flush,
+            clock=self._sources.clock.now,
+            instance=self._sources.config.instance,
+        )
+        self._couriers[name] = courier
+        self._tasks.spawn(TASK + name, courier.run())
+
+    async def dismiss(self, names: Iterable[str]) -> None:
+        """No couriers for these any more; what they have in hand they may deliver."""
+        going = [self._couriers.pop(name) for name in names]
+        for courier in going:
+            self._tasks.let_go(TASK + courier.name)
+        await asyncio.gather(*(courier.stop() for courier in going))
+
+    def wake(self) -> None:
+        """Something may be due."""
+        for courier in self._couriers.values():
+            courier.wake()
+
+    async def stop(self) -> None:
+        """Deliveries in flight may end, for a second."""
+        await asyncio.gather(*(courier.stop() for courier in self.values()))
+
+    async def test(self, names: Iterable[str]) -> dict[str, str]:
+        """Send a test by each of these, or by all; its error, or nothing."""
+        wanted = list(names) or list(self)
+        return {name: await self._test(name) for name in wanted}
+
+    async def _test(self, name: str) -> str:
+        courier = self.get(name)
+        if courier is None:
+            return "there is no such notifier"
+        clock = self._sources.clock
+        try:
+            await send_test(
+                courier.notifier,
+                name,
+                instance=self._sources.config.instance,
+                zone=local_zone(),
+                now=clock.to_wall(clock.now()),
+            )
+        except DeliveryError as error:
+            return str(error)
+        return ""
+
+    def _render(self, batch: Batch, now: float) -> Notification:
+        subject = batch.deliveries[0].incident.subject
+        config = self._sources.config
+        return render(
+            batch,
+            instance=config.instance,
+            zone=self._zone(subject),
+            around=self._surroundings.around,
+            extensions=self._surroundings.extensions,
+            external_url=config.web.external_url,
+            runbooks={rule.name: rule.runbook for rule in self._sources.alarms.rules},
+            now=now,
+            skew=self._sources.clock.skew,
+        )
+
+    def _zone(self, subject: Subject) -> ZoneInfo:
+        site = self._sources.config.sites.get(subject.scope.labels.get("site", ""))
+        return ZoneInfo(site.timezone) if site and site.timezone else local_zone()
