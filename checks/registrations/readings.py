@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from checks.observation import Binding, Cause, Loss
+from checks.observation import Binding, Cause, Loss, State
 from checks.settings import Duration, Glob
 
 SLICE = 1000  # rows of one `Bindings`: a list is applied without a stall of the loop
@@ -76,7 +76,41 @@ class Restarting:
     at: float
 
 
-Reading = Expected | Bindings | ListEnd | Added | Gone | Reach | Restarting
+@dataclass(slots=True)
+class Outbound:
+    """One registration that the PBX itself keeps at a server, by list or by event."""
+
+    name: str  # as the PBX names it: an object, a gateway, an AOR
+    state: State | None  # OK, REJECTED, FAILING; None: under way, the last one holds
+    at: float
+    server: str = ""  # the SIP URI of the registrar it registers at
+    client: str = ""  # the AOR it registers
+    cause: Cause | None = None  # where the PBX tells
+    detail: str = ""  # the reason in a sentence, where the PBX tells
+    expires: float | None = None  # when it ends, on our clock, where the PBX tells
+    # False: the PBX says OK long after it is dead, and its REJECTED covers silence too;
+    # what the server answers to OPTIONS of our own joins the verdict.
+    trusted: bool = True
+
+
+@dataclass(slots=True)
+class Outbounds:
+    """All that the PBX keeps: the complete list, what it lacks is gone."""
+
+    rows: list[Outbound]
+
+
+Reading = (
+    Expected
+    | Bindings
+    | ListEnd
+    | Added
+    | Gone
+    | Reach
+    | Restarting
+    | Outbound
+    | Outbounds
+)
 
 
 class Unreadable(Exception):  # noqa: N818 - a state, no fault of ours
