@@ -1,4 +1,4 @@
-"""What systemd is told: sd_notify(3) in one datagram, and its watchdog's rhythm."""
+"""What systemd is told: sd_notify(3) in one datagram."""
 
 from __future__ import annotations
 
@@ -27,10 +27,3 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
     except OSError:
         return False
     return True
-
-
-def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Seconds between two feeds: half of what systemd allows; None without watchdog."""
-    allowed = environ.get("WATCHDOG_USEC", "")
-    mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    return int(allowed) / 2e6 if allowed.isdigit() and int(allowed) and mine else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipwatch.systemd import notify, watchdog_interval
+from sipwatch.systemd import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -41,20 +41,3 @@ def test_a_manager_that_reads_nothing_holds_nobody_up(tmp_path: Path) -> None:
         assert not notify("WATCHDOG=1", {"NOTIFY_SOCKET": name})
         assert time.monotonic() - began < 1
         assert [manager.recv(100) for _ in range(taken)] == [b"WATCHDOG=1"] * taken
-
-
-@pytest.mark.parametrize(
-    ("environ", "interval"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "30000000"}, 15.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-    ],
-)
-def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
-    environ: dict[str, str], interval: float | None
-) -> None:
-    assert watchdog_interval(environ) == interval
