@@ -9,14 +9,13 @@ from alerting.alarms.deliveries import Deliveries
 from alerting.alarms.restoring import incident_of
 from alerting.alarms.watched import QUIET, Track, Trouble, Watched
 from alerting.announcement import Announcement, Opened, Resolved, Updated
-from alerting.incident import Incident, Severity
+from alerting.incident import EVENT_OVER, Incident, Severity
 from alerting.rules.grades import Clock, Rule
 from alerting.rules.rule import Rules
 from alerting.store.rows import Restored
 from checks.observation import Observation
 
 REOPEN_WITHIN = 600.0  # s after its end that a recurrence is the same incident
-EVENT_OVER = "event"  # how an incident about an event closes: quietly
 RULE_GONE = "its rule is no longer in force"
 
 
