@@ -40,6 +40,8 @@ SERVERS = {
             "kamailio-json-modules",
             "kamailio-extra-modules",
             "kamailio-tls-modules",
+            "kamailio-websocket-modules",
+            "kamailio-presence-modules",
         ),
         (MACHINE, "sid"),
         {"kamailio": "usr/sbin/kamailio"},
