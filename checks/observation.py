@@ -141,10 +141,11 @@ class Subject:
     def key(self) -> str:
         """Its stable name in store, API and links: extension:hq/1001@example.com.
 
-        Only what is alone in its scope has the short form: an AOR, or a member, may
-        bear the name of its registrar.
+        Only what is alone in its scope has the short form: an AOR, a registration or
+        a member may bear the name of its registrar.
         """
-        alone = self.kind is not Kind.EXTENSION and self.scope.role != MEMBER
+        several = self.kind in (Kind.EXTENSION, Kind.REGISTRATION)
+        alone = not several and self.scope.role != MEMBER
         if alone and self.name == self.scope.name:
             return f"{self.kind}:{self.name}"
         return f"{self.kind}:{self.scope.name}/{self.name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from checks.observation import Binding, Cause, Loss, State
 from checks.settings import Duration, Glob
@@ -91,6 +91,8 @@ class Outbound:
     # False: the PBX says OK long after it is dead, and its REJECTED covers silence too;
     # what the server answers to OPTIONS of our own joins the verdict.
     trusted: bool = True
+    proxy: str = ""  # the SIP URI that it is sent through, where it is not the server's
+    lag: float = 0.0  # s: how much older than `at` the truth of it may be (trusted False)
 
 
 @dataclass(slots=True)
@@ -111,6 +113,14 @@ Reading = (
     | Outbound
     | Outbounds
 )
+
+
+class Ask(NamedTuple):
+    """What a judge wants asked by our own OPTIONS, beside the configured targets."""
+
+    name: str  # unique within the registrar: "contact/1001/<uri>", "server/<uri>"
+    uri: str
+    address: str = ""  # ip:port to send to; "": where the URI leads
 
 
 class Unreadable(Exception):  # noqa: N818 - a state, no fault of ours

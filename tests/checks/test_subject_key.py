@@ -17,6 +17,8 @@ CASES = {
     "registrar:hq/hq": Subject(Kind.REGISTRAR, "hq", MEMBER),
     "extension:hq/1001": Subject(Kind.EXTENSION, "1001", PHONES),
     "extension:hq/hq": Subject(Kind.EXTENSION, "hq", PHONES),
+    "registration:hq/trunk": Subject(Kind.REGISTRATION, "trunk", PHONES),
+    "registration:hq/hq": Subject(Kind.REGISTRATION, "hq", PHONES),
     "target:twilio": Subject(Kind.TARGET, "twilio", Scope("twilio", "trunk")),
     "target:phones.txt/10.0.0.5": Subject(Kind.TARGET, "10.0.0.5", FILE),
     "site:lyon": Subject(Kind.SITE, "lyon", Scope("lyon")),
