@@ -75,6 +75,7 @@ class Cause(StrEnum):
     TLS_VERIFY = "tls_verify"
     TLS_EXPIRED = "tls_expired"
     TLS_HANDSHAKE = "tls_handshake"
+    WEBSOCKET_HANDSHAKE = "websocket_handshake"  # refused, or no WebSocket for SIP
     MALFORMED = "malformed"
     OVERLOADED = "overloaded"  # 503
     UNAUTHORIZED = "unauthorized"  # 401, 407; a refused log-in
@@ -87,6 +88,17 @@ class Cause(StrEnum):
     MAINTENANCE = "maintenance"
     STALE_BINDING = "stale_binding"
     UNREACHABLE_CONTACT = "unreachable_contact"
+    WRONG_PASSWORD = "wrong_password"  # of a REGISTER refined, from here on
+    UNKNOWN_USER = "unknown_user"
+    ADDRESS_DENIED = "address_denied"
+    STALE_NONCE = "stale_nonce"
+    UNKNOWN_DIGEST = "unknown_digest"
+    INTERVAL_TOO_BRIEF = "interval_too_brief"  # 423
+    REDIRECTED = "redirected"  # 3xx
+    WRONG_NAME = "wrong_name"
+    TRANSPORT_BLOCKED = "transport_blocked"
+    IN_USE = "in_use"
+    NOT_REMOVED = "not_removed"
 
     @classmethod
     def _missing_(cls, value: object) -> Cause | None:

@@ -72,6 +72,11 @@ CAUSES: dict[Cause, Reason] = {
         "TLS could not be agreed on",
         "check that the port speaks TLS, and which versions it offers",
     ),
+    Cause.WEBSOCKET_HANDSHAKE: Reason(
+        "WebSocket handshake failed",
+        "what listens there does not speak SIP over WebSocket with us",
+        "check port and path (`;path=/ws`), and whom the server lets in",
+    ),
     Cause.MALFORMED: Reason(
         "malformed answer",
         "something answered, but not in readable SIP or not completely",
@@ -131,6 +136,61 @@ CAUSES: dict[Cause, Reason] = {
         "contact unreachable",
         "the phone is registered, but does not answer at its address",
         "check the network between PBX and phone, NAT first",
+    ),
+    Cause.WRONG_PASSWORD: Reason(
+        "wrong password",
+        "the registrar knows the user, and the password is wrong",
+        "compare the password on each side (case counts)",
+    ),
+    Cause.UNKNOWN_USER: Reason(
+        "unknown user",
+        "the registrar has no such user",
+        "check the user name, and that the PBX has loaded this user",
+    ),
+    Cause.ADDRESS_DENIED: Reason(
+        "address not allowed",
+        "the registrar does not let this user register from this host's address",
+        "let this host's address in there (permit, ACL)",
+    ),
+    Cause.STALE_NONCE: Reason(
+        "nonce always stale",
+        "the registrar calls each nonce stale, the one it has just given as well",
+        "check its clock, and whether several servers answer under one name",
+    ),
+    Cause.UNKNOWN_DIGEST: Reason(
+        "unknown digest",
+        "the registrar asks for a kind of authentication that is not spoken here",
+        "offer Digest with MD5, SHA-256 or SHA-512-256 there",
+    ),
+    Cause.INTERVAL_TOO_BRIEF: Reason(
+        "423 Interval Too Brief",
+        "the registrar takes only longer registrations",
+        "raise `expires` of the account, or lower the least time there",
+    ),
+    Cause.REDIRECTED: Reason(
+        "redirected",
+        "the registrar says that the account is served elsewhere",
+        "write the address that it names as `registrar` or `outbound_proxy`",
+    ),
+    Cause.WRONG_NAME: Reason(
+        "wrong name",
+        "a name like this cannot be a registrar",
+        "correct the name in the configuration",
+    ),
+    Cause.TRANSPORT_BLOCKED: Reason(
+        "transport blocked",
+        "it does not answer over this transport, and does over another",
+        "let the port pass in the firewalls, or use the transport that answers",
+    ),
+    Cause.IN_USE: Reason(
+        "account in use",
+        "a phone is registered with the account that was called dedicated",
+        "give sipwatch an account of its own, or set mode: query; then reload",
+    ),
+    Cause.NOT_REMOVED: Reason(
+        "test contact not removed",
+        "the test contact is still registered",
+        "remove it on the PBX, or wait until it expires",
     ),
 }
 
@@ -256,6 +316,7 @@ RULES: dict[str, Wording] = {
             Cause.TLS_VERIFY: "{name} {adverb}{shows} a wrong certificate{since}",
             Cause.TLS_EXPIRED: "{name} {adverb}{shows} an expired certificate{since}",
             Cause.TLS_HANDSHAKE: "{name} {adverb}cannot agree on TLS{since}",
+            Cause.WEBSOCKET_HANDSHAKE: "{name} {adverb}{shows} no WebSocket for SIP{since}",
         },
     ),
     "TargetDegraded": Wording(
