@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from checks.observation import Binding, Cause
-from checks.registrars import kamailio
+from checks.registrars import rpc
 from checks.registrars.kamailio import Contact, Kamailio, KamailioSettings, binding
 from checks.registrations.judge import Bindings, ListEnd, Reading, Unreadable
 from checks.settings import Secret
@@ -386,7 +386,7 @@ async def test_what_is_refused_twice_is_tried_every_five_minutes(status: int) ->
 
 
 async def test_an_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kamailio, "BODY_LIMIT", 1000)
+    monkeypatch.setattr(rpc, "BODY_LIMIT", 1000)
     async with serving(dump() + b" " * 1000) as server:
         failed = await failure(server)
     assert failed.cause is Cause.MALFORMED
