@@ -16,6 +16,7 @@ Send = Callable[[bytes, Any], Any]
 Clear = Callable[[], None]
 Settings = TargetSettings | TargetFileSettings
 
+_OVER = {"udp": "", "tcp": ";transport=tcp", "tls": ";transport=tls"}
 _TEMPLATE = (
     "OPTIONS {scheme}:%s SIP/2.0\r\n"
     "Via: SIP/2.0/{transport} {sent_by};branch=z9hG4bK%08x%016x;rport\r\n"
@@ -73,7 +74,12 @@ class Lanes:
     def _make(self, way: Way) -> Lane:
         settings = way.settings
         host = f"[{way.local}]" if ":" in way.local else way.local
+        web = way.transport in ("ws", "wss")
         sent_by, send, clear, port = host, self._stream, nothing, 0
+        if web:
+            from checks.sip.via import ANONYMOUS  # lists of addresses need it never
+
+            sent_by = ANONYMOUS
         if way.transport == "udp":
             send, clear, port = self._socket_of(way.family, settings.source)
             sent_by = f"{host}:{port}"
@@ -86,7 +92,8 @@ class Lanes:
             sender=_literal(sender) or f"<sip:sipwatch@{host}>",
             tag=self._tag,
             local=host,
-            over="" if way.transport == "udp" else f";transport={way.transport}",
+            # RFC 7118 5.2: the parameter is `ws` for secure ones as well.
+            over=";transport=ws" if web else _OVER[way.transport],
             agent=_literal(settings.user_agent) or _literal(self._agent),
         )
         healthy = settings.healthy_codes

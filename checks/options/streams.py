@@ -1,4 +1,4 @@
-"""TCP and TLS of a sweep: one kept connection for each address, shared by its rows."""
+"""Streams of a sweep: one kept connection for each address, shared by its rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from checks.options.inbox import Message
 from checks.options.slots import Slots
 from checks.options.targets import ProbeSettings, TargetTls
 from checks.sip.certificate import tls_context
+from checks.sip.connection import Connection
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address
-from checks.sip.transport import Connection
 
 QUEUE_LIMIT = 256  # requests that wait for one connection; more rows than that fail
 BACK_OFF = 1.0  # s before the second attempt, doubled with each
@@ -213,8 +213,8 @@ class Streams:
                 del self._links[key]
 
     def context(self, address: Address, tls: TargetTls) -> ssl.SSLContext | None:
-        """How the certificate of an address is checked; None for TCP."""
-        if address.transport != "tls":
+        """How the certificate of an address is checked; None where it has none."""
+        if not address.secure:
             return None
         if tls not in self._contexts:
             ca = tls.ca or None

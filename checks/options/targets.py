@@ -259,10 +259,11 @@ def check_uri(text: str) -> None:
     if len(text) > LINE_LIMIT:
         raise ValueError(f"{text[:40]!r}... is longer than {LINE_LIMIT} characters")
     if ipv4(text) is None:
-        from checks.sip.uri import SipUri  # lists of plain addresses need it never
+        # Lists of plain addresses need it never.
+        from checks.sip.uri import SPOKEN, SipUri
 
         uri = SipUri.parse(full_uri(text))
-        if uri.transport not in (None, "udp", "tcp", "tls"):
+        if uri.transport not in (None, *SPOKEN):
             raise ValueError(f"{text!r}: transport {uri.transport} is not spoken here")
 
 

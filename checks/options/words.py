@@ -19,6 +19,7 @@ _ITS_OWN = (
     Cause.TLS_VERIFY,
     Cause.TLS_EXPIRED,
     Cause.TLS_HANDSHAKE,
+    Cause.WEBSOCKET_HANDSHAKE,
     Cause.MALFORMED,
 )
 

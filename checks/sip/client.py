@@ -1,7 +1,7 @@
 """A SIP client: one request to one address, and its answer, or why there is none.
 
 An answer is what carries our branch (64 random bits), Call-ID and CSeq, whatever
-address it comes from. TCP and TLS connections are kept between requests.
+address it comes from. TCP, TLS and WebSocket connections are kept between requests.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from checks.observation import Cause
+from checks.sip.connection import Connection
 from checks.sip.digest import Credentials, Session
 from checks.sip.errors import SipError
 from checks.sip.fields import CSeq
-from checks.sip.flows import Endpoint, Flow, Flows
+from checks.sip.flows import Back, Endpoint, Flow, Flows
 from checks.sip.message import Request, Response, parse
 from checks.sip.params import Params
 from checks.sip.requests import completed, new_branch
 from checks.sip.resolver import Address, Resolution, Resolver
 from checks.sip.trace import EXCHANGE_LIMIT, Exchanged
 from checks.sip.transaction import ClientTransaction
-from checks.sip.transport import Connection, failure_of
+from checks.sip.transport import failure_of
 from checks.sip.uri import SipUri
 from checks.sip.via import Via
 
@@ -110,7 +111,11 @@ class _Pending:
 
 
 class Client:
-    """Sends requests and waits for their answers; `clock` gives UTC seconds."""
+    """Sends requests and waits for their answers; `clock` gives UTC seconds.
+
+    `asked` is called with each request that a peer sends us, and the way back; without
+    it they are passed over in silence.
+    """
 
     def __init__(
         self,
@@ -119,8 +124,10 @@ class Client:
         resolver: Resolver | None = None,
         source: Endpoint | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        asked: Callable[[Request, Back], None] | None = None,
     ) -> None:
         self._clock = clock
+        self._asked = asked
         self._resolver = Resolver() if resolver is None else resolver
         self._flows = Flows(
             received=self._deliver,
@@ -162,6 +169,25 @@ class Client:
         except SipError as error:
             error.exchange = tuple(log.messages)
             raise
+
+    async def contact(
+        self,
+        user: str,
+        address: Address,
+        *,
+        server_name: str | None = None,
+        timeout: float,
+    ) -> SipUri:
+        """Where the peer at an address reaches us: a Contact over the way to it.
+
+        SipError where there is no way.
+        """
+        flow = await self._flows.to(address, server_name, timeout)
+        host, port = flow.sent_by
+        # RFC 7118 5.2: the parameter is `ws` for secure ones as well.
+        over = "ws" if address.web else address.transport
+        params = Params([] if over == "udp" else [("transport", over)])
+        return SipUri(host.strip("[]"), user, port, params)
 
     def close(self) -> None:
         """Close every socket; requests under way end as reset."""
@@ -311,7 +337,9 @@ class Client:
                 pending.malformed = f"what {pending.address} sent is not SIP: {error}"
                 pending.log.add(False, pending.flow.local, source, data, "not SIP")
             return
-        if not isinstance(message, Response):
+        if isinstance(message, Request):
+            if self._asked is not None:
+                self._asked(message, self._flows.back(source, connection))
             return
         found = self._pending.get(branch or "")
         if found is not None and found.is_answered_by(message):
@@ -347,10 +375,10 @@ class Client:
 
 
 def _on_the_wire(request: Request, address: Address, flow: Flow, branch: str) -> bytes:
-    host, port = flow.local
+    host, port = flow.sent_by
     via = Via(
         address.transport.upper(),
-        f"[{host}]" if ":" in host else host,
+        host,
         port,
         Params([("branch", branch), ("rport", None)]),  # RFC 3581: answer where we are
     )

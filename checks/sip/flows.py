@@ -1,4 +1,4 @@
-"""Ways to an address: one UDP socket per IP version, TCP and TLS connections kept."""
+"""Ways to an address: one UDP socket per IP version, connections that are kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import ipaddress
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from checks.observation import Cause
 from checks.sip.certificate import tls_context
+from checks.sip.connection import Connection
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address
-from checks.sip.transport import Connection, UdpSocket, failure_of, local_ip
+from checks.sip.transport import UdpSocket, failure_of, local_ip
+from checks.sip.via import ANONYMOUS
 
 CONNECTION_LIMIT = 1024  # kept at once; about 25 kB each over TLS
 
@@ -30,10 +33,29 @@ class Flow:
     kept: bool = False
     "The connection was opened for a request before this one."
 
+    web: bool = False
+    "SIP goes over a WebSocket: we have a name there, and no address."
+
+    @property
+    def sent_by(self) -> tuple[str, int | None]:
+        """Our host and port as they stand in Via and Contact."""
+        if self.web:
+            return ANONYMOUS, None
+        host, port = self.local
+        return f"[{host}]" if ":" in host else host, port
+
     @property
     def not_after(self) -> float | None:
         """UTC s when the peer's certificate ends; None without TLS."""
         return self.connection.not_after if self.connection else None
+
+
+class Back(NamedTuple):
+    """The way back to who sent us a request."""
+
+    source: Endpoint
+    reliable: bool  # False: over UDP, where a response may be lost
+    send: Callable[[bytes], None]  # SipError or OSError where it cannot go
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +99,13 @@ class Flows:
             return self._udp(address)
         return await self._stream(address, server_name, timeout)
 
+    def back(self, source: Endpoint, connection: Connection | None) -> Back:
+        """The way of a response to what came from there (RFC 3261 18.2.2, RFC 3581)."""
+        if connection is not None:
+            return Back(source, True, connection.send)
+        udp = self._sockets[ipaddress.ip_address(source[0]).version]
+        return Back(source, False, lambda data: udp.send(data, source))
+
     def close(self) -> None:
         """Close every socket and connection."""
         self._ended = True
@@ -103,18 +132,20 @@ class Flows:
         try:
             connection = kept.connection
             if connection is not None and connection.is_open:
-                return Flow(connection.local, connection.send, connection, True)
+                return Flow(
+                    connection.local, connection.send, connection, True, address.web
+                )
             connection = await self._connect(address, server_name, timeout)
             kept.connection = connection
         finally:
             kept.lock.release()
-        return Flow(connection.local, connection.send, connection)
+        return Flow(connection.local, connection.send, connection, web=address.web)
 
     async def _connect(
         self, address: Address, server_name: str | None, timeout: float
     ) -> Connection:
         peer = (address.ip, address.port)
-        if address.transport == "tls" and self._ssl_context is None:
+        if address.secure and self._ssl_context is None:
             self._ssl_context = tls_context()
 
         def received(data: bytes) -> None:

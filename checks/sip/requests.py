@@ -13,6 +13,7 @@ from checks.sip.via import MAGIC_COOKIE
 
 MAX_FORWARDS = "70"  # RFC 3261 8.1.1.6
 _TARGET_PARAMS = ("maddr", "ttl", "transport", "lr", "method")
+_WEB = ("ws", "wss")
 
 
 def options_request(
@@ -88,12 +89,15 @@ def new_branch() -> str:
 
 
 def _request_uri(uri: SipUri) -> SipUri:
-    # RFC 3261 19.1.1, table 1: neither headers nor a method may stand there.
-    kept = [p for p in uri.params.written if p[0].lower() != "method"]
+    # RFC 3261 19.1.1, table 1: neither headers nor a method may stand there. The path
+    # of a WebSocket is for the way there alone.
+    out = ("method", "path") if uri.transport in _WEB else ("method",)
+    kept = [p for p in uri.params.written if p[0].lower() not in out]
     return SipUri(uri.host, uri.user, uri.port, Params(kept), uri.scheme)
 
 
 def _address_of(uri: SipUri) -> SipUri:
     # RFC 3261 19.1.1, table 1: a To or From holds none of these, and no port.
-    kept = [p for p in uri.params.written if p[0].lower() not in _TARGET_PARAMS]
+    out = (*_TARGET_PARAMS, "path") if uri.transport in _WEB else _TARGET_PARAMS
+    kept = [p for p in uri.params.written if p[0].lower() not in out]
     return SipUri(uri.host, uri.user, None, Params(kept), uri.scheme)

@@ -3,6 +3,8 @@
     IP literal                       -> that address
     explicit port, hosts-file name   -> A and AAAA
     transport asked for              -> SRV of that transport, else A and AAAA
+    WebSocket asked for              -> NAPTR -> SRV, else A and AAAA: RFC 7118 names
+                                        no SRV record of its own
     none of these                    -> NAPTR -> SRV; else SRV of UDP, TCP, TLS in turn;
                                         else A and AAAA
 
@@ -15,7 +17,7 @@ import asyncio
 import ipaddress
 import math
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,14 +33,17 @@ if TYPE_CHECKING:
 ADDRESS_LIMIT = 64  # addresses kept of one name: each is probed, and shown
 HOSTS_TTL = 60.0  # s; a hosts file has none, and reading it again is cheap
 
-# Transport, its NAPTR service (RFC 3263 4.1, RFC 5630), SRV name and port; in the order
-# in which they are asked where the domain names no preference.
+# Transport, its NAPTR service (RFC 3263 4.1, RFC 5630, RFC 7118 5.4), SRV name and
+# port; in the order in which they are asked where the domain names no preference.
 TRANSPORTS = {
     "udp": ("SIP+D2U", "_sip._udp", 5060),
     "tcp": ("SIP+D2T", "_sip._tcp", 5060),
     "tls": ("SIPS+D2T", "_sips._tcp", 5061),
+    "ws": ("SIP+D2W", "", 80),
+    "wss": ("SIPS+D2W", "", 443),
 }
 _BY_SERVICE = {service: name for name, (service, _, _) in TRANSPORTS.items()}
+_SECURE = ("tls", "wss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,24 @@ class Address:
     port: int
 
     transport: str
-    "udp, tcp or tls."
+    "udp, tcp, tls, ws or wss."
+
+    path: str = ""
+    "What a WebSocket server is asked for; empty for the others."
 
     def __str__(self) -> str:
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{host}:{self.port}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether a certificate is shown there."""
+        return self.transport in _SECURE
+
+    @property
+    def web(self) -> bool:
+        """Whether SIP goes in the frames of a WebSocket there (RFC 7118)."""
+        return self.transport in ("ws", "wss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +130,7 @@ class Resolver:
         """
         asked = uri.transport
         if asked is not None and asked not in TRANSPORTS:
-            text = f"transport {asked} is not spoken here (udp, tcp, tls)"
+            text = f"transport {asked} is not spoken here ({', '.join(TRANSPORTS)})"
             raise SipError(Cause.MALFORMED, text)
         way = _Way(uri, uri.params.get("maddr") or uri.host)
         try:
@@ -133,12 +151,14 @@ class Resolver:
         port = way.uri.port or TRANSPORTS[transport][2]
         local = self._local(way)
         if local:
-            return [Address(ip, port, transport) for ip in local]
+            return [_address(way, ip, port, transport) for ip in local]
         if way.uri.port is None:
-            if way.uri.params.get("transport"):
+            if TRANSPORTS[transport][1] == "":
+                found = await self._preferred(way, (transport,))
+            elif way.uri.params.get("transport"):
                 found = await self._service(way, _srv_name(transport, way), transport)
             else:
-                spoken = (transport,) if way.uri.scheme == "sips" else (*TRANSPORTS,)
+                spoken = _SECURE if way.uri.scheme == "sips" else (*TRANSPORTS,)
                 found = await self._preferred(way, spoken)
             if found or way.absent:  # RFC 2782: where there is an SRV, only it counts
                 return found
@@ -163,7 +183,8 @@ class Resolver:
             if found := await self._service(way, name, transport):
                 return found
         for transport in spoken:
-            name = _srv_name(transport, way)
+            if not (name := _srv_name(transport, way)):
+                continue
             if found := await self._service(way, name, transport):
                 return found
         return []
@@ -209,7 +230,7 @@ class Resolver:
         self, way: _Way, host: str, kind: str, port: int, transport: str
     ) -> list[Address]:
         records = await self._ask(way, host, kind)
-        return [Address(str(ip), port, transport) for ip in records.rows]
+        return [_address(way, str(ip), port, transport) for ip in records.rows]
 
     async def _ask(self, way: _Way, name: str, kind: str) -> Records:
         if self._lookup is None:
@@ -245,8 +266,15 @@ async def _gathered(
     return found
 
 
+def _address(way: _Way, ip: str, port: int, transport: str) -> Address:
+    address = Address(ip, port, transport)
+    return replace(address, path=way.uri.path) if address.web else address
+
+
 def _srv_name(transport: str, way: _Way) -> str:
-    return f"{TRANSPORTS[transport][1]}.{way.host}"
+    """Where its SRV records are; empty for one that has none of its own."""
+    name = TRANSPORTS[transport][1]
+    return name and f"{name}.{way.host}"
 
 
 def _told(records: Records) -> str:

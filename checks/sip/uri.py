@@ -32,6 +32,11 @@ _NAME_ADDR = re.compile(
 )
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ ]*")
 
+SPOKEN = ("udp", "tcp", "tls", "ws", "wss")  # what `transport` may ask for here
+# Asterisk has its WebSocket there and nowhere else, and the others take any path.
+WEB_PATH = "/ws"
+_WEB_PATH = "/?" + _USER + ":@[]"  # RFC 3986 3.3 and 3.4; no blank, no line end
+
 
 @dataclass(frozen=True, slots=True)
 class SipUri:
@@ -111,9 +116,19 @@ class SipUri:
     def transport(self) -> str | None:
         """udp, tcp, tls, ... as asked for by the URI; None leaves it to RFC 3263."""
         named = (self.params.get("transport") or "").lower()
-        if self.scheme == "sips" and named in ("", "tcp"):
-            return "tls"  # RFC 3261 26.2.2: sips over TCP is TLS
+        if self.scheme == "sips":
+            # RFC 3261 26.2.2: sips over TCP is TLS. RFC 7118 5.2: so for WebSocket.
+            named = {"": "tls", "tcp": "tls", "ws": "wss"}.get(named, named)
         return named or None
+
+    @property
+    def path(self) -> str:
+        """What a WebSocket server is asked for: `;path=/ws`, a parameter of ours.
+
+        No RFC has a place for it in a SIP URI. It is never sent as a part of one.
+        """
+        written = self.params.get("path") or WEB_PATH
+        return "/" + quote(written.lstrip("/"), safe=_WEB_PATH, errors="replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,15 @@ PROVIDER: Zone = {
         "SRV": ["1 0 5060 gone.example.com.", "2 0 5060 a.example.com."]
     },
     "silent.example.com": None,
+    "web.example.com": {
+        "NAPTR": [
+            '10 50 "s" "SIP+D2W" "" _ws.edge.example.com.',
+            '20 50 "s" "SIPS+D2W" "" _wss.edge.example.com.',
+            '30 50 "s" "SIP+D2U" "" _sip._udp.example.com.',
+        ]
+    },
+    "_ws.edge.example.com": {"SRV": ["1 0 8088 a.example.com."]},
+    "_wss.edge.example.com": {"SRV": ["1 0 8089 a.example.com."]},
 }
 
 
@@ -104,6 +113,16 @@ async def failure(uri: str, **settings) -> SipError:
         ("sip:alias.example.com", ["udp 192.0.2.10:5060"]),
         # a name server that chokes on NAPTR
         ("sip:lame.example.com", ["udp 192.0.2.11:5062"]),
+        # WebSocket (RFC 7118 5): its ports, and NAPTR as the only way to an SRV
+        ("sip:192.0.2.7;transport=ws", ["ws 192.0.2.7:80"]),
+        ("sips:192.0.2.7;transport=ws", ["wss 192.0.2.7:443"]),
+        ("sip:192.0.2.7;transport=WSS", ["wss 192.0.2.7:443"]),
+        ("sip:plain.example.com;transport=ws", ["ws 192.0.2.10:80"]),
+        ("sip:web.example.com;transport=ws", ["ws 192.0.2.11:8088"]),
+        ("sips:web.example.com;transport=ws", ["wss 192.0.2.11:8089"]),
+        ("sip:web.example.com;transport=wss", ["wss 192.0.2.11:8089"]),
+        ("sip:web.example.com", ["ws 192.0.2.11:8088"]),
+        ("sips:web.example.com", ["wss 192.0.2.11:8089"]),
         # one target of two without an address
         ("sip:half.example.com", ["udp 192.0.2.11:5060"]),
     ],
@@ -111,6 +130,23 @@ async def failure(uri: str, **settings) -> SipError:
 async def test_addresses_are_found_as_rfc_3263_says(uri, addresses):
     found = await resolved(uri)
     assert [f"{a.transport} {a}" for a in found.addresses] == addresses
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        (";transport=ws", "/ws"),
+        (";transport=ws;path=/", "/"),
+        (";transport=ws;path=sip/in", "/sip/in"),
+        (";transport=wss;path=/ws%3Ftoken=a&b", "/ws?token=a&b"),
+        (";transport=ws;path=/a%20b%0d%0aHost:x", "/a%20b%0D%0AHost:x"),
+        (";transport=tcp;path=/ws", ""),
+        ("", ""),
+    ],
+)
+async def test_only_a_websocket_has_a_path(params, path):
+    found = await resolved(f"sip:192.0.2.7{params}")
+    assert found.addresses[0].path == path
 
 
 async def test_every_step_is_told():
@@ -152,7 +188,7 @@ async def test_a_literal_asks_nobody_and_never_ends():
             "SERVFAIL to A broken.example.com",
         ),
         ("sip:a..example.com", Cause.DNS_NXDOMAIN, "is not a domain name"),
-        ("sip:x;transport=ws", Cause.MALFORMED, "transport ws is not spoken here"),
+        ("sip:x;transport=sctp", Cause.MALFORMED, "transport sctp is not spoken here"),
     ],
 )
 async def test_a_failure_says_whose_fault_it_is(uri, cause, detail):
