@@ -25,6 +25,7 @@ from checks.registrations.extension import HERE, Extension, Lost, observed, pres
 from checks.registrations.ledger import Ledger, Removed
 from checks.registrations.member import REBOOT, Member, Return
 from checks.registrations.memory import Memory, Remembered
+from checks.registrations.outbound import Outgoing
 from checks.registrations.readings import (
     SLICE,
     Added,
@@ -33,6 +34,8 @@ from checks.registrations.readings import (
     ExtensionsSettings,
     Gone,
     ListEnd,
+    Outbound,
+    Outbounds,
     Reach,
     Reading,
     Registrar,
@@ -53,6 +56,8 @@ __all__ = [
     "Judge",
     "ListEnd",
     "Listed",
+    "Outbound",
+    "Outbounds",
     "Reach",
     "Reading",
     "Registrar",
@@ -100,6 +105,7 @@ class Judge:
         self._ledger = Ledger(self._roster, self._cluster, memory, settings.interval)
         self.members = self._cluster.members
         self.extensions = self._ledger.extensions
+        self.outgoing = Outgoing(settings, self._cluster)
         self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
         self._order = count()
         self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
@@ -170,7 +176,8 @@ class Judge:
     def take_removed(self) -> list[Removed]:
         """Subjects whose incidents are to be closed, with the reason."""
         removed, self._ledger.removed = self._ledger.removed, []
-        return removed
+        elsewhere, self.outgoing.removed = self.outgoing.removed, []
+        return removed + elsewhere
 
     # --- what comes -----------------------------------------------------------------
 
@@ -195,6 +202,10 @@ class Judge:
             case Restarting():
                 m.stopping = reading.at
                 return []
+            case Outbound():
+                return self.outgoing.take_event(m, reading, now)
+            case Outbounds():
+                return self.outgoing.take_list(m, reading, now)
         return self._settle([aor], min(reading.at, now), now) if changed else []
 
     def lost(
@@ -234,7 +245,8 @@ class Judge:
         self._unjudged.update(dict.fromkeys(touched, now))
         changed = self._judge_some(now)
         self._learn(now)
-        return [*self._cluster.observe(now, m), *event, *changed]
+        elsewhere = self.outgoing.list_ended(m, now)
+        return [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
 
     def _started(self, m: Member, reading: ListEnd, now: float) -> float | None:
         """When the PBX started, if it did since the last list; on our clock."""

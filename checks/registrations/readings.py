@@ -92,7 +92,8 @@ class Outbound:
     # what the server answers to OPTIONS of our own joins the verdict.
     trusted: bool = True
     proxy: str = ""  # the SIP URI that it is sent through, where it is not the server's
-    lag: float = 0.0  # s: how much older than `at` the truth of it may be (trusted False)
+    # s; what is said may have been true only so long before `at`, where not trusted.
+    lag: float = 0.0
 
 
 @dataclass(slots=True)
@@ -170,3 +171,4 @@ class RegistrarSettings:
     site: str = ""
     extensions: ExtensionsSettings = field(default_factory=ExtensionsSettings)
     target: str = ""  # the OPTIONS target that is this PBX
+    probe_servers: bool = True  # where the PBX registers, if its word is not enough
