@@ -26,7 +26,7 @@ from sipwatch import __version__
 from sipwatch.terminal import columns
 
 if TYPE_CHECKING:
-    from checks.options.verdict import AddressView
+    from checks.options.views import AddressView
     from checks.sip.resolver import Resolver
 
 STATUS = {State.UP: 0, State.DEGRADED: 1, State.DOWN: 2}

@@ -8,7 +8,7 @@ from alerting.notification.headline import NAME_LIMIT
 from alerting.notification.wording import ROLES, reason
 from checks.observation import Kind, State, Subject, plain
 from checks.options.rows import UNKNOWN, UP
-from checks.options.verdict import TargetView
+from checks.options.views import TargetView
 from checks.registrations.extension import HERE, Extension
 from checks.registrations.judge import Judge
 from sipwatch.sources import Sources, readable

@@ -11,6 +11,7 @@ from checks.options.check import OptionsCheck
 from checks.options.names import Resolves
 from checks.options.probe import RATE, ProbeResult, Report, result_of
 from checks.options.targets import Target, TargetFileSettings
+from checks.options.views import view
 
 
 class Asking:
@@ -61,14 +62,14 @@ class Asking:
 
     def _observe(self, o: Observation) -> None:
         index = int(o.subject.name)
-        view = self._check.judge.view(index, o.at)
-        if view is None or self._results[index] is not None:
+        shown = view(self._check.judge, index, o.at)
+        if shown is None or self._results[index] is not None:
             return
-        if any(address.state is None for address in view.addresses):
+        if any(address.state is None for address in shown.addresses):
             return
         tap = self._check.tap
         exchange = tap.of(index) if tap is not None else ()
-        result = result_of(self._uris[index], view, exchange)
+        result = result_of(self._uris[index], shown, exchange)
         self._results[index] = result
         self._left -= 1
         if self._report is not None:

@@ -24,7 +24,7 @@ from checks.options.targets import TargetFileSettings, check_uri, ipv4
 
 if TYPE_CHECKING:
     from checks.options.names import Resolves
-    from checks.options.verdict import AddressView, TargetView
+    from checks.options.views import AddressView, TargetView
     from checks.options.wiretap import Wiretap
     from checks.sip.trace import Exchanged
 

@@ -35,8 +35,7 @@ CONFIRMATIONS times in a row, or recovers and has not succeeded twice.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,20 +49,20 @@ from checks.observation import (
     Subject,
 )
 from checks.options.answers import Answer, judged
+from checks.options.roll import Roll
 from checks.options.rows import CALM, DEGRADED, DOWN, MASK32, STATES, UNKNOWN, UP, Rows
-from checks.options.targets import Target, TargetFileSettings, TargetSettings
+from checks.options.targets import Target
 from checks.options.words import (
     EXPLAINED,
     Heard,
     Words,
-    not_after,  # both are read here by the metrics
+    not_after,
     place,
 )
 
 SETTLED = 3  # successes in a row after which a success is no news; rules ask for 2
 CONFIRMATIONS = 8  # questions out of turn: two minutes of them, then a whole interval
 RECENT = 20  # probes whose resent share is looked at; rules do the same
-NO_ROW, MANY = -1, -2
 DAY = 86400.0
 
 _RECENT_BITS = (1 << RECENT) - 1
@@ -78,47 +77,7 @@ class Marks:
     days: float = 14.0  # left of a certificate
 
 
-@dataclass(frozen=True, slots=True)
-class AddressView:
-    """One address of a target as it stands."""
-
-    address: str  # "54.172.60.0:5060 over UDP"; empty where the name has none
-    transport: str
-    state: State | None
-    since: float
-    cause: Cause | None
-    detail: str
-    code: int | None  # of the last final answer
-    rtt: float | None  # s, of the last answer
-    failures: int  # in a row
-    answered: bool  # whether the last question had a final answer
-    reason: str  # of that answer, without the code
-    agent: str  # Server, where the answer was read in full
-    sends: int  # of the last question
-    not_after: float | None  # UTC s, of its certificate
-
-
-@dataclass(frozen=True, slots=True)
-class TargetView:
-    """One target as it stands; state None before its first question has ended."""
-
-    subject: Subject
-    uri: str
-    state: State | None
-    since: float
-    cause: Cause | None
-    detail: str
-    figures: Figures
-    addresses: tuple[AddressView, ...]
-
-    @property
-    def not_after(self) -> float | None:
-        """When the first of its certificates ends, UTC s."""
-        ends = [a.not_after for a in self.addresses if a.not_after is not None]
-        return min(ends, default=None)
-
-
-class Targets:
+class Targets(Roll):
     """The judge of rows and targets, and who tells of them."""
 
     def __init__(
@@ -129,15 +88,8 @@ class Targets:
         answered: Callable[[Subject], bool] | None = None,
         lives: Callable[[Subject], bool] | None = None,
     ) -> None:
-        self.rows = rows
+        super().__init__(rows)
         self.marks = Marks()
-        self.subjects: list[Subject | None] = []
-        self.uris: list[str] = []
-        self.settings: list[TargetSettings | TargetFileSettings | None] = []
-        self.row_of = array("l")  # its only row, or one of NO_ROW and MANY
-        self._many: dict[int, tuple[int, ...]] = {}
-        self.state = array("B")
-        self.since = array("d")
         self._before: set[int] = set()  # targets that answered, at rows now gone
         self.words = Words(rows, self._before, self._lives)
         self._alive = lives
@@ -147,73 +99,37 @@ class Targets:
         self._suspected: dict[int, float] = {}  # row: its first question in vain
         self._moved: dict[int, float] = {}  # target: when its rows became others
         self._facts: dict[int, tuple[Fact, ...]] = {}
-        self._free: list[int] = []
 
     # Targets come and go.
 
     def add(self, target: Target) -> int:
         """A new target without rows; its number."""
-        if self._free:
-            index = self._free.pop()
-        else:
-            index = len(self.subjects)
-            self.subjects.append(None)
-            self.uris.append("")
-            self.settings.append(None)
-            self.row_of.append(NO_ROW)
-            self.state.append(UNKNOWN)
-            self.since.append(0.0)
-        self.subjects[index], self.uris[index] = target.subject, target.uri
-        self.settings[index] = target.settings
-        self.row_of[index] = NO_ROW
-        self.state[index], self.since[index] = UNKNOWN, 0.0
+        index = super().add(target)
         if self._answered is not None and self._answered(target.subject):
             self._before.add(index)
         return index
 
     def remove(self, index: int) -> Subject | None:
         """Forget a target whose rows have been dropped."""
-        subject, self.subjects[index] = self.subjects[index], None
-        self.row_of[index] = NO_ROW
-        self.state[index] = UNKNOWN
         self._facts.pop(index, None)
         self._moved.pop(index, None)
         self._before.discard(index)
-        self._free.append(index)
-        return subject
+        return super().remove(index)
 
     def assign(self, index: int, rows: Sequence[int], at: float = 0.0) -> None:
-        """These are the rows of a target from now on."""
+        """These are the rows of a target from now on, `at` being UTC s."""
         before = self.members(index)
         if before:
             self._moved[index] = at
         for row in set(before) - set(rows):
             self._suspected.pop(row, None)
             self.words.forget(row)
-        self._many.pop(index, None)
-        if len(rows) > 1:
-            self._many[index] = tuple(rows)
-        self.row_of[index] = MANY if len(rows) > 1 else rows[0] if rows else NO_ROW
+        super().assign(index, rows)
 
     def leaves(self, row: int) -> None:
         """A row is dropped; that its target has answered stays true."""
         if self._has_answered(row):
             self._before.add(self.rows.target[row])
-
-    def members(self, index: int) -> tuple[int, ...]:
-        """The rows of a target."""
-        row = self.row_of[index]
-        if row >= 0:
-            return (row,)
-        return self._many[index] if row == MANY else ()
-
-    def __iter__(self) -> Iterator[int]:
-        return (i for i, subject in enumerate(self.subjects) if subject is not None)
-
-    @property
-    def unjudged(self) -> int:
-        """How many targets have not been judged yet."""
-        return self.state.tobytes().count(UNKNOWN) - len(self._free)
 
     # Questions end.
 
@@ -492,38 +408,3 @@ class Targets:
                 text = f"{place(self.rows.address[row])}: {text}"
             facts = (*self._facts.get(index, ()), Fact(at, text))
             self._facts[index] = facts[-EVIDENCE_LINES:]
-
-    def view(self, index: int, at: float) -> TargetView | None:
-        """A target as it stands, in full."""
-        subject = self.subjects[index]
-        if subject is None:
-            return None
-        return TargetView(
-            subject,
-            self.uris[index],
-            STATES[self.state[index]],
-            self.since[index],
-            self.cause(index),
-            self.detail(index),
-            self.figures(index, at),
-            tuple(self._address_view(row) for row in self.members(index)),
-        )
-
-    def _address_view(self, row: int) -> AddressView:
-        rows, lane = self.rows, self.rows.lane[row]
-        return AddressView(
-            place(rows.address[row]),
-            lane.transport if lane else "",
-            STATES[rows.state[row]],
-            rows.since[row],
-            rows.cause[row],
-            self.words.detail(row),
-            rows.code[row] or None,
-            rows.rtt[row] if rows.mean[row] >= 0 else None,
-            rows.failures[row],
-            self.words.answered(row) and rows.code[row] > 0,
-            self.words.said(row)[4:],
-            self.words.agent(row),
-            rows.tries[row],
-            not_after(rows.address[row]),
-        )

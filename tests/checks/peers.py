@@ -16,7 +16,7 @@ import trustme
 from checks.observation import Cause, Kind, Observation, Scope, Subject
 from checks.options.check import OptionsCheck
 from checks.options.targets import Target, TargetFileSettings, TargetSettings
-from checks.options.verdict import TargetView
+from checks.options.views import TargetView
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address, Resolution
 from checks.sip.uri import SipUri

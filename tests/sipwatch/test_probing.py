@@ -17,7 +17,7 @@ import trustme
 
 from checks.observation import Cause, State
 from checks.options.probe import ProbeResult
-from checks.options.verdict import AddressView
+from checks.options.views import AddressView
 from checks.sip.message import Request
 from sipwatch import probing
 from tests.checks.sip.nameserver import serving

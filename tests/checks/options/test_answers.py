@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from checks.observation import Cause, State
 from checks.options.answers import branch_of, quoted_branch, read_answer, read_branch
 from checks.options.rows import ASKED
+from checks.options.views import view
 from tests.checks.options.sweeping import START, Network, Sent, header, response, silent
 
 PEER = ("192.0.2.1", 5060)
@@ -48,7 +49,7 @@ def test_an_answer_is_ours_however_it_is_written(
     network.deliver(response(request, **fields), PEER)
     network.run_until(300.2 if settled else 0.2)
     assert network.rows.nonce[0] == 0
-    assert network.targets.view(0, network.now).state is State.UP  # type: ignore[union-attr]
+    assert view(network.targets, 0, network.now).state is State.UP  # type: ignore[union-attr]
 
 
 def test_compact_names_and_folded_lines_are_read() -> None:

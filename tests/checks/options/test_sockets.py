@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from checks.observation import Cause, Kind, Scope, State, Subject
-from checks.options.check import BUSY
 from checks.options.targets import Target, TargetFileSettings, TargetTls
+from checks.options.wires import BUSY
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address
 from tests.checks.options.sweeping import header, saying, silent

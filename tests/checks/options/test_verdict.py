@@ -9,6 +9,7 @@ import pytest
 from checks.observation import Cause, Fact, State, Subject
 from checks.options.rows import CALM, SPOTLESS
 from checks.options.verdict import SETTLED, Marks
+from checks.options.views import view
 from tests.checks.options.sweeping import (
     START,
     Network,
@@ -23,7 +24,7 @@ A, B = "192.0.2.1", "192.0.2.2"
 
 def only(network: Network) -> Any:
     """The view of the one target."""
-    return network.targets.view(0, network.now)
+    return view(network.targets, 0, network.now)
 
 
 @pytest.mark.parametrize(
