@@ -1,4 +1,4 @@
-"""A SIP peer on loopback that answers by a script, over UDP, TCP or TLS."""
+"""A SIP peer on loopback that answers by a script, over each transport."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+
+from aiohttp import WSMsgType, web
 
 from checks.sip.framing import Framer
 from checks.sip.headers import Headers
@@ -39,6 +41,7 @@ class Peer:
         self.requests: list[Request] = []
         self.asked = asyncio.Event()
         self.connections = 0
+        self.handshakes: list[web.Request] = []  # of WebSockets
         self.address = Address("127.0.0.1", 0, transport)
 
     def answers(self, data: bytes) -> Sequence[bytes] | None:
@@ -80,6 +83,42 @@ class _Stream(asyncio.Protocol):
                 self.transport.write(answer)
 
 
+class _Web:
+    """A WebSocket server (aiohttp's: it checks our frames), at /ws."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        application = web.Application()
+        application.router.add_get("/ws", self.serve)
+        self.runner = web.AppRunner(application, shutdown_timeout=0.1)
+
+    async def start(self, ip: str, tls: ssl.SSLContext | None) -> int:
+        await self.runner.setup()
+        site = web.TCPSite(self.runner, ip, 0, ssl_context=tls)
+        await site.start()
+        return self.runner.addresses[0][1]
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("sip",), autoping=True)
+        await socket.prepare(request)
+        self.peer.connections += 1
+        self.peer.handshakes.append(request)
+        async for message in socket:
+            assert message.type in (WSMsgType.TEXT, WSMsgType.BINARY)
+            text = isinstance(message.data, str)
+            answers = self.peer.answers(message.data.encode() if text else message.data)
+            if answers is None:
+                await socket.close(code=1012)
+                break
+            for answer in answers:
+                await (
+                    socket.send_str(answer.decode())
+                    if text
+                    else (socket.send_bytes(answer))
+                )
+        return socket
+
+
 @asynccontextmanager
 async def answering(
     script: Script,
@@ -91,6 +130,14 @@ async def answering(
     """A peer on a port of its own."""
     loop = asyncio.get_running_loop()
     peer = Peer(script, transport)
+    if transport in ("ws", "wss"):
+        server = _Web(peer)
+        peer.address = Address(ip, await server.start(ip, tls), transport, "/ws")
+        try:
+            yield peer
+        finally:
+            await server.runner.cleanup()
+        return
     if transport == "udp":
         server, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(peer), local_addr=(ip, 0)

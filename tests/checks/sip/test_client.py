@@ -56,7 +56,7 @@ async def failure(script: Script, transport: str = "udp", **how) -> SipError:
     return caught.value
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
 @pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
 async def test_a_request_is_answered(transport, ip):
     async with answering(ok, transport, ip=ip) as peer, client() as c:
@@ -69,7 +69,11 @@ async def test_a_request_is_answered(transport, ip):
     sent = peer.requests[0]
     assert sent.faults == ()
     assert sent.via.transport == transport.upper()
-    assert sent.via.host.strip("[]") == ip
+    if transport == "ws":  # RFC 7118 5.3: no address, a name that is nobody's
+        assert sent.via.host.endswith(".invalid")
+        assert sent.via.port is None
+    else:
+        assert sent.via.host.strip("[]") == ip
     assert sent.via.branch.startswith("z9hG4bK")
     assert len(sent.via.branch) == 7 + 16
     assert "rport" in sent.via.params
@@ -216,21 +220,24 @@ async def test_a_refused_connection_is_told():
     assert caught.value.cause is Cause.CONNECTION_REFUSED
 
 
-async def test_a_connection_that_ends_without_an_answer_is_told():
-    error = await failure(lambda request, number: None, "tcp")
+@pytest.mark.parametrize("transport", ["tcp", "ws"])
+async def test_a_connection_that_ends_without_an_answer_is_told(transport):
+    error = await failure(lambda request, number: None, transport)
     assert error.cause is Cause.CONNECTION_RESET
-    assert "the peer closed the connection" in error.detail
+    assert "the peer closed the " in error.detail
 
 
-async def test_a_connection_is_kept_between_requests():
-    async with answering(ok, "tcp") as peer, client() as c:
+@pytest.mark.parametrize("transport", ["tcp", "ws"])
+async def test_a_connection_is_kept_between_requests(transport):
+    async with answering(ok, transport) as peer, client() as c:
         for _ in range(3):
             await c.request(options(), peer.address, timeout=5)
     assert (len(peer.requests), peer.connections) == (3, 1)
 
 
-async def test_requests_at_once_share_one_connection():
-    async with answering(ok, "tcp") as peer, client() as c:
+@pytest.mark.parametrize("transport", ["tcp", "ws"])
+async def test_requests_at_once_share_one_connection(transport):
+    async with answering(ok, transport) as peer, client() as c:
         answers = await asyncio.gather(
             *(c.request(options(), peer.address, timeout=5) for _ in range(20))
         )
@@ -238,11 +245,12 @@ async def test_requests_at_once_share_one_connection():
     assert peer.connections == 1
 
 
-async def test_a_kept_connection_that_the_peer_closed_is_opened_anew():
+@pytest.mark.parametrize("transport", ["tcp", "ws"])
+async def test_a_kept_connection_that_the_peer_closed_is_opened_anew(transport):
     def second_hangs_up(request: Request, number: int):
         return None if number == 2 else [respond(request, 200)]
 
-    async with answering(second_hangs_up, "tcp") as peer, client() as c:
+    async with answering(second_hangs_up, transport) as peer, client() as c:
         await c.request(options(), peer.address, timeout=5)
         got = await c.request(options(), peer.address, timeout=5)
     assert got.response.status == 200

@@ -43,26 +43,38 @@ def server_context(issued: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-async def ask(server: ssl.SSLContext, trust: ssl.SSLContext | None, name: str | None):
-    request = options_request(
-        SipUri.parse("sip:example.com"),
-        from_uri="sip:sipwatch@example.com",
-        user_agent="sipwatch",
-    )
-    async with answering(ok, "tls", tls=server) as peer:
-        client = Client(ssl_context=trust)
-        try:
-            return await client.request(
-                request, peer.address, server_name=name, timeout=5
-            )
-        finally:
-            client.close()
+@pytest.fixture(params=["tls", "wss"])
+def ask(request):
+    """Asks a server with this context over TLS, and over a WebSocket on it."""
+
+    async def asked(server: ssl.SSLContext, trust: ssl.SSLContext | None, name):
+        options = options_request(
+            SipUri.parse("sip:example.com"),
+            from_uri="sip:sipwatch@example.com",
+            user_agent="sipwatch",
+        )
+        async with answering(ok, request.param, tls=server) as peer:
+            client = Client(ssl_context=trust)
+            try:
+                return await client.request(
+                    options, peer.address, server_name=name, timeout=5
+                )
+            finally:
+                client.close()
+
+    return asked
 
 
-async def refusal(server, trust, name) -> SipError:
-    with pytest.raises(SipError) as caught:
-        await ask(server, trust, name)
-    return caught.value
+@pytest.fixture
+def refusal(ask):
+    """The failure of such a question."""
+
+    async def refused(server, trust, name) -> SipError:
+        with pytest.raises(SipError) as caught:
+            await ask(server, trust, name)
+        return caught.value
+
+    return refused
 
 
 @pytest.mark.parametrize(
@@ -76,17 +88,17 @@ async def refusal(server, trust, name) -> SipError:
     ],
 )
 async def test_a_certificate_for_the_domain_asked_is_accepted(
-    ca, ca_file, identity, name
+    ask, ca, ca_file, identity, name
 ):
     issued = ca.issue_cert(identity, not_after=NOW + 61 * DAY)
     answer = await ask(server_context(issued), tls_context(ca_file), name)
     assert answer.response.status == 200
     assert answer.not_after == (NOW + 61 * DAY).timestamp()
-    assert answer.exchange[0].transport == "tls"
+    assert answer.exchange[0].transport in ("tls", "wss")
 
 
 async def test_a_certificate_for_another_name_is_refused_and_says_for_whom_it_is(
-    ca, ca_file
+    refusal, ca, ca_file
 ):
     issued = ca.issue_cert("other.example.net", not_after=NOW + 61 * DAY)
     error = await refusal(server_context(issued), tls_context(ca_file), "example.com")
@@ -98,7 +110,7 @@ async def test_a_certificate_for_another_name_is_refused_and_says_for_whom_it_is
 
 
 async def test_an_expired_certificate_is_its_own_cause_and_says_when_it_ended(
-    ca, ca_file
+    refusal, ca, ca_file
 ):
     issued = ca.issue_cert(
         "example.com", not_before=NOW - 9 * DAY, not_after=NOW - 2 * DAY
@@ -109,7 +121,7 @@ async def test_an_expired_certificate_is_its_own_cause_and_says_when_it_ended(
     assert error.not_after == (NOW - 2 * DAY).timestamp()
 
 
-async def test_a_certificate_of_an_unknown_authority_is_refused(ca):
+async def test_a_certificate_of_an_unknown_authority_is_refused(refusal, ca):
     issued = ca.issue_cert("example.com", not_after=NOW + DAY)
     error = await refusal(server_context(issued), None, "example.com")
     assert error.cause is Cause.TLS_VERIFY
@@ -117,14 +129,16 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(ca):
     assert error.not_after == (NOW + DAY).timestamp()
 
 
-async def test_without_verification_any_certificate_will_do_and_its_end_is_known(ca):
+async def test_without_verification_any_certificate_will_do_and_its_end_is_known(
+    ask, ca
+):
     issued = ca.issue_cert("other.example.net", not_after=NOW - DAY)
     context = tls_context(verify=False)
     answer = await ask(server_context(issued), context, "example.com")
     assert answer.not_after == (NOW - DAY).timestamp()
 
 
-async def test_peers_without_a_common_version_fail_the_handshake(ca, ca_file):
+async def test_peers_without_a_common_version_fail_the_handshake(refusal, ca, ca_file):
     server = server_context(ca.issue_cert("example.com"))
     server.minimum_version = ssl.TLSVersion.TLSv1_3
     trust = tls_context(ca_file)
@@ -177,7 +191,7 @@ async def test_a_port_that_speaks_no_tls_fails_the_handshake(answer, detail):
     assert detail in caught.value.detail
 
 
-async def test_the_name_asked_for_is_sent_ahead(ca, ca_file):
+async def test_the_name_asked_for_is_sent_ahead(ask, ca, ca_file):
     seen: list[str | None] = []
     server = server_context(ca.issue_cert("sip.example.com"))
     server.sni_callback = lambda sock, name, context: seen.append(name)
