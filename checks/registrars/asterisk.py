@@ -34,11 +34,13 @@ from checks.registrars.pjsip import (
     title_question,
 )
 from checks.registrars.session import RefusedError, Session
+from checks.registrars.trunks import Trunks
 from checks.registrations.judge import (
     SLICE,
     Added,
     Bindings,
     ListEnd,
+    Outbounds,
     Reading,
     RegistrarSettings,
     Restarting,
@@ -48,7 +50,14 @@ from checks.settings import Duration, Secret
 from checks.sip.resolver import Resolver
 
 PORT = 5038
-EVENTS = {"ContactStatus", "SuccessfulAuth", "FullyBooted", "Shutdown", "Reload"}
+EVENTS = {
+    "ContactStatus",
+    "Registry",
+    "SuccessfulAuth",
+    "FullyBooted",
+    "Shutdown",
+    "Reload",
+}
 
 # Three Errors of different meaning; NO_CONTACTS alone is data.
 NO_CONTACTS = "No Contacts found"
@@ -96,6 +105,7 @@ class Asterisk:
         self._settings = settings
         self._clock = clock
         self._contacts = Contacts()
+        self._trunks = Trunks()
         self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
         self._boot: float | None = None
@@ -255,6 +265,7 @@ class Asterisk:
                 await asyncio.sleep(0)
             if reading := self._read(event, session):
                 yield reading
+        yield await self._registrations(session)
         self._pace.end(began)
         yield ListEnd(began, self._clock() + self._contacts.offset, self._boot)
 
@@ -323,6 +334,18 @@ class Asterisk:
             if str(refused) != NO_CONTACTS:
                 raise
 
+    async def _registrations(self, session: Session) -> Outbounds:
+        """What it registers elsewhere; the passwords in between end in the parser."""
+        asked, rows = self._clock(), []
+        listing = ("PJSIPShowRegistrationsOutbound", "OutboundRegistrationDetail")
+        try:
+            async for found in session.rows(*listing):
+                rows += found
+        except RefusedError as refused:
+            if UNKNOWN_COMMAND not in str(refused):
+                raise
+        return self._trunks.listed(rows, asked)
+
     # --- to follow ------------------------------------------------------------------
 
     async def _follow(self, session: Session) -> AsyncIterator[Reading]:
@@ -344,6 +367,11 @@ class Asterisk:
                 if isinstance(reading, Added):
                     self._pace.wish(now + EXPIRY_DELAY)
                 return reading
+            case "Registry":
+                attempt = self._trunks.event(event, self._contacts.when(event, now))
+                if attempt is None:
+                    self._pace.wish(now + EXPIRY_DELAY)
+                return attempt
             case "SuccessfulAuth":
                 self._contacts.authenticated(event, now)
             case "Shutdown":

@@ -92,8 +92,8 @@ class Outbound:
     # what the server answers to OPTIONS of our own joins the verdict.
     trusted: bool = True
     proxy: str = ""  # the SIP URI that it is sent through, where it is not the server's
-    # s; what is said may have been true only so long before `at`, where not trusted.
-    lag: float = 0.0
+    # s by which what is said may be late, where not trusted: the time of a refresh.
+    lag: float = 3600.0
 
 
 @dataclass(slots=True)

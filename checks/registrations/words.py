@@ -33,7 +33,7 @@ class Word:
     row: Outbound  # the last one that told a state, if there was one
     since: float  # of that state
     ok_at: float | None = None  # when it last said OK
-    proven: float = ALWAYS  # until then the server has certainly answered the PBX
+    proven: float = ALWAYS  # its word is certainly of this moment, or of a later one
     trying: float | None = None  # under way since then
 
     def take(self, row: Outbound, *, listed: bool) -> None:
@@ -50,15 +50,16 @@ class Word:
             )
             return
         self.trying = None
+        if row.state is not old.state:
+            # What was otherwise until the last word has become so after it.
+            self.proven = ALWAYS if old.state is None else old.at
+            well_or_new = row.state is State.OK or old.state in (None, State.OK)
+            self.since = row.at if well_or_new else self.since
+            if listed and old.state is State.OK and self.ok_at is not None:
+                self.since = self.ok_at
+        self.proven = max(self.proven, row.at - row.lag)
         if row.state is State.OK:
-            # It was another until the last word, so it was answered after that.
-            turned = old.at if old.state not in (None, State.OK) else ALWAYS
-            self.proven = max(self.proven, row.at - row.lag, turned)
-            self.since = self.since if old.state is State.OK else row.at
             self.ok_at = row.at
-        elif old.state in (None, State.OK):
-            lost = self.ok_at if listed else None
-            self.since = row.at if lost is None else lost
         self.row = row
 
 
@@ -117,16 +118,18 @@ def _not_kept(
     if server is None or not server.asked or (server.failures and not server.silent):
         if before in (State.FAILING, State.REJECTED):
             return None  # the next OPTIONS tells
-        detail = f"{said}, which may be a refusal or no answer at all"
-        return Finding(State.FAILING, word.since, None, detail)
+        detail = said
+        if row.state is State.REJECTED:
+            detail = f"{said}, which may be a refusal or no answer at all"
+        return Finding(State.FAILING, word.since, row.cause, detail)
     if server.silent:
         how = server.words() if server.answered else "has never answered OPTIONS"
         detail = f"{_whom(word)} {how}; {said}"
         return Finding(State.FAILING, word.since, server.cause, detail)
     if row.proxy or row.state is not State.REJECTED:
         detail = f"{said}, though {_whom(word)} answers OPTIONS"
-        return Finding(State.FAILING, word.since, None, detail)
-    if server.well_since is None or row.at - row.lag < server.well_since:
+        return Finding(State.FAILING, word.since, row.cause, detail)
+    if server.well_since is None or word.proven < server.well_since:
         detail = f"its server answers OPTIONS again; {said} of an attempt before that"
         return Finding(State.FAILING, word.since, None, detail)
     detail = f"its server answers OPTIONS, but refuses the registration; {said}"

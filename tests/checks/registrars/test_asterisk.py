@@ -24,6 +24,7 @@ from checks.registrations.judge import (
     Expected,
     Gone,
     ListEnd,
+    Outbounds,
     Reach,
     Reading,
     Restarting,
@@ -231,10 +232,11 @@ async def test_every_recorded_state_is_read_as_it_was(state: str) -> None:
 
 async def test_a_whole_read_is_roster_bindings_and_clocks() -> None:
     async with serving(healthy()) as server:
-        before, bindings, expected, end = await first_list(server)
+        before, bindings, expected, elsewhere, end = await first_list(server)
 
     assert before == expected == Expected([("1001", ""), ("1002", "")])
     assert bindings == Bindings([BOUND])
+    assert elsewhere == Outbounds([])
     assert isinstance(end, ListEnd)
     assert end.pbx_now == pytest.approx(5000.5, abs=0.5)
     assert end.boot == 4881.0
@@ -554,7 +556,7 @@ async def test_what_happens_during_a_list_is_told_after_its_rows() -> None:
     async with serving(answers) as server:
         read = await first_list(server)
 
-    kinds = [Expected, Bindings, Expected, Gone, Added, ListEnd]
+    kinds = [Expected, Bindings, Expected, Gone, Added, Outbounds, ListEnd]
     assert [type(r) for r in read] == kinds
     assert rows(read) == [BOUND]
 
@@ -677,10 +679,10 @@ async def test_a_slow_list_is_asked_for_less_often() -> None:
                 now[0] += 2.0  # rows take their time
                 if isinstance(reading, ListEnd):
                     break
-            # Three readings of 2 s each before the end: not before 106 + 10 * 6.
-            assert registrar._pace.due() == 166.0
+            # Four readings of 2 s each before the end: not before 108 + 10 * 8.
+            assert registrar._pace.due() == 188.0
             registrar.relist()
-            assert registrar._pace.due() == 166.0
+            assert registrar._pace.due() == 188.0
 
 
 async def test_a_log_in_that_is_refused_twice_is_tried_every_five_minutes() -> None:
@@ -704,7 +706,7 @@ async def test_extensions_are_called_as_the_pbx_calls_them() -> None:
     named = message(Response="Success", ActionID="x", Value='"Reception" <1001>')
     async with serving(healthy(Getvar=[named])) as server:
         async with aclosing(watched(server, interval=0.01).watch()) as readings:
-            before, *_, expected, _ = await until_end(readings)
+            before, *_, expected, _, _ = await until_end(readings)
             await until_end(readings)
     assert before == Expected([("1001", ""), ("1002", "")])
     assert expected == Expected([("1001", "Reception"), ("1002", "Reception")])
@@ -716,5 +718,5 @@ async def test_extensions_are_called_as_the_pbx_calls_them() -> None:
 async def test_a_user_that_may_not_ask_for_names_watches_by_number() -> None:
     denied = wire.error("Permission denied")
     async with serving(healthy(Getvar=[denied])) as server:
-        *_, expected, _ = await first_list(server)
+        *_, expected, _, _ = await first_list(server)
     assert expected == Expected([("1001", ""), ("1002", "")])
