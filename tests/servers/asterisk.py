@@ -21,6 +21,8 @@ from tests.servers.process import Process, ServerError
 
 SIP_PORT = 5060
 AMI_PORT = 5038
+WS_PORT = 8088
+WSS_PORT = 8089
 CLI_TIMEOUT = 10.0
 
 # What a PBX without hardware, databases or call features does not need to boot.
@@ -138,7 +140,8 @@ class Asterisk:
     """One Asterisk: SIP over UDP and TCP on 5060 and AMI on 5038 of its address.
 
     `watcher` is the address that the monitor's own SIP comes from: Asterisk knows it by
-    an identify, so its OPTIONS are answered 200 and not 401.
+    an identify, so its OPTIONS are answered 200 and not 401. SIP over WebSocket is at
+    /ws on 8088; with a `certificate` (a PEM file of key and chain) also on 8089.
     """
 
     sip_port = SIP_PORT
@@ -156,6 +159,7 @@ class Asterisk:
         contact_expiration_check_interval: int = 1,
         watcher: str = "127.0.0.1",
         users: Sequence[ManagerUser] = MANAGER_USERS,
+        certificate: Path | None = None,
     ) -> None:
         self.folder = folder
         self.address = address
@@ -164,6 +168,7 @@ class Asterisk:
         self.contact_expiration_check_interval = contact_expiration_check_interval
         self.watcher = watcher
         self.users = list(users)
+        self.certificate = certificate
         self._command = require("asterisk")
         # The control socket's path must stay under 108 bytes: not in pytest's folders.
         self._run_folder = Path(tempfile.mkdtemp(prefix="sipwatch-asterisk-"))
@@ -275,6 +280,7 @@ class Asterisk:
             "modules.conf": self._modules_conf(),
             "logger.conf": "[logfiles]\nconsole=notice,warning,error,security\n",
             "manager.conf": self._manager_conf(),
+            "http.conf": self._http_conf(),
             "pjsip.conf": self._pjsip_conf(),
             "extensions.conf": (
                 "[phones]\nexten=_1XXX,1,Dial(PJSIP/${EXTEN},20)\n same=n,Hangup()\n"
@@ -313,11 +319,23 @@ class Asterisk:
             f"bindaddr={self.address}\nport={self.ami_port}\n{sections}"
         )
 
+    def _http_conf(self) -> str:
+        secure = ""
+        if self.certificate is not None:
+            secure = (
+                f"tlsenable=yes\ntlsbindaddr={self.address}:{WSS_PORT}\n"
+                f"tlscertfile={self.certificate}\ntlsprivatekey={self.certificate}\n"
+            )
+        return (
+            f"[general]\nenabled=yes\nbindaddr={self.address}\n"
+            f"bindport={WS_PORT}\n{secure}"
+        )
+
     def _pjsip_conf(self) -> str:
         transports = "".join(
             f"[{kind}]\ntype=transport\nprotocol={kind}\n"
             f"bind={self.address}:{self.sip_port}\n"
-            for kind in ("udp", "tcp")
+            for kind in ("udp", "tcp", "ws", "wss")
         )
         interval = self.contact_expiration_check_interval
         watcher = (

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tests.servers import require
+from tests.servers.kamailio_parts import Part
 from tests.servers.process import Process, ServerError
 
 SIP_PORT = 5060
@@ -40,6 +41,7 @@ request_route {
         sl_send_reply("483", "Too Many Hops");
         exit;
     }
+@request@
     if (is_method("REGISTER")) {
         route(REGISTER);
         exit;
@@ -73,6 +75,7 @@ route[REGISTER] {
 }
 
 event_route[xhttp:request] {
+@http@
     if ($hu =~ "^/RPC") {
         jsonrpc_dispatch();
         exit;
@@ -103,6 +106,7 @@ class Kamailio:
         min_expires: int = 1,
         max_expires: int = 3600,
         keepalive: bool = False,
+        parts: Sequence[Part] = (),
     ) -> None:
         self.folder = folder
         self.address = address
@@ -112,6 +116,7 @@ class Kamailio:
         self.min_expires = min_expires
         self.max_expires = max_expires
         self.keepalive = keepalive
+        self.parts = tuple(parts)
         self._command = require("kamailio")
         self._configuration = folder / "kamailio.cfg"
         # -DD: in the foreground, with its workers; small memories serve a test.
@@ -204,7 +209,11 @@ class Kamailio:
 
     def configuration(self) -> str:
         modules = self._command.libraries / "kamailio/modules"
-        loads = "".join(f'loadmodule "{name}.so"\n' for name in MODULES)
+        names = [*MODULES, *(name for part in self.parts for name in part.modules)]
+        loads = "".join(f'loadmodule "{name}.so"\n' for name in names)
+        core = "".join(part.core for part in self.parts)
+        routes = ROUTES.replace("@request@", "".join(p.request for p in self.parts))
+        routes = routes.replace("@http@", "".join(p.http for p in self.parts))
         users = "".join(
             f'    $sht(users=>{name}) = "{password}";\n'
             for name, password in self.users.items()
@@ -215,8 +224,9 @@ class Kamailio:
             f"listen=udp:{self.address}:{self.sip_port}\n"
             f"listen=tcp:{self.address}:{self.sip_port}\n"
             f"listen=tcp:{self.address}:{self.rpc_port}\n"
-            f'mpath="{modules}/"\n{loads}{self._parameters()}'
-            f"event_route[htable:mod-init] {{\n{users}    return;\n}}\n{ROUTES}"
+            f'{core}mpath="{modules}/"\n{loads}{self._parameters()}'
+            f"event_route[htable:mod-init] {{\n{users}    return;\n}}\n{routes}"
+            f"{''.join(part.routes for part in self.parts)}"
         )
 
     def _parameters(self) -> str:
@@ -231,6 +241,7 @@ class Kamailio:
             ("pv", "shvset", "mode=i:0"),
             ("jsonrpcs", "transport", 1),  # HTTP alone: no fifo, no datagram socket
         ]
+        rows += [row for part in self.parts for row in part.parameters]
         if self.keepalive:
             rows += [
                 ("usrloc", "ka_mode", 1),
