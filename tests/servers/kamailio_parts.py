@@ -32,6 +32,7 @@ def web(address: str, certificate: Path | None = None) -> Part:
         core += f"listen=tls:{address}:{WSS_PORT}\nenable_tls=yes\n"
         modules = ("tls", "websocket")
         parameters = (
+            ("tls", "tls_method", "TLSv1.2+"),
             ("tls", "private_key", str(certificate)),
             ("tls", "certificate", str(certificate)),
         )
