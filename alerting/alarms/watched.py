@@ -12,6 +12,7 @@ from alerting.store.rows import SubjectRow
 from checks.observation import Kind, Observation, State, Subject
 
 QUIET = frozenset({State.UP, State.REGISTERED, State.READABLE, State.OK})
+JUDGED = (Kind.EXTENSION, Kind.REGISTRATION)  # by one who remembers
 BAD = frozenset({State.DOWN, State.UNREADABLE, State.FAILING})  # explains its children
 
 
@@ -101,10 +102,10 @@ class Watched:
     def judged(self) -> bool:
         """Whether its state is known well enough for rules on states and figures.
 
-        An extension's judge goes on from the stored state and tells only changes; all
-        others are seen anew after a restart, with figures that count from nothing.
+        The judge of a registrar goes on from the stored states and tells only changes;
+        all others are seen anew after a restart, with figures that count from nothing.
         """
-        return not self.fresh or self.subject.kind is Kind.EXTENSION
+        return not self.fresh or self.subject.kind in JUDGED
 
     def moves(self, o: Observation) -> bool:
         """Take over a state; True where it is another one than before."""

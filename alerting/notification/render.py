@@ -34,7 +34,9 @@ from alerting.notification.wording import LOSSES, host_of, reason, span
 from checks.observation import Fact, Kind, Subject, plain
 
 # Their names begin with a noun ("trunk twilio"), not with a name that has its own case.
-_COMMON_NOUNS = (Kind.TARGET, Kind.SELF)
+_COMMON_NOUNS = (Kind.TARGET, Kind.REGISTRATION, Kind.SELF)
+# Who judged these has said the reason whole.
+_EXPLAINED = (Kind.EXTENSION, Kind.REGISTRATION)
 
 NUMBERED = 5  # incident ids in the footer
 LISTED = 20  # incidents named in one notification; more is a list nobody reads
@@ -131,7 +133,8 @@ def _one(told: Tale) -> Story:
         since = f"{times.full(incident.since)} {times.zone.key}"
         story.row("since", f"{since} ({times.ago(incident.since)})")
     story.row("why", why(incident))
-    story.row("last seen", plain(incident.last_seen))
+    where = "account" if incident.subject.kind is Kind.REGISTRATION else "last seen"
+    story.row(where, plain(incident.last_seen))
     story.row("taken by", plain(incident.acknowledged_by, NAME_LIMIT))
     return story
 
@@ -182,8 +185,8 @@ def _lasted(told: Tale) -> str:
 def why(incident: Incident) -> str:
     """The reason as a sentence: how it was lost or what failed, and the detail."""
     detail = plain(incident.detail)
-    if incident.subject.kind is Kind.EXTENSION and detail:
-        return detail  # who judged the loss has said it whole
+    if incident.subject.kind in _EXPLAINED and detail:
+        return detail
     words = ""
     if incident.loss:
         words = LOSSES[incident.loss].words
@@ -205,8 +208,10 @@ def _step(told: Tale) -> str:
     step = told.words.step if told.words else ""
     if first.loss:
         step = LOSSES[first.loss].step
-    elif first.cause and first.subject.kind is not Kind.EXTENSION:
+    elif first.cause and first.subject.kind not in _EXPLAINED:
         step = reason(first.cause).step
+    elif told.words:
+        step = told.words.steps.get(first.state, step)
     host = host_of(first.last_seen)
     return step.replace("{at}", f" at {host}" if host else "")
 

@@ -251,6 +251,7 @@ class Wording:
     because: bool = True
     worse: str = "now "  # adverb when it has become worse
     forms: dict[Cause | State, str] = field(default_factory=dict)  # other `firing`
+    steps: dict[State, str] = field(default_factory=dict)  # other `step`
 
 
 SINGULAR = {
@@ -360,6 +361,19 @@ RULES: dict[str, Wording] = {
         "(openssl s_client -connect HOST:5061)",
         forms={Cause.TLS_EXPIRED: "{certificate} of {name} {has} expired"},
     ),
+    "OutboundRegistrationLost": Wording(
+        firing="{name} {is_}{adverb}lost{since}",
+        resolved="{name} {is_}registered again{after}",
+        late="{name} {was} lost{span}",
+        follows="calls through {it} probably fail, in both directions",
+        step="check that its server is up, and the way to it from the PBX; "
+        "then what the PBX's own log says of the registration",
+        forms={State.REJECTED: "{name} {is_}{adverb}refused{since}"},
+        steps={
+            State.REJECTED: "check its user and password on the PBX (case counts), and "
+            "at the provider that the account is open and the PBX's address allowed"
+        },
+    ),
     "RegistrarUnreadable": Wording(
         firing="{name} {adverb}cannot be read{since}",
         resolved="{name} can be read again{after}",
@@ -438,6 +452,8 @@ _BY_STATE = {
     (Kind.EXTENSION, State.UNREACHABLE): "ExtensionUnreachable",
     (Kind.TARGET, State.DOWN): "OptionsFailing",
     (Kind.TARGET, State.DEGRADED): "TargetDegraded",
+    (Kind.REGISTRATION, State.REJECTED): "OutboundRegistrationLost",
+    (Kind.REGISTRATION, State.FAILING): "OutboundRegistrationLost",
     (Kind.REGISTRAR, State.UNREADABLE): "RegistrarUnreadable",
 }
 

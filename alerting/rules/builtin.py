@@ -132,6 +132,11 @@ def _unreadable(n: Numbers) -> tuple[Grade, ...]:
     )
 
 
+def _not_kept(n: Numbers) -> tuple[Grade, ...]:
+    lost = in_states(State.REJECTED, State.FAILING)
+    return (Grade(CRITICAL, lost, n.for_),)
+
+
 def _restarted(n: Numbers) -> tuple[Grade, ...]:
     return (
         Grade(CRITICAL, _few_are_back, BACK_AFTER),
@@ -215,6 +220,12 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
         ),
         "CertificateExpiring": _certificate(WARNING, 14),
         "CertificateCritical": _certificate(CRITICAL, 3),
+        "OutboundRegistrationLost": Form(
+            Kind.REGISTRATION,
+            "liveness",
+            _not_kept,
+            Numbers(for_=120),
+        ),
         "RegistrarUnreadable": Form(
             Kind.REGISTRAR,
             "liveness",

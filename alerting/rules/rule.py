@@ -206,6 +206,7 @@ _STATES: dict[Kind, tuple[State, ...]] = {
         State.UNREGISTERED,
         State.NEVER_REGISTERED,
     ),
+    Kind.REGISTRATION: (State.OK, State.REJECTED, State.FAILING),
     Kind.REGISTRAR: (State.READABLE, State.UNREADABLE),
     Kind.SELF: (State.OK, State.FAILING),
 }

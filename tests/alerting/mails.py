@@ -91,6 +91,16 @@ def trunk(rule: str, state: State = State.DOWN, **more: object) -> Incident:
     return incident(TRUNK, rule, state, **fields)  # type: ignore[arg-type]
 
 
+def registration(state: State = State.FAILING, **more: object) -> Incident:
+    """A registration that hq keeps at a provider, lost."""
+    fields: dict[str, object] = {
+        "severity": Severity.CRITICAL,
+        "last_seen": "sip:line1@sip.example.com at sip:sip.example.com",
+    } | more
+    subject = Subject(Kind.REGISTRATION, "line1", PARIS_HQ)
+    return incident(subject, "OutboundRegistrationLost", state, **fields)  # type: ignore[arg-type]
+
+
 def ended(**more: object) -> dict[str, object]:
     """What an incident has more when it is over."""
     return {"resolved_at": BACK, "ended_at": at("10:16:20")} | more
@@ -119,6 +129,15 @@ FOUR_SENDS = {
         Fact(at("10:01:14"), "200 OK after 38 ms"),
         Fact(at("10:02:14"), "no answer to 4 sends in 5 s"),
         Fact(at("10:02:34"), "no answer to 4 sends in 5 s"),
+    ),
+}
+_SILENT = {
+    "cause": Cause.TIMEOUT,
+    "detail": "its server does not answer OPTIONS; the PBX still says that it is "
+    "registered, but will know better only at its next refresh",
+    "evidence": (
+        Fact(at("10:01:44"), "the PBX said that it is registered"),
+        Fact(at("10:02:14"), "OPTIONS to sip:sip.example.com fails, 3 in a row"),
     ),
 }
 FAILING = {"state": State.FAILING}
@@ -209,6 +228,24 @@ CASES: dict[str, Batch] = {
     ),
     "certificate-expired": batch(
         trunk("CertificateCritical", State.DOWN, cause=Cause.TLS_EXPIRED)
+    ),
+    "registration-lost": batch(registration(**_SILENT)),  # type: ignore[arg-type]
+    "registration-refused": batch(
+        registration(
+            State.REJECTED,
+            cause=Cause.FORBIDDEN,
+            detail="its server answers OPTIONS, but refuses the registration; "
+            "Asterisk says Rejected",
+        )
+    ),
+    "registration-resolved": batch(
+        registration(State.OK, **(_SILENT | ended())),  # type: ignore[arg-type]
+        change=Told.RESOLVED,
+        id="b7",
+    ),
+    "registration-closed": batch(
+        registration(closed="the PBX no longer has it", **ended()),
+        change=Told.RESOLVED,
     ),
     "registrar-unreadable": batch(
         incident(HQ, "RegistrarUnreadable", **_READ_FAILS)  # type: ignore[arg-type]
