@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from checks.registrars.asterisk import Asterisk, AsteriskSettings
 from checks.registrars.kamailio import Kamailio, KamailioSettings
+from checks.registrars.opensips import OpenSips, OpenSipsSettings
 from checks.registrars.sip import Sip, SipSettings
 from checks.registrations.judge import Registrar, RegistrarSettings
 from checks.sip.resolver import Resolver
@@ -38,5 +39,6 @@ class Kind(NamedTuple):
 REGISTRARS: dict[str, Kind] = {
     "asterisk": Kind(AsteriskSettings, Asterisk),
     "kamailio": Kind(KamailioSettings, Kamailio),
+    "opensips": Kind(OpenSipsSettings, OpenSips),
     "sip": Kind(SipSettings, Sip),
 }

@@ -17,6 +17,7 @@ from checks.observation import Binding, Cause
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace
 from checks.registrars.rpc import Dialect, FaultError, Rpc, decode
+from checks.registrars.uac import Record, outbounds
 from checks.registrars.usrloc import (
     NOT_LIVE,
     ROW_LIMIT,
@@ -32,6 +33,7 @@ from checks.registrations.judge import (
     RegistrarSettings,
     Unreadable,
 )
+from checks.registrations.readings import Outbounds
 from checks.settings import Duration, Secret
 from checks.sip.resolver import Resolver
 
@@ -191,6 +193,7 @@ class Kamailio:
             username=settings.username,
             password=settings.password,
         )
+        self._lacking: float | None = None  # the start that brought no uac
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the server's load allows."""
@@ -208,6 +211,8 @@ class Kamailio:
         began = self._pace.begin()
         pbx_now, boot = await self._clocks()
         offset = pbx_now - self._clock()
+        async for found in self._registrations(boot):
+            yield found
         dump = await self._dump()
         now = self._clock() + offset
         rows: list[Binding] = []
@@ -235,6 +240,17 @@ class Kamailio:
         except FaultError:
             return self._clock(), None
         return clocks(said.now, said.up_since, said.uptime, asked, self._clock)
+
+    async def _registrations(self, boot: float | None) -> AsyncIterator[Outbounds]:
+        """What it registers elsewhere; a Kamailio without uac does not get it."""
+        if boot is not None and boot == self._lacking:
+            return
+        try:
+            records = await self._rpc.call("uac.reg_dump", list[Record])
+        except FaultError:
+            self._lacking = boot
+            return
+        yield Outbounds(outbounds(records, self._clock()))
 
     async def _dump(self) -> Dump:
         try:
