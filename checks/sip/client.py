@@ -212,7 +212,10 @@ class Client:
             if session is not None:
                 session.authorize(request)
             answer = await self._transact(request, address, server_name, deadline, log)
-            if session is None or answer.response.status not in (401, 407):
+            if session is None:
+                break
+            if answer.response.status not in (401, 407):
+                session.accepted(answer.response)
                 break
             asked = session.learn(answer.response)
             # One with a stale nonce is another question; the same again is a refusal.

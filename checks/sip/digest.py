@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from checks.settings import Secret
 from checks.sip.message import Request, Response
@@ -229,6 +229,18 @@ class Session:
                     self._nonces[key] = _Nonce(challenge)
                     taken.add((*key, challenge.stale))
         return frozenset(taken)
+
+    def accepted(self, response: Response) -> None:
+        """Take the nonce that is to be used next, where the server names one.
+
+        RFC 3261 20.6 and RFC 7616 3.5. It says no realm: with several known ones it
+        cannot be told whose nonce it is, and the old ones go on.
+        """
+        told = (response.get("Authentication-Info") or "").replace(",", ";")
+        nonce = Params.parse(told).get("nextnonce")
+        if nonce and len(self._nonces) == 1:
+            ((key, known),) = self._nonces.items()
+            self._nonces[key] = _Nonce(replace(known.challenge, nonce=nonce))
 
     def forget(self) -> None:
         """Drop all nonces: the credentials were refused."""
