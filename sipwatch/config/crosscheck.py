@@ -151,6 +151,7 @@ def _of_rpc(address: str) -> None:
 ADDRESSES: dict[str, Callable[[str], object]] = {
     "asterisk": _of_manager,
     "kamailio": _of_rpc,
+    "opensips": _of_rpc,
     "sip": check_uri,
 }
 
