@@ -186,6 +186,11 @@ class Figures:
     due_by: float | None = None  # registrar: end of the grace after a restart
     options_failed: bool = False  # registrar: OPTIONS to it fails too
     answered: bool = True  # target: has it ever answered
+    days_at: str = ""  # ip:port whose certificate ends first, where others' do not
+    breach: str | None = None  # of `expiry`, in words; "": none, None: not known
+    refresh_point: float | None = None  # the usual one, as a share of Expires
+    refresh_late_by: float | None = None  # s; 0: it is in time, None: not known
+    refresh_left: float | None = None  # s until its registration ends, if it is late
 
 
 NONE = Figures()

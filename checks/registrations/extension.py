@@ -11,7 +11,6 @@ from checks.observation import (
     Binding,
     Cause,
     Fact,
-    Figures,
     Loss,
     Observation,
     State,
@@ -27,6 +26,7 @@ CONTACT_LIMIT = 512  # characters of a URI by which a contact is told from other
 TWICE = 2  # reports in a row that make a contact unreachable
 RENEWED = 2.0  # s that an end must move to be a refresh: Kamailio tells whole seconds
 CLOCK_ERROR = 0.05  # s by which the PBX's clock is known, on a network of its own
+LISTED = 5.0  # s that a row may be older than when we have read it
 JUST_ENDED = 1.0  # s by which a whole-second end may seem to lie ahead
 
 
@@ -49,6 +49,9 @@ class Contact:
     unreachable_since: float = 0.0
     refreshed: float | None = None
     refreshed_before: float | None = None
+    at_least: float = 0.0  # s granted, where no more is known
+    read: float = 0.0  # when its end was last told
+    renewed: bool = False  # that it was granted its Expires happened before our eyes
 
     @classmethod
     def of(cls, binding: Binding, member: Member, now: float) -> Contact:
@@ -74,7 +77,8 @@ class Contact:
     def renew(self, end: float, binding: Binding, now: float) -> bool:
         """Take another end; whether it is that of a refresh."""
         before, self.end = self.end, end
-        refreshed = before is not None and end > before + RENEWED
+        moved = 0.0 if before is None else end - before
+        refreshed = abs(moved) > RENEWED  # it ends sooner where less was granted
         if refreshed:  # its address may be another one since
             self.describe(binding)
         if not self.member.clock.measured:
@@ -87,6 +91,11 @@ class Contact:
             granted = binding.granted or self.granted
             if granted and ours - now > granted + RENEWED:
                 granted = None  # more than before, and we do not know how much
+            unless_less = ours - self.read + LISTED
+            if not binding.granted and self.read and (granted or 0) > unless_less:
+                granted = None  # it would have been refreshed before it was
+            if moved < 0 or self.at_least > unless_less:
+                self.at_least = 0.0
             self.refreshed_before = self.refreshed
             self.refreshed = min(now, ours - granted) if granted else None
             self.granted = granted
@@ -113,6 +122,7 @@ class Contact:
                 self.refreshed = min(now, ends - self.granted)
         elif (ends := self.ends) is not None and self.member.clock.measured:
             at_least = ends - now
+            self.at_least = max(self.at_least, at_least)
             if at_least > extension.granted:
                 extension.granted, extension.exact = at_least, False
 
@@ -187,6 +197,10 @@ class Extension:
     learned: bool = False  # it is watched whether it is there or not
     dormant: bool = False  # given up after a long time away
     queued: bool = False  # it has a place among the deadlines
+    habit: bytes = b""  # when it refreshes, see `habit`
+    breach: int = 0  # of the policy, as last told, see `expiry`
+    overdue: bool = False  # its refresh is, as last told
+    awaited: bool = False  # it has a place among the due refreshes
 
     @property
     def aor(self) -> str:
@@ -317,8 +331,6 @@ def observed(extension: Extension, state: State, at: float) -> Observation:
     """What is to be told of an extension in its state."""
     o = Observation(extension.subject, state, extension.since, at)
     o.not_before = extension.not_before
-    if extension.exact:
-        o.figures = Figures(expires=round(extension.granted))
     contacts = extension.contacts
     if o.state is State.UNREACHABLE:
         o.last_seen = last_seen(max(contacts, key=lambda contact: contact.seen))

@@ -21,6 +21,7 @@ from itertools import count, islice
 
 from checks.observation import Cause, Event, Loss, Observation, State, Subject
 from checks.registrations.cluster import Cluster
+from checks.registrations.expiry import Policy
 from checks.registrations.extension import HERE, Extension, Lost, observed, present
 from checks.registrations.ledger import Ledger, Removed
 from checks.registrations.member import REBOOT, Member, Return
@@ -43,6 +44,7 @@ from checks.registrations.readings import (
     Restarting,
     Unreadable,
 )
+from checks.registrations.refreshes import Refreshes
 from checks.registrations.roster import Listed, Roster, read_list
 
 __all__ = [
@@ -102,7 +104,10 @@ class Judge:
         names = list(members) or settings.members or [settings.address]
         self._cluster = Cluster(name, settings, subject, now, names, memory)
         self._roster = Roster(name, settings, subject, listed)
-        self._ledger = Ledger(self._roster, self._cluster, memory, settings.interval)
+        self.refreshes = Refreshes(Policy(settings.expiry), settings.interval)
+        self._ledger = Ledger(
+            self._roster, self._cluster, memory, settings.interval, self.refreshes
+        )
         self.members = self._cluster.members
         self.extensions = self._ledger.extensions
         self.outgoing = Outgoing(settings, self._cluster)
@@ -237,6 +242,7 @@ class Judge:
             touched.update(self.extensions)
         elif reading.aors is not None:
             touched |= reading.aors
+        touched |= self.refreshes.suspects()
         m.finish_list(reading, now, self.settings.interval)
         if survey:
             ledger.survey(m, now)
@@ -316,8 +322,15 @@ class Judge:
         told = []
         for aor in aors:
             extension = self.extensions.get(aor)
-            if extension and (state := self._changed(extension, at, now)):
-                told.append(observed(extension, state, now))
+            if extension is None:
+                continue
+            state = self._changed(extension, at, now)
+            if self.refreshes.judge(extension, now) and extension.state in HERE:
+                state = extension.state  # the same, but it says more
+                self._ledger.save(extension)
+            if state is not None:
+                told.append(o := observed(extension, state, now))
+                self.refreshes.tell(o, extension)
         return told
 
     def _changed(self, e: Extension, at: float, now: float) -> State | None:
@@ -392,13 +405,14 @@ class Judge:
                 self._ledger.give_up(e, dormant=True)
                 reason = "dormant: unregistered for 7 days"
                 self._ledger.removed.append(Removed(e.subject, reason))
+        self.refreshes.advance(now)
         return self._judge_some(now) + self._cluster.advance(now)
 
     def next_deadline(self) -> float | None:
         """When `advance` or `wants_read` has something to do."""
         if self._unjudged:
             return 0.0  # now
-        times = [self._cluster.next_deadline()]
+        times = [self._cluster.next_deadline(), self.refreshes.next_deadline()]
         if self._away:
             times.append(self._away[0][0])
         return min((time for time in times if time is not None), default=None)

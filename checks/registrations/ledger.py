@@ -26,6 +26,7 @@ from checks.registrations.extension import (
 from checks.registrations.member import GRACE, Member
 from checks.registrations.memory import Memory, Remembered, forgotten, of_extension
 from checks.registrations.readings import Added, Gone, ListEnd, Reach
+from checks.registrations.refreshes import Refreshes, Turn
 from checks.registrations.roster import Roster
 
 LATEST = 35.0  # s after its end at which PBXs remove a binding; Asterisk: 30 s
@@ -43,13 +44,18 @@ class Ledger:
     """All extensions of one registrar with their contacts."""
 
     def __init__(
-        self, roster: Roster, cluster: Cluster, memory: Memory, interval: float
+        self,
+        roster: Roster,
+        cluster: Cluster,
+        memory: Memory,
+        interval: float,
+        refreshes: Refreshes,
     ) -> None:
         self.extensions: dict[str, Extension] = {}
         self.young: set[str] = set()  # AORs that may be learned yet
         self.removed: list[Removed] = []
         self._roster, self._cluster, self._memory = roster, cluster, memory
-        self._interval = interval
+        self._interval, self._refreshes = interval, refreshes
         self._unsaved: dict[str, None] = {}
 
     # --- who ------------------------------------------------------------------------
@@ -133,7 +139,7 @@ class Ledger:
         m.deferred.clear()
 
     def _row(self, m: Member, binding: Binding, now: float) -> None:
-        contact, changed = self._see(m, binding, now, now)
+        contact, changed = self._see(m, binding, now, now, by_event=False)
         if contact is None:
             return
         if contact.listing != m.listing:
@@ -148,7 +154,7 @@ class Ledger:
         """A binding came by event; whether its extension has to be judged."""
         binding, at = reading.binding, min(reading.at, now)
         m.tombs.pop((binding.aor, binding.contact), None)
-        contact, changed = self._see(m, binding, at, now)
+        contact, changed = self._see(m, binding, at, now, by_event=True)
         if contact is None:
             return False
         contact.heard = now
@@ -187,7 +193,7 @@ class Ledger:
         return extension, extension.find(uri[:CONTACT_LIMIT], m)
 
     def _see(
-        self, m: Member, binding: Binding, at: float, now: float
+        self, m: Member, binding: Binding, at: float, now: float, *, by_event: bool
     ) -> tuple[Contact | None, bool]:
         """The contact of a binding, and whether its extension has to be judged."""
         extension = self.extensions.get(binding.aor)
@@ -206,10 +212,17 @@ class Ledger:
         elif not contact.received:  # known by an event, which tells only its URI
             contact.describe(binding)
         end = binding.expires_at
-        if end is not None and end != contact.end:
-            if contact.renew(end, binding, now):
-                m.fresh_at = now
-            contact.teach(extension, now)
+        if end is not None:
+            if end != contact.end:
+                before = Turn.of(contact)
+                renewed = contact.renew(end, binding, now)
+                contact.teach(extension, now)
+                if renewed:
+                    m.fresh_at = now
+                    changed |= self._refreshes.renewed(
+                        extension, before, contact, by_event=by_event
+                    )
+            contact.read = now
         contact.seen = now
         reachable = binding.reachable
         if reachable is not None or contact.reachable is not None or contact.strikes:
@@ -250,6 +263,7 @@ class Ledger:
             self.save(e)
         e.bound = True
         e.held_by |= m.bit
+        contact.renewed = bool(m.readable)  # else it may be older than our sight of it
         return contact
 
     def _detach(self, extension: Extension, contact: Contact) -> None:

@@ -115,6 +115,8 @@ class Member:
     late_at: float | None = None
     asked: float | None = None
     rest_until: float = 0.0
+    lag: float = 0.0  # s that the rows of the last list were older than its end
+    doubted: float | None = None  # since when somebody is overdue, as far as is known
 
     def knows(self, aor: str) -> bool:
         """Whether what it holds for an AOR is known now."""
@@ -170,6 +172,9 @@ class Member:
             self.step = min(self.step + 1, len(LATE))
         else:
             self.late_at, self.step = None, 0
+        self.lag = now - reading.began
+        if self.doubted is not None and reading.began >= self.doubted:
+            self.doubted = None
         self.rest_until = now + min(interval, max(0.0, DUTY * (now - reading.began)))
         if self.asked is not None and reading.began >= self.asked:
             self.asked = None
@@ -190,6 +195,8 @@ class Member:
         if self.ends is not None:
             end = self.clock.ours(self.ends) + 1
             due = end if due is None else min(due, end)
+        if self.doubted is not None:
+            due = self.doubted if due is None else min(due, self.doubted)
         if due is None:
             return None
         if self.asked is not None:

@@ -45,6 +45,8 @@ def of_extension(extension: Extension, members: Iterable[Member]) -> Remembered:
         "answered": extension.answered,
         "held": [m.name for m in members if m.bit & extension.held_by],
         "dormant": extension.since if extension.dormant else None,
+        "breach": extension.breach,
+        "overdue": extension.overdue,
     }
     return Remembered(f"aor/{extension.aor}", json.dumps(kept))
 
@@ -102,6 +104,9 @@ class Memory:
             extension.learned = bool(kept.get("learned"))
             extension.bound = bool(kept.get("bound"))
             extension.answered = bool(kept.get("answered"))
+            breach = kept.get("breach")
+            extension.breach = breach if isinstance(breach, int) else 0
+            extension.overdue = bool(kept.get("overdue"))
             held = kept.get("held") or ()
             extension.held_by = sum(m.bit for m in members if m.name in held)
             since = _time(kept, "dormant")

@@ -159,6 +159,18 @@ class ExtensionsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpirySettings:
+    """What Expires a registrar should grant; None: as the transport has it."""
+
+    min: Duration | None = None
+    max: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is more than max")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegistrarSettings:
     """What the settings of every type of registrar have in common."""
 
@@ -171,4 +183,5 @@ class RegistrarSettings:
     site: str = ""
     extensions: ExtensionsSettings = field(default_factory=ExtensionsSettings)
     target: str = ""  # the OPTIONS target that is this PBX
+    expiry: ExpirySettings = field(default_factory=ExpirySettings)
     probe_servers: bool = True  # where the PBX registers, if its word is not enough

@@ -132,7 +132,7 @@ def test_a_healthy_phone_never_leaves_registered():
         t.at(now + 1.0).list(bound("1001", refreshed + 60.0))
         for member in t.judge.wants_read(now + 20.0):
             t.at(now + 20.0).list(bound("1001", refreshed + 110.0), member=member)
-    assert t.states("1001") == [(REGISTERED, 1.0)]
+    assert set(t.states("1001")) == {(REGISTERED, 1.0)}
 
 
 def test_a_read_is_wanted_a_second_after_the_soonest_end_once_for_all():

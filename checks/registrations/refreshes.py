@@ -1,0 +1,227 @@
+"""Who refreshes when, who is overdue, and who is outside the policy.
+
+Asterisk tells nothing of refreshes, so that one that is due by a phone's habit is a
+reason to look, no more: overdue is what a read that was begun after it still shows
+without a refresh. It is told while there is time to do something, and by AOR: a phone
+that has registered anew from another port leaves a binding behind that it refreshes no
+more.
+
+Due times stand in buckets of some seconds, one place for each extension. A refresh
+moves none of them: who comes up is looked at, and put where it belongs now.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+from checks.observation import Fact, Figures, Observation, State
+from checks.registrations.expiry import LATE, Policy
+from checks.registrations.extension import HERE, Contact, Extension, last_seen
+from checks.registrations.habit import LATEST, learned, patience, points
+
+WORTH = 300.0  # s of Expires: what is shorter has ended before anybody could look
+LEFT = 60.0  # s of the binding that must be left for a warning to be one
+BRIEF = 5.0  # s between two refreshes that were one, sent twice or told twice
+BUCKET = 5.0  # s
+AT_ONCE = 1000  # due times looked at in one go, some ms
+
+
+class Turn(NamedTuple):
+    """A contact's registration as it was before it was refreshed."""
+
+    end: float | None
+    granted: int | None
+    read: float
+
+    @classmethod
+    def of(cls, contact: Contact) -> Turn:
+        """What it is now."""
+        return cls(contact.end, contact.granted, contact.read)
+
+
+def share(before: Turn, contact: Contact, *, by_event: bool) -> float | None:
+    """At which share of its Expires a contact was refreshed; None: it is not known.
+
+    Between two reads there may have been two refreshes. The earlier read shows that
+    there was none until then: where that is half the time at least, there was one.
+    What is in time even as one is kept all the same, as it can only have been sooner.
+    """
+    if before.end is None or contact.end is None:
+        return None
+    granted = before.granted or contact.granted or contact.at_least
+    took = contact.end - before.end
+    if before.granted and contact.granted:
+        took += before.granted - contact.granted
+    if took < BRIEF or granted <= 0:
+        return None
+    member = contact.member
+    began = member.clock.ours(before.end) - granted
+    single = 2 * (before.read - began) >= took
+    if by_event and member.readable and member.since <= began:
+        single = True  # every refresh has an event
+    point = took / granted
+    return point if point <= (LATEST if single else LATE) else None
+
+
+class Refreshes:
+    """The refreshes of all extensions of one registrar."""
+
+    def __init__(self, policy: Policy, interval: float) -> None:
+        self.policy = policy
+        self._interval = interval
+        self._buckets: dict[int, list[Extension]] = {}
+        self._order: list[int] = []  # a heap of the buckets' numbers
+        self._suspects: set[str] = set()  # AORs that the next read decides on
+
+    # --- what comes -----------------------------------------------------------------
+
+    def renewed(
+        self, e: Extension, before: Turn, contact: Contact, *, by_event: bool
+    ) -> bool:
+        """A contact was refreshed; whether another verdict comes of it."""
+        contact.renewed = True
+        point = share(before, contact, by_event=by_event)
+        if point is not None:
+            e.habit = learned(e.habit, point)
+        self._expect(e)
+        return self.differs(e)
+
+    def differs(self, e: Extension) -> bool:
+        """Whether what is known by now is another verdict than the last."""
+        breach = self.policy.of(e)
+        return breach not in (None, e.breach) or self._late(e, None) is not e.overdue
+
+    def judge(self, e: Extension, now: float) -> bool:
+        """Bring the verdict on an extension up to date; whether it is another."""
+        if not e.contacts:
+            return False
+        found, overdue = self.policy.of(e), self._late(e, now)
+        breach = e.breach if found is None else int(found)
+        news = (breach, overdue) != (e.breach, e.overdue)
+        e.breach, e.overdue = breach, overdue
+        self._expect(e)
+        return news
+
+    def tell(self, o: Observation, e: Extension) -> None:
+        """Put into an observation what rules ask of refreshes and the policy."""
+        figures = Figures(expires=round(e.granted) if e.exact else None)
+        o.figures = figures
+        if o.state not in HERE:
+            return
+        figures.breach = (self.policy.words(e) or None) if e.breach else ""
+        if found := points(e.habit):
+            figures.refresh_point = found.median
+        due = due_at(e) if e.overdue else None
+        if due is None:
+            figures.refresh_late_by = None if e.overdue else 0.0
+            return
+        last = max(e.contacts, key=_end)
+        figures.refresh_late_by = max(o.at - due, BUCKET)
+        figures.refresh_left = _end(last) - o.at
+        if o.state is State.REGISTERED:
+            o.last_seen = last_seen(last)
+            o.evidence = (
+                Fact(_begun(last), "last refresh"),
+                Fact(due, "refresh due by its habit"),
+                Fact(o.at, "read, no refresh"),
+                Fact(_end(last), "end of its registration"),
+            )
+
+    def _late(self, e: Extension, now: float | None) -> bool:
+        """Whether it is overdue; what it was is so until it was seen to refresh."""
+        if all(_is_late(e, contact) for contact in e.contacts):
+            return e.overdue or (now is not None and last_end(e) - now >= LEFT)
+        return e.overdue and not any(c.renewed for c in e.contacts)
+
+    # --- time -----------------------------------------------------------------------
+
+    def suspects(self) -> set[str]:
+        """The AORs that a read which has ended decides on."""
+        suspects, self._suspects = self._suspects, set()
+        return suspects
+
+    def advance(self, now: float) -> None:
+        """Who is due by now is a suspect, unless it has been refreshed meanwhile."""
+        for _ in range(AT_ONCE):
+            if not self._order or self._order[0] * BUCKET > now:
+                return
+            bucket = self._buckets[self._order[0]]
+            e = bucket.pop()
+            if not bucket:
+                del self._buckets[heapq.heappop(self._order)]
+            e.awaited = False
+            due = due_at(e)
+            if due is None or e.overdue:
+                continue
+            if due > now:
+                self._put(e, due)
+            elif (left := last_end(e) - now) >= LEFT:
+                self._suspects.add(e.aor)
+                self._doubt(e, now, now + left - LEFT)
+
+    def next_deadline(self) -> float | None:
+        """When `advance` has something to do."""
+        return self._order[0] * BUCKET if self._order else None
+
+    def _doubt(self, e: Extension, now: float, until: float) -> None:
+        """Ask for a read where the next one would come too late for a warning."""
+        for contact in e.contacts:
+            m = contact.member
+            if m.read_at is None or m.read_at + self._interval >= until:
+                m.doubted = now
+
+    def _expect(self, e: Extension) -> None:
+        if e.awaited or e.overdue:
+            return
+        due = due_at(e)
+        if due is not None:
+            self._put(e, due)
+
+    def _put(self, e: Extension, due: float) -> None:
+        number = int(due // BUCKET) + 1
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = []
+            heapq.heappush(self._order, number)
+        bucket.append(e)
+        e.awaited = True
+
+
+def due_at(e: Extension) -> float | None:
+    """When its last contact should have been refreshed; None: it is not known."""
+    latest = None
+    for contact in e.contacts:
+        due = _due(e, contact)
+        if due is None:
+            return None
+        latest = due if latest is None else max(latest, due)
+    return latest
+
+
+def last_end(e: Extension) -> float:
+    """When the last of its bindings ends."""
+    return max(map(_end, e.contacts))
+
+
+def _due(e: Extension, contact: Contact) -> float | None:
+    granted = contact.granted or contact.at_least
+    if granted < WORTH or contact.end is None:
+        return None
+    waits = patience(e.habit, granted)
+    return None if waits is None else _begun(contact) + waits
+
+
+def _is_late(e: Extension, contact: Contact) -> bool:
+    """Whether a read that was begun after it was due shows no refresh."""
+    due = _due(e, contact)
+    return due is not None and contact.read - contact.member.lag >= due
+
+
+def _end(contact: Contact) -> float:
+    return contact.ends or 0.0
+
+
+def _begun(contact: Contact) -> float:
+    """When it was refreshed last, at the latest."""
+    return _end(contact) - (contact.granted or contact.at_least)
