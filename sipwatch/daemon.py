@@ -156,7 +156,7 @@ class Daemon:
             self.alarms.adopt(subject)
         for name, settings in self.config.registrars.items():
             self.followings.follow(name, settings, plan.listed[name])
-        for kind in ("target:", "registrar:", "extension:", "self:"):
+        for kind in ("target:", "registrar:", "extension:", "registration:", "self:"):
             self.alarms.unwatch_missing(kind, self.clock.now())
 
     def _open_sockets(self) -> list[tuple[Any, dict[str, Any]]]:

@@ -129,6 +129,8 @@ class Following:
                 yield member.subject
         for extension in self.judge.extensions.values():
             yield extension.subject
+        for registration in self.judge.outgoing.registrations.values():
+            yield registration.subject
 
     async def _tried(self, member: str) -> None:
         await self._remember()

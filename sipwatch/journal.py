@@ -17,6 +17,7 @@ from alerting.announcement import (
 from alerting.incident import Outcome
 from checks.observation import State
 from checks.registrations.judge import Judge
+from sipwatch import outbound
 from sipwatch.follow import Following
 
 NAMED = 20  # extensions that the first summary names
@@ -47,6 +48,8 @@ class Journal:
         counts = judge.counts()
         said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
         log.info("%s: %s", judge.name, said or "no extensions")
+        if kept := outbound.counted(judge):
+            log.info("%s registers elsewhere: %s", judge.name, kept)
         self._never(judge)
 
     @staticmethod

@@ -85,7 +85,7 @@ class Registrars(Mapping[str, Following]):
         for subject in self.unfollow(name):
             self._alarms.release(subject)
         self.follow(name, settings, listed)
-        for kind in ("registrar:", "extension:"):
+        for kind in ("registrar:", "extension:", "registration:"):
             self._alarms.unwatch_missing(kind, self._clock.now())
 
     def pair(self, config: Config) -> None:
@@ -121,6 +121,9 @@ class Registrars(Mapping[str, Following]):
             found = judge.restore(aor, row.state, row.since, row.not_before)
             if found is not None:
                 self._alarms.adopt(found)
+        for trunk, row in self._alarms.unclaimed(f"registration:{name}/").items():
+            known = judge.outgoing.restore(trunk, row.state, row.since, row.cause)
+            self._alarms.adopt(known)
         return judge
 
     def _remembered(self, prefix: str) -> list[Remembered]:

@@ -12,7 +12,7 @@ from alerting.notification.headline import Times, headline, tale
 from checks.observation import State, Subject
 from checks.options.rows import STATES
 from checks.registrations.judge import Judge
-from sipwatch import __version__
+from sipwatch import __version__, outbound
 from sipwatch.config.settings import local_zone
 from sipwatch.sources import Sight, Sources, owed_since, readable
 from sipwatch.surroundings import Surroundings
@@ -72,6 +72,8 @@ def _registrar(judge: Judge, sources: Sources, iso: _Iso) -> dict[str, Any]:
         "since": iso(judge.since),
         "detail": _detail(judge),
         "extensions": _extensions(judge, sources),
+        "registrations": outbound.shown(judge, sources, iso),
+        "registrations_kept": len(judge.outgoing.registrations),
     }
     if len(members) > 1:
         shown["members"] = [

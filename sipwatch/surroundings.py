@@ -11,6 +11,7 @@ from checks.options.rows import UNKNOWN, UP
 from checks.options.views import TargetView
 from checks.registrations.extension import HERE, Extension
 from checks.registrations.judge import Judge
+from sipwatch import outbound
 from sipwatch.sources import Sources, readable
 
 COMPARED = 5_000  # targets above which those of one role are not told apart: 3 ms
@@ -77,6 +78,10 @@ class Surroundings:
             well = sum(j.state is State.READABLE for j in others)
             yield f"other registrars: {_of((well, len(others)))} readable"
 
+    def _around_registration(self, subject: Subject) -> Iterator[str]:
+        yield from outbound.around(subject, self._sources)
+        yield from self._pbx(subject.scope.name)
+
     def _around_target(self, subject: Subject) -> Iterator[str]:
         role = subject.scope.role
         others = self._others(subject)
@@ -112,6 +117,7 @@ class Surroundings:
 
 _LOOKS: dict[Kind, Callable[[Surroundings, Subject], Iterator[str]]] = {
     Kind.EXTENSION: Surroundings._around_extension,
+    Kind.REGISTRATION: Surroundings._around_registration,
     Kind.REGISTRAR: Surroundings._around_registrar,
     Kind.TARGET: Surroundings._around_target,
 }

@@ -37,6 +37,7 @@ options_consecutive_failures options_retransmits_total
 target_certificate_not_after_timestamp_seconds
 extension_registered extension_reachable extension_contacts extension_rtt_seconds
 extension_state_since_timestamp_seconds registrar_up registrar_extensions
+registration_up
 incidents incidents_opened_total notifications_total outbox_pending
 outbox_oldest_seconds detection_delay_seconds_count detection_delay_seconds_sum
 delivery_delay_seconds_count delivery_delay_seconds_sum scheduler_lag_seconds
@@ -74,7 +75,8 @@ def courier(accepted: int = 3, failed: int = 1) -> Any:
 
 def busy(site: Watching) -> Watching:
     """A site with something in every metric."""
-    site.registrar("hq", {"1001": True, "1002": False, "1003": True}, rtt=0.012)
+    hq = site.registrar("hq", {"1001": True, "1002": False, "1003": True}, rtt=0.012)
+    site.registers(hq, {"provider": State.OK})
     site.registrar("lab", {"2001@lab.example.com": True}, type="kamailio")
     twilio = site.target("twilio", "203.0.113.9")
     site.over_tls(twilio, "203.0.113.9:5061", START + 61 * 86400)

@@ -64,6 +64,8 @@ async def test_a_registrar_that_can_be_read(site: Watching) -> None:
                 "never_registered": 1,
                 "unknown": 0,
             },
+            "registrations": [],
+            "registrations_kept": 0,
         }
     ]
 

@@ -18,13 +18,20 @@ from pyee.base import EventEmitter
 from alerting.alarms.core import Alarms
 from alerting.routes import GroupSettings
 from alerting.rules.rule import build
-from checks.observation import Binding, Cause, Kind, Observation, Scope, Subject
+from checks.observation import Binding, Cause, Kind, Observation, Scope, State, Subject
 from checks.options.answers import Answer
 from checks.options.check import OptionsCheck
 from checks.options.inbox import BUCKETS
 from checks.options.targets import Target, TargetFileSettings, TargetSettings
 from checks.registrations.judge import Judge, Listed
-from checks.registrations.readings import Bindings, Expected, ListEnd, RegistrarSettings
+from checks.registrations.readings import (
+    Bindings,
+    Expected,
+    ListEnd,
+    Outbound,
+    Outbounds,
+    RegistrarSettings,
+)
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config, MetricsSettings, WebSettings
 from sipwatch.metrics import Counts
@@ -162,6 +169,19 @@ class Watching:
             self.observe(*judge.apply(member, reading, now))
         while (due := judge.next_deadline()) is not None and due <= now:
             self.observe(*judge.advance(now))  # long lists are judged in parts
+
+    def registers(self, judge: Judge, said: Mapping[str, State | None]) -> None:
+        """A full list with what the PBX says of its own registrations."""
+        why = {State.REJECTED: Cause.FORBIDDEN}
+        rows = [
+            Outbound(
+                name, state, self.now, "sip:203.0.113.9", f"sip:{name}@203.0.113.9",
+                why.get(state), "" if state is State.OK else "403 Forbidden",
+            )
+            for name, state in said.items()
+        ]  # fmt: skip
+        member = next(iter(judge.members))
+        self.observe(*judge.apply(member, Outbounds(rows), self.now))
 
     # Targets.
 
