@@ -73,8 +73,8 @@ def name_of(subject: Subject, *, place: bool = True) -> str:
     if subject.kind is Kind.TARGET:
         role = subject.scope.role
         words.insert(0, SHOWN_ROLES.get(role) or plain(role, NAME_LIMIT))
-    elif subject.kind is Kind.REGISTRATION:
-        words.insert(0, "registration")
+    elif subject.kind in (Kind.REGISTRATION, Kind.ACCOUNT):
+        words.insert(0, str(subject.kind))
     elif subject.kind is Kind.SELF:
         words[0] = words[0].replace("/", " ", 1)
     site = plain(subject.scope.labels.get("site", ""), NAME_LIMIT)

@@ -34,9 +34,12 @@ from alerting.notification.wording import LOSSES, host_of, reason, span
 from checks.observation import Fact, Kind, Subject, plain
 
 # Their names begin with a noun ("trunk twilio"), not with a name that has its own case.
-_COMMON_NOUNS = (Kind.TARGET, Kind.REGISTRATION, Kind.SELF)
+_COMMON_NOUNS = (Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT, Kind.SELF)
 # Who judged these has said the reason whole.
 _EXPLAINED = (Kind.EXTENSION, Kind.REGISTRATION)
+
+# What `last_seen` is called, where it is nobody's who could be seen.
+_WHERE = {Kind.REGISTRATION: "account", Kind.ACCOUNT: "registrar"}
 
 NUMBERED = 5  # incident ids in the footer
 LISTED = 20  # incidents named in one notification; more is a list nobody reads
@@ -133,7 +136,7 @@ def _one(told: Tale) -> Story:
         since = f"{times.full(incident.since)} {times.zone.key}"
         story.row("since", f"{since} ({times.ago(incident.since)})")
     story.row("why", why(incident))
-    where = "account" if incident.subject.kind is Kind.REGISTRATION else "last seen"
+    where = _WHERE.get(incident.subject.kind, "last seen")
     story.row(where, plain(incident.last_seen))
     story.row("taken by", plain(incident.acknowledged_by, NAME_LIMIT))
     return story
@@ -168,7 +171,10 @@ def _lead(told: Tale) -> str:
     if told.over or told.words is None:
         return f"{whole}."
     verbs = {"it": "it" if told.single else "them"}
-    return f"{whole}: {told.words.follows.format(**verbs)}."
+    causes = {incident.cause for incident in told.incidents}
+    means = {told.words.means.get(cause) for cause in causes if cause}
+    follows = means.pop() if len(means) == 1 else None
+    return f"{whole}: {(follows or told.words.follows).format(**verbs)}."
 
 
 def _color(told: Tale) -> str:
@@ -185,7 +191,7 @@ def _lasted(told: Tale) -> str:
 def why(incident: Incident) -> str:
     """The reason as a sentence: how it was lost or what failed, and the detail."""
     detail = plain(incident.detail)
-    if incident.subject.kind in _EXPLAINED and detail:
+    if incident.subject.kind in (*_EXPLAINED, Kind.ACCOUNT) and detail:
         return detail
     words = ""
     if incident.loss:

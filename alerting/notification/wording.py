@@ -252,6 +252,7 @@ class Wording:
     worse: str = "now "  # adverb when it has become worse
     forms: dict[Cause | State, str] = field(default_factory=dict)  # other `firing`
     steps: dict[State, str] = field(default_factory=dict)  # other `step`
+    means: dict[Cause, str] = field(default_factory=dict)  # other `follows`
 
 
 SINGULAR = {
@@ -280,6 +281,16 @@ PLURAL = {
     "it": "them",
     "certificate": "certificates",
 }
+
+_CANNOT_REGISTER = "{name} {adverb}cannot register{since}"
+_SAID_BY_SENTENCE = (
+    Cause.WRONG_PASSWORD,
+    Cause.UNKNOWN_USER,
+    Cause.ADDRESS_DENIED,
+    Cause.WRONG_NAME,
+    Cause.TRANSPORT_BLOCKED,
+    Cause.STALE_NONCE,
+)
 
 RULES: dict[str, Wording] = {
     "ExtensionUnregistered": Wording(
@@ -374,6 +385,52 @@ RULES: dict[str, Wording] = {
             "at the provider that the account is open and the PBX's address allowed"
         },
     ),
+    "RegisterFailing": Wording(
+        firing=_CANNOT_REGISTER,
+        resolved="{name} can register again{after}",
+        late="{name} could not register{span}",
+        follows="a phone that registers like this is cut off from calls",
+        step="run sipwatch register by hand: it says what was asked and answered",
+        worse="still ",
+        forms={
+            Cause.IN_USE: "{name} {is_}{adverb}in use by a phone{since}",
+            Cause.NOT_REMOVED: "{name} {adverb}{has} a test contact left{since}",
+            # The sentences of these say the cause themselves.
+            **dict.fromkeys(_SAID_BY_SENTENCE, _CANNOT_REGISTER),
+        },
+        means={
+            Cause.IN_USE: "sipwatch registers nothing there, so as not to throw the "
+            "phone out",
+            Cause.NOT_REMOVED: "calls to it may go to the test contact, which answers "
+            "480, until it expires",
+        },
+    ),
+    "RefreshOverdue": Wording(
+        firing="{name} {is_}{adverb}overdue with its refresh{since}",
+        resolved="{name} {has} refreshed its registration{after}",
+        late="{name} {was} overdue with its refresh{span}",
+        follows="if the phone has died, calls to {it} fail when the registration ends",
+        step="check power and network of the phone{at}",
+        because=False,
+        worse="still ",
+    ),
+    "RegistrationPolicy": Wording(
+        firing="{name} {is_}{adverb}registered outside the policy{since}",
+        resolved="{name} {is_}registered within the policy again{after}",
+        late="{name} {was} registered outside the policy{span}",
+        follows="a phone that dies is seen late, or one lost packet costs it its place",
+        step="change Expires on the phone or its range on the PBX, or `expiry` here; "
+        "sipwatch audit shows all phones by kind",
+        worse="still ",
+    ),
+    "RegistrationAudit": Wording(
+        firing="{name}: the audit of its registrations changed{at_time}",
+        resolved="{name}: the audit of its registrations changed{at_time}",
+        late="{name}: the audit of its registrations changed{at_time}",
+        follows="since the last summary, kinds of phones came into or left the policy",
+        step="change Expires on the phones or its range on the PBX, or `expiry` here; "
+        "sipwatch audit shows all phones by kind",
+    ),
     "RegistrarUnreadable": Wording(
         firing="{name} {adverb}cannot be read{since}",
         resolved="{name} can be read again{after}",
@@ -452,6 +509,8 @@ _BY_STATE = {
     (Kind.EXTENSION, State.UNREACHABLE): "ExtensionUnreachable",
     (Kind.TARGET, State.DOWN): "OptionsFailing",
     (Kind.TARGET, State.DEGRADED): "TargetDegraded",
+    (Kind.ACCOUNT, State.REJECTED): "RegisterFailing",
+    (Kind.ACCOUNT, State.FAILING): "RegisterFailing",
     (Kind.REGISTRATION, State.REJECTED): "OutboundRegistrationLost",
     (Kind.REGISTRATION, State.FAILING): "OutboundRegistrationLost",
     (Kind.REGISTRAR, State.UNREADABLE): "RegistrarUnreadable",

@@ -13,18 +13,22 @@ from alerting.rules.grades import (
     Grade,
     Says,
     Verdict,
+    breach_in_words,
     days_in_words,
     ends_within,
     every,
     failed,
     in_states,
     mean_in_words,
+    outside_policy,
     rank_of,
+    refresh_in_words,
+    refresh_overdue,
     resent_in_words,
     resent_over,
     slower_than,
 )
-from checks.observation import Event, Kind, Loss, Observation, State
+from checks.observation import Cause, Event, Kind, Loss, Observation, State
 from checks.settings import Glob
 
 WARNING, CRITICAL, INFO = Severity.WARNING, Severity.CRITICAL, Severity.INFO
@@ -59,6 +63,7 @@ class Form:
     rank: int = 0
     where: Patterns = field(default_factory=dict)
     says: Says | None = None
+    goes_on: bool = False
 
 
 def _required(o: Observation) -> Verdict:
@@ -135,6 +140,21 @@ def _unreadable(n: Numbers) -> tuple[Grade, ...]:
 def _not_kept(n: Numbers) -> tuple[Grade, ...]:
     lost = in_states(State.REJECTED, State.FAILING)
     return (Grade(CRITICAL, lost, n.for_),)
+
+
+def _account_well(o: Observation) -> Verdict:
+    # A phone that uses the account, a contact of ours that stayed: to be put right by
+    # day. Calls go on.
+    return o.cause not in (Cause.IN_USE, Cause.NOT_REMOVED)
+
+
+def _register_failing(n: Numbers) -> tuple[Grade, ...]:
+    refused = in_states(State.REJECTED, State.FAILING)
+    fails = every([refused, failed(n.failures)])
+    return (
+        Grade(CRITICAL, every([fails, _account_well]), n.for_),
+        Grade(WARNING, fails, n.for_),
+    )
 
 
 def _restarted(n: Numbers) -> tuple[Grade, ...]:
@@ -226,6 +246,13 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             _not_kept,
             Numbers(for_=120),
         ),
+        "RegisterFailing": Form(
+            Kind.ACCOUNT,
+            "liveness",
+            _register_failing,
+            Numbers(failures=2),
+            ("for", "failures"),
+        ),
         "RegistrarUnreadable": Form(
             Kind.REGISTRAR,
             "liveness",
@@ -233,8 +260,34 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             Numbers(for_=120),
             rank=rank_of([State.UNREADABLE]),
         ),
+        "RefreshOverdue": Form(
+            Kind.EXTENSION,
+            "refresh",
+            lambda n: (Grade(INFO, refresh_overdue, n.for_),),
+            clock=Clock.SEEN,
+            says=refresh_in_words,
+        ),
+        "RegistrationPolicy": Form(
+            Kind.EXTENSION,
+            "policy",
+            lambda n: (Grade(INFO, outside_policy, n.for_),),
+            clock=Clock.SEEN,
+            says=breach_in_words,
+        ),
+        "RegistrationAudit": Form(
+            Kind.REGISTRAR,
+            "policy",
+            lambda n: (Grade(WARNING, _event(Event.AUDITED)),),
+            tuned_by=(),
+            clock=Clock.EVENT,
+        ),
         "RegistrarRestarted": Form(
-            Kind.REGISTRAR, "restart", _restarted, tuned_by=(), clock=Clock.EVENT
+            Kind.REGISTRAR,
+            "restart",
+            _restarted,
+            tuned_by=(),
+            clock=Clock.EVENT,
+            goes_on=True,
         ),
         "RegistrarFailedOver": Form(
             Kind.REGISTRAR,
@@ -242,6 +295,7 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             lambda n: (Grade(WARNING, _event(Event.FAILED_OVER)),),
             tuned_by=(),
             clock=Clock.EVENT,
+            goes_on=True,
         ),
         "NotifierFailing": _own_trouble("notifier/*"),
         "StoreFailing": _own_trouble("store"),

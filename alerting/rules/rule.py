@@ -207,6 +207,7 @@ _STATES: dict[Kind, tuple[State, ...]] = {
         State.NEVER_REGISTERED,
     ),
     Kind.REGISTRATION: (State.OK, State.REJECTED, State.FAILING),
+    Kind.ACCOUNT: (State.OK, State.REJECTED, State.FAILING),
     Kind.REGISTRAR: (State.READABLE, State.UNREADABLE),
     Kind.SELF: (State.OK, State.FAILING),
 }
@@ -286,6 +287,7 @@ def _changed(name: str, form: Form, numbers: Numbers, s: RuleSettings) -> Rule:
         notify=s.notify,
         runbook=s.runbook,
         says=form.says,
+        goes_on=form.goes_on,
     )
 
 
@@ -394,7 +396,7 @@ def _wrong_own(name: str, s: RuleSettings) -> Iterator[Problem]:
     if s.loss and s.on is not Kind.EXTENSION:
         yield Problem(name, "loss", f"a {s.on} has no loss")
     for key in sorted(_given(s) & {"failures", "recover", "above", "below"}):
-        if s.on is not Kind.TARGET:
+        if s.on is not Kind.TARGET and (s.on, key) != (Kind.ACCOUNT, "failures"):
             yield Problem(name, key, f"is a figure of targets, not of a {s.on}")
     if not (s.state or s.loss or s.failures or s.above or s.below):
         yield Problem(name, "", "says nothing of when it fires (write state: [...])")

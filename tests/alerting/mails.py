@@ -101,6 +101,16 @@ def registration(state: State = State.FAILING, **more: object) -> Incident:
     return incident(subject, "OutboundRegistrationLost", state, **fields)  # type: ignore[arg-type]
 
 
+def account(state: State = State.REJECTED, **more: object) -> Incident:
+    """An account of ours that cannot register."""
+    fields: dict[str, object] = {
+        "severity": Severity.CRITICAL,
+        "last_seen": "203.0.113.9:5061 over TLS",
+    } | more
+    subject = Subject(Kind.ACCOUNT, "line1", Scope("line1"))
+    return incident(subject, "RegisterFailing", state, **fields)  # type: ignore[arg-type]
+
+
 def ended(**more: object) -> dict[str, object]:
     """What an incident has more when it is over."""
     return {"resolved_at": BACK, "ended_at": at("10:16:20")} | more
@@ -138,6 +148,14 @@ _SILENT = {
     "evidence": (
         Fact(at("10:01:44"), "the PBX said that it is registered"),
         Fact(at("10:02:14"), "OPTIONS to sip:sip.example.com fails, 3 in a row"),
+    ),
+}
+_WRONG_PASSWORD = {
+    "cause": Cause.WRONG_PASSWORD,
+    "detail": "the PBX knows line1, and the password is wrong",
+    "evidence": (
+        Fact(at("10:02:14"), "REGISTER: 401 Unauthorized after a digest"),
+        Fact(at("10:03:14"), "REGISTER: 401 Unauthorized after a digest"),
     ),
 }
 FAILING = {"state": State.FAILING}
@@ -246,6 +264,29 @@ CASES: dict[str, Batch] = {
     "registration-closed": batch(
         registration(closed="the PBX no longer has it", **ended()),
         change=Told.RESOLVED,
+    ),
+    "account-refused": batch(account(**_WRONG_PASSWORD)),  # type: ignore[arg-type]
+    "account-blocked": batch(
+        account(
+            State.FAILING,
+            cause=Cause.TRANSPORT_BLOCKED,
+            detail="UDP 5060 is blocked, TLS 5061 answers",
+            last_seen="203.0.113.9:5060 over UDP",
+        )
+    ),
+    "account-in-use": batch(
+        account(
+            State.FAILING,
+            severity=Severity.WARNING,
+            cause=Cause.IN_USE,
+            detail="a phone is registered as line1@sip.example.com (sip:line1@10.20.0."
+            "31:5060); the test contact was not registered, so as not to throw it out",
+        )
+    ),
+    "account-resolved": batch(
+        account(State.OK, **(_WRONG_PASSWORD | ended())),  # type: ignore[arg-type]
+        change=Told.RESOLVED,
+        id="b9",
     ),
     "registrar-unreadable": batch(
         incident(HQ, "RegistrarUnreadable", **_READ_FAILS)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from alerting.rules.rule import (
     threshold,
 )
 from checks.observation import (
+    Cause,
     Event,
     Figures,
     Kind,
@@ -42,6 +43,8 @@ AGENT = Subject(Kind.EXTENSION, "2001", HQ, logout_ok=True)
 TRUNK = Subject(Kind.TARGET, "twilio", Scope("twilio", role="trunk"))
 DESK = Subject(Kind.TARGET, "desk", Scope("desk", role="phone"))
 PBX = Subject(Kind.REGISTRAR, "hq", Scope("hq"))
+LINE = Subject(Kind.ACCOUNT, "line1", Scope("line1"))
+FIRST, SECOND = Figures(failures=1), Figures(failures=2)
 
 
 def own(name: str) -> Subject:
@@ -62,6 +65,19 @@ def says(rule: str, o: Observation) -> tuple[Verdict, ...]:
 @pytest.mark.parametrize(
     ("rule", "o", "verdicts"),
     [
+        ("RegisterFailing", seen(LINE, State.OK), (False, False)),
+        ("RegisterFailing", seen(LINE, State.REJECTED, FIRST), (None, None)),
+        ("RegisterFailing", seen(LINE, State.REJECTED, SECOND), (True, True)),
+        (
+            "RegisterFailing",
+            seen(LINE, State.FAILING, SECOND, cause=Cause.TIMEOUT),
+            (True, True),
+        ),
+        (
+            "RegisterFailing",
+            seen(LINE, State.FAILING, SECOND, cause=Cause.IN_USE),
+            (False, True),
+        ),
         (
             "ExtensionUnregistered",
             seen(PHONE, State.UNREGISTERED),
@@ -408,6 +424,11 @@ def test_what_is_written_right_is_read() -> None:
         (Figures(days=1.5), days_in_words, "in 1 day, on 2 Jan"),
         (Figures(days=0.5), days_in_words, "in 12 h, at 12:00 UTC"),
         (Figures(days=-2.0), days_in_words, "it ended on 30 Dec"),
+        (
+            Figures(days=13.2, days_at="192.0.2.7:5061"),
+            days_in_words,
+            "in 13 days, on 14 Jan (that of 192.0.2.7:5061)",
+        ),
         (Figures(), days_in_words, ""),
     ],
 )
