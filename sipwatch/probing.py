@@ -151,7 +151,8 @@ def _lines(
     for result, text in zip(results, texts, strict=True):
         yield text
         if len(result.addresses) > 1:
-            yield from _folded([_address_row(a) for a in result.addresses], width, 2)
+            each = [_address_row(address, now) for address in result.addresses]
+            yield from _folded(each, width, 2)
         if verbose:
             from checks.sip.trace import ladder
 
@@ -178,15 +179,18 @@ def _row(result: ProbeResult, now: float) -> Row:
     return fields
 
 
-def _address_row(view: AddressView) -> Row:
+def _address_row(view: AddressView, now: float) -> Row:
     took = "" if view.rtt is None or not view.answered else _ms(view.rtt)
     code = view.code if view.answered else None
-    return [
+    fields = [
         view.state or "unknown",
         f"{view.address} {view.transport}",
         _answer(code, view.reason, view.cause),
         took,
     ]
+    if view.not_after is not None:
+        fields.append(_certificate(view.not_after, now))
+    return fields
 
 
 def _answer(code: int | None, words: str, cause: Cause | None) -> str:
@@ -207,6 +211,10 @@ def _ms(seconds: float) -> str:
 
 def _days(not_after: float, now: float) -> int:
     return int((not_after - now) // DAY)
+
+
+def _exact_days(not_after: float | None, now: float) -> float | None:
+    return None if not_after is None else round((not_after - now) / DAY, 1)
 
 
 def _certificate(not_after: float, now: float) -> str:
@@ -269,7 +277,6 @@ def _print_json(results: Sequence[ProbeResult], verbose: bool) -> None:
 
 
 def _as_json(result: ProbeResult, now: float) -> dict[str, Any]:
-    ends = result.not_after
     return {
         "uri": result.uri,
         "state": result.state,
@@ -280,7 +287,7 @@ def _as_json(result: ProbeResult, now: float) -> dict[str, Any]:
         "transport": result.transport,
         "rtt": result.rtt,
         "sends": result.sends,
-        "certificate_days": None if ends is None else round((ends - now) / DAY, 1),
+        "certificate_days": _exact_days(result.not_after, now),
         "detail": plain(result.detail),
         "agent": plain(result.agent),
         "addresses": [
@@ -291,6 +298,7 @@ def _as_json(result: ProbeResult, now: float) -> dict[str, Any]:
                 "cause": view.cause,
                 "code": view.code if view.answered else None,
                 "rtt": view.rtt if view.answered else None,
+                "certificate_days": _exact_days(view.not_after, now),
                 "detail": plain(view.detail),
             }
             for view in result.addresses

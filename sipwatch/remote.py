@@ -15,6 +15,7 @@ from sipwatch.terminal import columns, wrapped
 
 TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
 SHORTEST, LONGEST = 8, 30  # characters of the column of names
+CERTIFICATES = 5  # shown; `--json` has more, the metrics all
 BODY = 64 * 1024 * 1024  # bytes of an answer
 
 
@@ -94,6 +95,8 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
         yield from _registrar(registrar, column, width)
     targets = ", ".join(f"{n} {s}" for s, n in answer["targets"].items() if n)
     yield from wrapped("targets".ljust(column), targets or "none", width)
+    for certificate in answer.get("certificates", ())[:CERTIFICATES]:
+        yield from wrapped(" " * column, _end(certificate), width)
     if pending := answer["outbox"]["pending"]:
         since = _local(answer["outbox"]["oldest"])
         plural = "notification waits" if pending == 1 else "notifications wait"
@@ -125,6 +128,15 @@ def _registrar(registrar: dict[str, Any], column: int, width: int) -> Iterator[s
         yield from wrapped(edge, why.removesuffix(": "), width)
     elif registrar["detail"]:
         yield from wrapped(edge, f"cannot be read: {plain(registrar['detail'])}", width)
+
+
+def _end(certificate: dict[str, Any]) -> str:
+    ends = datetime.fromisoformat(certificate["not_after"])
+    days = (ends - datetime.now(UTC)).days
+    left = f"{days} days" if days >= 0 else "expired"
+    whose = plain(certificate["target"]).removeprefix("target:")
+    where = f"{certificate['address']} over {certificate['transport'].upper()}"
+    return f"certificate of {whose} at {where}: {left}"
 
 
 def _local(at: str | None) -> str:

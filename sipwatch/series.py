@@ -121,7 +121,7 @@ class TargetSeries:
             (
                 "sipwatch_target_certificate_not_after_timestamp_seconds",
                 "gauge",
-                "When the first of a target's certificates ends.",
+                "When the certificate that an address shows ends.",
                 self._certificate,
             ),
         ):
@@ -277,10 +277,10 @@ class TargetSeries:
         yield f"{head}}} {again}\n"
 
     def _certificate(self, head: str, index: int) -> Iterator[str]:
-        rows = self._judge.members(index)
-        ends = [not_after(self._rows.address[row]) for row in rows]
-        if known := [end for end in ends if end is not None]:
-            yield f"{head}}} {min(known):.0f}\n"
+        for row in self._judge.members(index):
+            address = self._rows.address[row]
+            if (end := not_after(address)) is not None:
+                yield f'{head},address="{place(address)}"}} {end:.0f}\n'
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from sipwatch.sources import Sight, Sources, owed_since, readable
 from sipwatch.surroundings import Surroundings
 
 INCIDENTS = 250  # listed: 10 ms to word them; the count beside tells how many there are
+CERTIFICATES = 20  # listed, the first to end: the metrics have them all
 UNKNOWN = "unknown"  # not seen yet, or not to be seen now
 
 _TARGETS = (State.UP, State.DEGRADED, State.DOWN)
@@ -41,6 +42,7 @@ def status(sources: Sources) -> dict[str, Any]:
             _registrar(judge, sources, iso) for judge in sources.judges.values()
         ],
         "targets": _targets(sources),
+        "certificates": _certificates(sources),
         "incidents": _incidents(incidents, sources, iso),
         "incidents_open": len(incidents),
         "outbox": _outbox(sources, iso),
@@ -54,9 +56,12 @@ class _Iso:
         self._to_wall = to_wall
 
     def __call__(self, at: float) -> str:
-        moment = datetime.fromtimestamp(self._to_wall(at), UTC)
-        text = moment.isoformat(timespec="milliseconds")
-        return text.removesuffix("+00:00") + "Z"
+        return _utc(self._to_wall(at))
+
+
+def _utc(at: float) -> str:
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 # --- registrars -----------------------------------------------------------------------
@@ -130,6 +135,19 @@ def _targets(sources: Sources) -> dict[str, int]:
         counts[state if seen else 0] += 1
     found = dict(zip(STATES, counts, strict=True))
     return {**{str(state): found[state] for state in _TARGETS}, UNKNOWN: found[None]}
+
+
+def _certificates(sources: Sources) -> list[dict[str, Any]]:
+    """Those that end first, by address; their ends are of the wall clock already."""
+    return [
+        {
+            "target": subject.key,
+            "address": str(link),
+            "transport": link.address.transport,
+            "not_after": _utc(link.not_after or 0.0),
+        }
+        for subject, link in sources.options.certificates(CERTIFICATES)
+    ]
 
 
 # --- incidents and outbox -------------------------------------------------------------

@@ -63,6 +63,7 @@ class Rule:
     notify: tuple[str, ...] = ()  # instead of what the routes say
     runbook: str = ""
     says: Says | None = None  # the figure in words, where a figure is what it is about
+    goes_on: bool = False  # of an event: later observations tell what comes of it
 
     def applies(self, subject: Subject) -> bool:
         """Whether it watches this subject at all."""
@@ -148,6 +149,36 @@ def ends_within(days: float) -> Predicate:
     return matches
 
 
+def outside_policy(o: Observation) -> Verdict:
+    """The registration is not as `expiry` wants it."""
+    breach = o.figures.breach
+    return None if breach is None else breach != ""
+
+
+def refresh_overdue(o: Observation) -> Verdict:
+    """The registration is refreshed later than it usually is."""
+    late_by = o.figures.refresh_late_by
+    return None if late_by is None else late_by > 0
+
+
+def breach_in_words(o: Observation) -> str:
+    """ "3600 s granted, more than 120 s"."""
+    return o.figures.breach or ""
+
+
+def refresh_in_words(o: Observation) -> str:
+    """ "its refresh is 4 min late, its registration ends in 20 min"."""
+    late_by, left = o.figures.refresh_late_by, o.figures.refresh_left
+    if not late_by or left is None:
+        return ""
+    ends = f"its registration ends in {_minutes(left)}"
+    return f"its refresh is {_minutes(late_by)} late, {ends}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 def mean_in_words(o: Observation) -> str:
     """ "612 ms on average"."""
     mean = o.figures.rtt_mean
@@ -161,14 +192,18 @@ def resent_in_words(o: Observation) -> str:
 
 
 def days_in_words(o: Observation) -> str:
-    """ "in 13 days, on 4 Dec"; the day is that of UTC, as certificates have it."""
+    """ "in 13 days, on 4 Dec"; the day is that of UTC, as certificates have it.
+
+    Of several addresses with certificates of their own it names the first to end.
+    """
     days = o.figures.days
     if days is None:
         return ""
+    whose = f" (that of {o.figures.days_at})" if o.figures.days_at else ""
     end = datetime.fromtimestamp(o.at + days * 86400, UTC)
     on = f"on {end.day} {end:%b}"
     if days < 0:
-        return f"it ended {on}"
+        return f"it ended {on}{whose}"
     if days < 1:
-        return f"in {days * 24:.0f} h, at {end:%H:%M} UTC"
-    return f"in {int(days)} day{'s' if days >= 2 else ''}, {on}"
+        return f"in {days * 24:.0f} h, at {end:%H:%M} UTC{whose}"
+    return f"in {int(days)} day{'s' if days >= 2 else ''}, {on}{whose}"

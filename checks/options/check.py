@@ -13,6 +13,7 @@ from checks.options.names import Names, Resolves
 from checks.options.placing import Placing
 from checks.options.rings import rank
 from checks.options.rows import Rows
+from checks.options.streams import Link
 from checks.options.sweep import FIRST_LOOK, TICK, TIMING, Sweep
 from checks.options.targets import Target, full_uri, ipv4
 from checks.options.verdict import Marks, Targets
@@ -132,6 +133,15 @@ class OptionsCheck:
         if self._timer is None:
             return self.sweep.next_tick(now) is not None
         return now - self._timer_at > STALL
+
+    def certificates(self, most: int) -> list[tuple[Subject, Link]]:
+        """Whose certificates end first, and at which of their addresses."""
+        found = (
+            (self.judge.subjects[self.rows.target[row]], link)
+            for link in self._wires.streams.ending(most)
+            for row in sorted(link.rows)
+        )
+        return [(subject, link) for subject, link in found if subject][:most]
 
     def set_marks(self, marks: Marks) -> None:
         """Above which figures targets are told though they are up."""

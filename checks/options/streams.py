@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 import ssl
 from collections.abc import Callable
@@ -204,6 +205,11 @@ class Streams:
         if found is None:
             found = self._links[key] = Link(self, address, name, settings)
         return found
+
+    def ending(self, most: int) -> list[Link]:
+        """Links whose certificates end first, of those that have shown one."""
+        shown = (link for link in self._links.values() if link.not_after is not None)
+        return heapq.nsmallest(most, shown, key=lambda link: link.not_after or 0.0)
 
     def close_unused(self) -> None:
         """Close the links that no row has any more."""

@@ -355,11 +355,13 @@ def test_every_address_of_a_name_is_shown() -> None:
         addresses=(
             address("192.0.2.1", State.UP),
             address("192.0.2.20", State.DOWN, cause=Cause.TIMEOUT, answered=False),
+            address("192.0.2.3", State.UP, not_after=time.time() + 61.5 * 86400),
         ),
     )
     assert printed(several)[1:] == [
         "  up        192.0.2.1:5060 udp    200 OK    31.0 ms",
         "  down      192.0.2.20:5060 udp   timeout",
+        "  up        192.0.2.3:5060 udp    200 OK    31.0 ms   certificate 61 days",
     ]
 
 

@@ -121,6 +121,28 @@ def test_trouble_fits_80_columns() -> None:
     ]
 
 
+def test_certificates_are_told_by_address_with_their_days() -> None:
+    ends = datetime.now(UTC) + timedelta(days=13.5)
+    shown = answer(
+        certificates=[
+            {
+                "target": "target:twilio",
+                "address": "54.172.60.1:5061",
+                "transport": transport,
+                "not_after": (ends - before).isoformat(),
+            }
+            for transport, before in (
+                ("wss", timedelta(days=14)),
+                ("tls", timedelta(0)),
+            )
+        ]
+    )
+    assert printed(shown)[-2:] == [
+        "          certificate of twilio at 54.172.60.1:5061 over WSS: expired",
+        "          certificate of twilio at 54.172.60.1:5061 over TLS: 13 days",
+    ]
+
+
 def test_without_a_terminal_lines_are_whole() -> None:
     shown = answer(incidents=[incident("x " * 120)])
     assert max(map(len, printed(shown, terminal.WHOLE))) > 240

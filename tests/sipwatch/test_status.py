@@ -35,6 +35,7 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
         "since": "2026-09-21T14:13:20.000Z",
         "registrars": [],
         "targets": {"up": 0, "degraded": 0, "down": 0, "unknown": 0},
+        "certificates": [],
         "incidents": [],
         "incidents_open": 0,
         "outbox": {"pending": 0, "oldest": None},

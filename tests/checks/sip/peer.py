@@ -92,9 +92,9 @@ class _Web:
         application.router.add_get("/ws", self.serve)
         self.runner = web.AppRunner(application, shutdown_timeout=0.1)
 
-    async def start(self, ip: str, tls: ssl.SSLContext | None) -> int:
+    async def start(self, ip: str, port: int, tls: ssl.SSLContext | None) -> int:
         await self.runner.setup()
-        site = web.TCPSite(self.runner, ip, 0, ssl_context=tls)
+        site = web.TCPSite(self.runner, ip, port, ssl_context=tls)
         await site.start()
         return self.runner.addresses[0][1]
 
@@ -125,14 +125,15 @@ async def answering(
     transport: str = "udp",
     *,
     ip: str = "127.0.0.1",
+    port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Peer]:
-    """A peer on a port of its own."""
+    """A peer on a port of its own, or on the one given."""
     loop = asyncio.get_running_loop()
     peer = Peer(script, transport)
     if transport in ("ws", "wss"):
         server = _Web(peer)
-        peer.address = Address(ip, await server.start(ip, tls), transport, "/ws")
+        peer.address = Address(ip, await server.start(ip, port, tls), transport, "/ws")
         try:
             yield peer
         finally:
@@ -140,11 +141,11 @@ async def answering(
         return
     if transport == "udp":
         server, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(peer), local_addr=(ip, 0)
+            lambda: _Datagrams(peer), local_addr=(ip, port)
         )
         port = server.get_extra_info("sockname")[1]
     else:
-        server = await loop.create_server(lambda: _Stream(peer), ip, 0, ssl=tls)
+        server = await loop.create_server(lambda: _Stream(peer), ip, port, ssl=tls)
         port = server.sockets[0].getsockname()[1]
     peer.address = Address(ip, port, transport)
     try:
