@@ -61,6 +61,7 @@ class Event(StrEnum):
     RESTARTED = "restarted"
     FAILED_OVER = "failed_over"
     CLOCK_JUMPED = "clock_jumped"
+    AUDITED = "audited"  # who is outside the expiry policy is not who it was
 
 
 class Cause(StrEnum):

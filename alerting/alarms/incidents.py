@@ -117,7 +117,9 @@ class Incidents:
             if rule.clock is not Clock.EVENT:
                 if track.matching:
                     return True
-            elif o.event is not None or (o.state in QUIET and o.detail):
+            elif rule.grades[-1].matches(o):
+                return True
+            elif rule.goes_on and o.event is None and o.state in QUIET and o.detail:
                 return True  # how many are back since
         return False
 

@@ -424,10 +424,10 @@ RULES: dict[str, Wording] = {
         worse="still ",
     ),
     "RegistrationAudit": Wording(
-        firing="{name}: the audit of its registrations changed{at_time}",
-        resolved="{name}: the audit of its registrations changed{at_time}",
-        late="{name}: the audit of its registrations changed{at_time}",
-        follows="since the last summary, kinds of phones came into or left the policy",
+        firing="{name} {has} a new audit of registrations{at_time}",
+        resolved="{name} {has} a new audit of registrations{at_time}",
+        late="{name} {has} a new audit of registrations{at_time}",
+        follows="since the last one, kinds of phones came into the expiry policy or left it",
         step="change Expires on the phones or its range on the PBX, or `expiry` here; "
         "sipwatch audit shows all phones by kind",
     ),

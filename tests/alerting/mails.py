@@ -288,6 +288,58 @@ CASES: dict[str, Batch] = {
         change=Told.RESOLVED,
         id="b9",
     ),
+    "refresh-overdue": batch(
+        incident(
+            rule="RefreshOverdue",
+            state=State.REGISTERED,
+            severity=Severity.INFO,
+            detail="its refresh is 4 min late, its registration ends in 22 min",
+            last_seen=WHERE,
+            evidence=(
+                Fact(at("09:28:10"), "last refresh"),
+                Fact(at("09:59:12"), "refresh due by its habit"),
+                Fact(at("10:02:14"), "read, no refresh"),
+                Fact(at("10:28:10"), "end of its registration"),
+            ),
+        )
+    ),
+    "registration-policy": batch(
+        incident(
+            rule="RegistrationPolicy",
+            state=State.REGISTERED,
+            severity=Severity.INFO,
+            detail="3600 s granted, more than 120 s",
+        )
+    ),
+    "registration-policy-resolved": batch(
+        incident(
+            rule="RegistrationPolicy",
+            state=State.REGISTERED,
+            severity=Severity.INFO,
+            **ended(),
+        ),
+        change=Told.RESOLVED,
+        id="b11",
+    ),
+    "registration-audit": batch(
+        incident(
+            HQ,
+            "RegistrationAudit",
+            State.READABLE,
+            detail="212 of 240 are outside the policy",
+            evidence=(
+                Fact(
+                    None,
+                    "200 Yealink over UDP: 3600 s granted, refreshed at 50 % (too long)",
+                ),
+                Fact(
+                    None,
+                    "12 snom over TLS: 120 s granted, refreshed at 96 % "
+                    "(refreshed late)",
+                ),
+            ),
+        )
+    ),
     "registrar-unreadable": batch(
         incident(HQ, "RegistrarUnreadable", **_READ_FAILS)  # type: ignore[arg-type]
     ),

@@ -168,6 +168,38 @@ def says(rule: str, o: Observation) -> tuple[Verdict, ...]:
             seen(PBX, State.READABLE, event=Event.FAILED_OVER),
             (True,),
         ),
+        (
+            "RegistrationAudit",
+            seen(PBX, State.READABLE, event=Event.AUDITED),
+            (True,),
+        ),
+        (
+            "RegistrationAudit",
+            seen(PBX, State.READABLE, event=Event.RESTARTED),
+            (None,),
+        ),
+        (
+            "RegistrationPolicy",
+            seen(PHONE, State.REGISTERED, Figures(breach="3600 s, more than 120 s")),
+            (True,),
+        ),
+        (
+            "RegistrationPolicy",
+            seen(PHONE, State.REGISTERED, Figures(breach="")),
+            (False,),
+        ),
+        ("RegistrationPolicy", seen(PHONE, State.UNREGISTERED), (None,)),
+        (
+            "RefreshOverdue",
+            seen(PHONE, State.REGISTERED, Figures(refresh_late_by=12.0)),
+            (True,),
+        ),
+        (
+            "RefreshOverdue",
+            seen(PHONE, State.REGISTERED, Figures(refresh_late_by=0.0)),
+            (False,),
+        ),
+        ("RefreshOverdue", seen(PHONE, State.UNREGISTERED), (None,)),
         ("NotifierFailing", seen(own("notifier/oncall"), State.FAILING), (True,)),
         ("StoreFailing", seen(own("store"), State.FAILING), (True,)),
         ("ResolverFailing", seen(own("resolver"), State.OK), (False,)),
@@ -188,10 +220,26 @@ def names(rules: Rules, subject: Subject) -> set[str]:
 @pytest.mark.parametrize(
     ("subject", "watching"),
     [
-        (PHONE, {"ExtensionUnregistered", "ExtensionUnreachable"}),
+        (
+            PHONE,
+            {
+                "ExtensionUnregistered",
+                "ExtensionUnreachable",
+                "RefreshOverdue",
+                "RegistrationPolicy",
+            },
+        ),
         (own("store"), {"StoreFailing"}),
         (own("notifier/oncall"), {"NotifierFailing"}),
-        (PBX, {"RegistrarUnreadable", "RegistrarRestarted", "RegistrarFailedOver"}),
+        (
+            PBX,
+            {
+                "RegistrarUnreadable",
+                "RegistrarRestarted",
+                "RegistrarFailedOver",
+                "RegistrationAudit",
+            },
+        ),
         (Subject(Kind.SITE, "lyon", Scope("lyon")), set()),
     ],
 )
