@@ -101,7 +101,8 @@ def _kept(word: Word, server: Server | None) -> Finding:
     """The PBX says that it is registered; a refresh since then would prove it."""
     gone = server is not None and server.silent and server.answered
     if server is None or not gone or word.proven > server.failing_since:
-        return Finding(State.OK, word.since)
+        well = server.well_since if server else None
+        return Finding(State.OK, word.since if well is None else max(word.since, well))
     detail = (
         f"{_whom(word)} {server.words()}; the PBX still says that it is registered, "
         "but will know better only at its next refresh"
