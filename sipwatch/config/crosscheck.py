@@ -11,6 +11,7 @@ from alerting.incident import Severity
 from alerting.routes import RouteSettings
 from alerting.rules.grades import Rule
 from alerting.rules.rule import RulesError, RuleSettings, build
+from checks.accounts import twilio
 from checks.options.targets import check_uri
 from checks.registrars.failures import check_url, host_and_port
 from checks.registrations.readings import RegistrarSettings
@@ -21,7 +22,7 @@ from sipwatch.config.wording import did_you_mean
 from sipwatch.config.yaml import Document, KeyPath, Node, shorten
 
 NAME = re.compile(r"[^\W_][\w.-]{0,63}")  # keys, labels and paths are made of them
-NAMED = ("targets", "registrars", "sites", "rules", "notifiers")
+NAMED = ("targets", "registrars", "accounts", "sites", "rules", "notifiers")
 
 
 def cross_check(document: Document, config: Config) -> None:
@@ -39,7 +40,8 @@ def notices(config: Config) -> list[str]:
     """What is allowed, and worth a line before it surprises."""
     lines = []
     if not (config.targets or config.target_files or config.registrars):
-        lines.append("no targets and no registrars: nothing is watched")
+        if not config.accounts:
+            lines.append("no targets and no registrars: nothing is watched")
     if not config.notifiers:
         lines.append(
             "no notifiers: problems show in metrics and status, nobody is told"
@@ -47,6 +49,10 @@ def notices(config: Config) -> list[str]:
     for name, settings in config.registrars.items():
         if settings.type == "sip" and not settings.extensions.file:
             lines.append(f"registrars.{name}: asked AOR by AOR, and no file names any")
+    for name, account in config.accounts.items():
+        if found := twilio.check(account.uri.host):
+            meant = f" (did you mean {found.meant}?)" if found.meant else ""
+            lines.append(f"accounts.{name}.registrar: {found.problem}{meant}")
     return lines
 
 
@@ -69,6 +75,7 @@ REFERENCES = (
     (("targets", "*", "site"), "sites"),
     (("target_files", "*", "site"), "sites"),
     (("registrars", "*", "site"), "sites"),
+    (("accounts", "*", "site"), "sites"),
     (("registrars", "*", "target"), "targets"),
     (("rules", "*", "notify", "*"), "notifiers"),
     (("routes", "*", "notify", "*"), "notifiers"),

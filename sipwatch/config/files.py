@@ -47,7 +47,7 @@ def named_by(settings: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]
 def _all(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for index, listed in enumerate(config.target_files):
         yield from named_by(listed, ("target_files", index))
-    for section in ("targets", "registrars", "notifiers"):
+    for section in ("targets", "registrars", "accounts", "notifiers"):
         for name, settings in getattr(config, section).items():
             yield from named_by(settings, (section, name))
 

@@ -22,6 +22,7 @@ from alerting import notifiers
 from alerting.notifiers import NOTIFIERS
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings
+from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrars import REGISTRARS
 from checks.settings import Secret, secret
@@ -116,7 +117,7 @@ def _at_home(config: Config) -> Config:
         "web": replace(config.web, socket=str(config.folder / config.web.socket)),
         "secrets_dir": str(config.folder / config.secrets_dir),
     }
-    for section in ("targets", "registrars", "notifiers"):
+    for section in ("targets", "registrars", "accounts", "notifiers"):
         entries = getattr(config, section).items()
         changed[section] = {name: anchored(s, config.folder) for name, s in entries}
     return replace(config, **changed)
@@ -221,6 +222,7 @@ SECTIONS = {
     "targets": Section(_read_named, TargetSettings),
     "target_files": Section(_read_listed, TargetFileSettings),
     "registrars": Section(_read_typed, registrar_settings, REGISTRARS),
+    "accounts": Section(_read_named, AccountSettings),
     "sites": Section(_read_named, SiteSettings),
     "rules": Section(_read_named, RuleSettings),
     "notifiers": Section(_read_typed, notifier_settings, NOTIFIERS),

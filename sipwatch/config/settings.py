@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings
+from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrations.judge import RegistrarSettings
 from checks.settings import Duration, Parsed
@@ -195,6 +196,7 @@ class Config:
     targets: Mapping[str, TargetSettings] = field(default_factory=dict)
     target_files: tuple[TargetFileSettings, ...] = ()
     registrars: Mapping[str, RegistrarSettings] = field(default_factory=dict)
+    accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
     sites: Mapping[str, SiteSettings] = field(default_factory=dict)
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
     notifiers: Mapping[str, Any] = field(default_factory=dict)  # each its own class
@@ -247,9 +249,12 @@ def diff(old: Config, new: Config) -> Diff:
     )
 
 
+_NAMED = ("targets", "registrars", "accounts", "sites", "rules", "notifiers")
+
+
 def _entries(config: Config) -> dict[str, Any]:
     entries: dict[str, Any] = {}
-    for section in ("targets", "registrars", "sites", "rules", "notifiers"):
+    for section in _NAMED:
         for name, settings in getattr(config, section).items():
             entries[f"{section}.{name}"] = _with_files(settings, config.contents)
     for one in config.target_files:

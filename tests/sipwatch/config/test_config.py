@@ -45,6 +45,8 @@ def secrets(tmp_path: Path) -> Mapping[str, str]:
     folder.mkdir()
     (folder / "secrets_hq-ami").write_text("ami-password\n")
     (folder / "smtp").write_text("smtp-password")
+    (folder / "line1").write_text("line1-password")
+    (folder / "probe").write_text("probe-password")
     return {"CREDENTIALS_DIRECTORY": str(folder), "KAMAILIO_PASSWORD": "kamailio!"}
 
 
