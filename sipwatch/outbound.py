@@ -47,8 +47,11 @@ def _shown(
 
 def counted(judge: Judge) -> str:
     """How many are in each state: "2 ok, 1 rejected"; empty where there are none."""
-    counts = Counter(r.state or UNKNOWN for r in judge.outgoing.registrations.values())
-    return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    outgoing = judge.outgoing
+    counts = Counter(r.state or UNKNOWN for r in outgoing.registrations.values())
+    said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    left = outgoing.left_out
+    return f"{said}; {left} more are not watched" if left else said
 
 
 def families(sources: Sources) -> Iterator[Family]:

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from checks.observation import (
-    TEXT_LIMIT,
     Cause,
     Fact,
     Kind,
@@ -39,7 +38,7 @@ from checks.sip.uri import SipUri
 
 EMPTY_LISTS = 2  # in a row until "none" is believed: a PBX that still loads says so too
 SILENT_LISTS = 3  # full lists without a word of registrations: this PBX keeps none
-KEPT = 10_000  # registrations of one registrar; carriers' lists of numbers are shorter
+KEPT = 2_000  # registrations of one registrar: 10 ms of the loop at each list
 ASKED = 1_000  # servers that are asked for one registrar, each once a minute
 NAME_LIMIT = 128  # characters of a name, which is a label and a key
 GONE = "the PBX no longer has it"
@@ -79,6 +78,7 @@ class Outgoing:
     def __init__(self, settings: RegistrarSettings, cluster: Cluster) -> None:
         self.registrations: dict[str, Registration] = {}
         self.removed: list[Removed] = []
+        self.left_out = 0  # rows of the last list that are more than are watched
         self._cluster = cluster
         self._asks = settings.probe_servers
         self._standby = settings.mode == "active_standby"
@@ -120,6 +120,7 @@ class Outgoing:
             return []
         self._listed.add(m.name)
         names = {self._take(m, row, now, listed=True) for row in reading.rows}
+        self.left_out = len(reading.rows) - len(names - {None})
         for registration in list(self.registrations.values()):
             if registration.name not in names:
                 registration.words.pop(m.name, None)
@@ -191,11 +192,12 @@ class Outgoing:
         used: dict[str, set[str]] = {}
         for registration in self.registrations.values() if self._asks else ():
             for word in registration.words.values():
-                uri = _asked(word.row)
-                if uri and (uri in used or len(used) < ASKED):
+                if uri := _asked(word.row):
                     used.setdefault(uri, set()).add(registration.name)
         old, self._servers = self._servers, {}
         for uri, names in used.items():
+            if len(self._servers) >= ASKED or not (uri in old or _is_uri(uri)):
+                continue
             server = self._servers[uri] = old.get(uri) or Server(uri)
             server.used_by = names
             for name in names:
@@ -291,11 +293,13 @@ class Outgoing:
 
 def _asked(row: Outbound) -> str:
     """The URI that OPTIONS go to; "" where they would say nothing."""
-    uri = row.proxy or row.server
-    if row.trusted or not uri or len(uri) > TEXT_LIMIT:
-        return ""
+    return "" if row.trusted else row.proxy or row.server
+
+
+def _is_uri(text: str) -> bool:
+    """Whether OPTIONS can go there; it is as the PBX gives it."""
     try:
-        SipUri.parse(uri)
+        SipUri.parse(text)
     except ValueError:
-        return ""
-    return uri
+        return False
+    return True

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from checks.observation import Cause, Kind, Scope, State, Subject
 from checks.options.targets import TargetSettings
 from checks.registrations.judge import Judge
+from checks.registrations.outbound import KEPT
 from sipwatch import metrics
 from sipwatch.journal import Journal
 from sipwatch.status import status
@@ -122,3 +123,16 @@ async def test_the_first_pass_says_how_many_stand(
         "hq: no extensions",
         "hq registers elsewhere: 1 ok, 1 rejected, 1 unknown",
     ]
+
+
+async def test_more_than_are_watched_is_said(
+    site: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.registers(
+        site.registrar("hq"), dict.fromkeys(map(str, range(KEPT + 7)), State.OK)
+    )
+    Journal(site.bus).first_pass(site.followings["hq"])
+    assert caplog.messages[-1] == (
+        f"hq registers elsewhere: {KEPT} ok; 7 more are not watched"
+    )

@@ -247,6 +247,7 @@ def test_names_are_bounded_and_printable_and_so_many() -> None:
     lines.at(10).list(*rows)
     names = list(lines.judge.outgoing.registrations)
     assert len(names) == KEPT
+    assert lines.judge.outgoing.left_out == 12  # ten, and one without a name
     assert names[0] == "a\N{REPLACEMENT CHARACTER}" + "b" * (NAME_LIMIT - 3) + "…"
     assert "" not in names
 
