@@ -126,7 +126,7 @@ class OpenSips:
 
     async def _list(self) -> AsyncIterator[Reading]:
         """One full list, or a pass over single AORs where that is not given."""
-        began = self._pace.begin()
+        self._pace.begin()
         found: Reading
         told = await self._mi.clocks()
         self._offset = told.there - self._clock()
@@ -135,9 +135,9 @@ class OpenSips:
         async for found in self._registrations(told):
             yield found
         await self._subscribe()
-        asked, dump = self._clock(), await self._dump()
+        began, dump = self._clock(), await self._dump()
         if dump is not None:
-            async for found in self._rows(dump, asked):
+            async for found in self._rows(dump, began):
                 yield found
         if self._clock() < self._dump_at:
             async for found in self._one_by_one():
