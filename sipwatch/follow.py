@@ -8,11 +8,18 @@ import random
 from collections.abc import Callable, Iterable
 
 from alerting.store.rows import DropMemo, Memo
+from checks.accounts.contact import is_test
 from checks.observation import Observation, Subject
 from checks.registrars import REGISTRARS
 from checks.registrations.judge import (
+    Added,
+    Bindings,
+    Gone,
     Judge,
     ListEnd,
+    Reach,
+    Reading,
+    Refused,
     Registrar,
     RegistrarSettings,
     Unreadable,
@@ -42,15 +49,17 @@ class Following:
         resolver: Resolver,
         arrived: Callable[[Following], None],
         ahead: Callable[[], float] = lambda: 0.0,
+        refused: Callable[[Refused], None] = lambda refused: None,
     ) -> None:
         """`arrived` is called once, when every member was read or tried; the wall
-        clock is `ahead` of ours."""
+        clock is `ahead` of ours; `refused` hears whom the PBX refused."""
         self.judge = judge
         self.settings: RegistrarSettings = judge.settings
         self._flow = flow
         self._clock = clock
         self._arrived = arrived
         self._ahead = ahead
+        self._refused = refused
         self._untried = set(judge.members)
         self._done = 0  # since the loop had its turn
         self._closed = False
@@ -94,7 +103,12 @@ class Following:
                 async for reading in registrar.watch():
                     if self._closed:
                         return
-                    told = self.judge.apply(member, reading, self._clock())
+                    if isinstance(reading, Refused):
+                        self._refused(reading)
+                        continue
+                    if (known := without_tests(reading)) is None:
+                        continue
+                    told = self.judge.apply(member, known, self._clock())
                     self._judged(told)
                     await self._rest(1 + len(told))
                     if isinstance(reading, ListEnd):
@@ -180,6 +194,19 @@ class Following:
         for member in self.judge.wants_read(now):
             self._registrars[member].relist()
         self._judged(observations)
+
+
+def without_tests(reading: Reading) -> Reading | None:
+    """A reading without test contacts, of this sipwatch or of another: no phone is
+    registered by them, and none is lost with them. None where nothing is left."""
+    match reading:
+        case Bindings(rows) if any(is_test(row.contact) for row in rows):
+            return Bindings([row for row in rows if not is_test(row.contact)])
+        case Added(binding) if is_test(binding.contact):
+            return None
+        case Gone(_, contact) | Reach(_, contact) if is_test(contact):
+            return None
+    return reading
 
 
 def _memo(registrar: str, row: Remembered) -> Memo | DropMemo:

@@ -9,6 +9,7 @@ from alerting.store.database import Store
 from checks.observation import Kind, Scope, Subject
 from checks.registrations.judge import Judge, Listed, RegistrarSettings, Remembered
 from checks.registrations.memory import shifted
+from checks.registrations.readings import Refused
 from checks.sip.resolver import Resolver
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config
@@ -34,11 +35,13 @@ class Registrars(Mapping[str, Following]):
         resolver: Resolver,
         site: Callable[[str], Subject | None],
         arrived: Callable[[Following], None],
+        refused: Callable[[Refused], None] = lambda refused: None,
     ) -> None:
-        """`arrived` is called once for each that was read, or tried, in full."""
+        """`arrived` is called once for each that was read, or tried, in full;
+        `refused` hears whom a PBX refused."""
         self._clock, self._flow, self._alarms = clock, flow, alarms
         self._store, self._tasks, self._resolver = store, tasks, resolver
-        self._site, self._arrived = site, arrived
+        self._site, self._arrived, self._refused = site, arrived, refused
         self._followings: dict[str, Following] = {}
         self.peers: dict[str, list[Following]] = {}  # by target: whom it speaks for
 
@@ -67,6 +70,7 @@ class Registrars(Mapping[str, Following]):
             resolver=self._resolver,
             arrived=self._arrived,
             ahead=lambda: self._clock.skew,
+            refused=self._refused,
         )
         self._followings[name] = following
         self._tasks.spawn(TASK + name, following.run())

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Literal
 
 from checks.observation import Binding, Cause
+from checks.registrars import refusals
 from checks.registrars.ami import Message
 from checks.registrars.clocks import Pace
 from checks.registrars.failures import MANAGER_CONF, HoldBack, host_and_port, unreadable
@@ -57,6 +58,7 @@ EVENTS = {
     "FullyBooted",
     "Shutdown",
     "Reload",
+    *refusals.EVENTS,
 }
 
 # Three Errors of different meaning; NO_CONTACTS alone is data.
@@ -374,6 +376,8 @@ class Asterisk:
                 return attempt
             case "SuccessfulAuth":
                 self._contacts.authenticated(event, now)
+            case name if name in refusals.EVENTS:
+                return refusals.refused(event, now)
             case "Shutdown":
                 session.shutting_down = True
                 return Restarting(self._contacts.when(event, now))

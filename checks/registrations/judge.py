@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count, islice
 
 from checks.observation import Cause, Event, Loss, Observation, State, Subject
+from checks.registrations.audit import Summary
 from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
 from checks.registrations.extension import HERE, Extension, Lost, observed, present
@@ -39,6 +40,7 @@ from checks.registrations.readings import (
     Outbounds,
     Reach,
     Reading,
+    Refused,
     Registrar,
     RegistrarSettings,
     Restarting,
@@ -62,6 +64,7 @@ __all__ = [
     "Outbounds",
     "Reach",
     "Reading",
+    "Refused",
     "Registrar",
     "RegistrarSettings",
     "Remembered",
@@ -105,6 +108,7 @@ class Judge:
         self._cluster = Cluster(name, settings, subject, now, names, memory)
         self._roster = Roster(name, settings, subject, listed)
         self.refreshes = Refreshes(Policy(settings.expiry), settings.interval)
+        self.summary = Summary(memory.audit)
         self._ledger = Ledger(
             self._roster, self._cluster, memory, settings.interval, self.refreshes
         )
@@ -176,7 +180,8 @@ class Judge:
 
         With `most` of no more extensions than that: call until nothing comes.
         """
-        return self._cluster.take() + self._ledger.take(most)
+        of_all = self._cluster.take() + self.summary.take()
+        return of_all + self._ledger.take(most)
 
     def take_removed(self) -> list[Removed]:
         """Subjects whose incidents are to be closed, with the reason."""
@@ -204,6 +209,8 @@ class Judge:
             case Expected():
                 m.expected = dict(reading.aors)
                 return []
+            case Refused():
+                return []  # it concerns whoever was refused
             case Restarting():
                 m.stopping = reading.at
                 return []
@@ -257,7 +264,14 @@ class Judge:
     def _started(self, m: Member, reading: ListEnd, now: float) -> float | None:
         """When the PBX started, if it did since the last list; on our clock."""
         boot, before = reading.boot, m.boot
-        if boot is None or (before is not None and abs(boot - before) <= REBOOT):
+        if boot is None:
+            return None
+        if reading.run and m.run:  # by its name: uptime and clock drift apart
+            same = reading.run == m.run
+        else:
+            same = before is not None and abs(boot - before) <= REBOOT
+        m.kept, m.run = reading.kept, reading.run or m.run
+        if same:
             return None
         m.boot = boot
         if before is None:
@@ -283,6 +297,7 @@ class Judge:
         if started is None:
             return []
         m.restart = Return(event, started, len(there), due_by=started)
+        m.restart.kept = m.kept and event is Event.RESTARTED
         for aor in there:
             if (e := self.extensions.get(aor)) and not e.contacts:
                 self._miss_since(e, m.restart, now)

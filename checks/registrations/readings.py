@@ -38,6 +38,8 @@ class ListEnd:
     pbx_now: float | None = None  # the PBX's clock at about the time this is applied
     boot: float | None = None  # when the PBX started, on its own clock
     aors: frozenset[str] | None = None  # None: the list covers all; else only these
+    run: str = ""  # the PBX's name of this run of it; where told, another is a restart
+    kept: bool = False  # bindings outlive a restart: one that is there proves nothing
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class Gone:
     contact: str
     at: float
     loss: Loss
+    end: float | None = None  # of the binding, PBX's clock, where it tells of that too
+    why: str = ""  # where the PBX tells more than the loss
 
 
 @dataclass(slots=True)
@@ -103,6 +107,16 @@ class Outbounds:
     rows: list[Outbound]
 
 
+@dataclass(slots=True)
+class Refused:
+    """The PBX refused a registration, by its log of security events: to whom it may
+    concern who sent it. It says nothing of who is registered."""
+
+    call_id: str
+    cause: Cause
+    at: float
+
+
 Reading = (
     Expected
     | Bindings
@@ -113,6 +127,7 @@ Reading = (
     | Restarting
     | Outbound
     | Outbounds
+    | Refused
 )
 
 
@@ -121,7 +136,8 @@ class Ask(NamedTuple):
 
     name: str  # unique within the registrar: "contact/1001/<uri>", "server/<uri>"
     uri: str
-    address: str = ""  # ip:port to send to; "": where the URI leads
+    address: str = ""  # ip:port to send to; "": where the route or the URI leads
+    route: str = ""  # the Route header field: through which proxies, "" for none
 
 
 class Unreadable(Exception):  # noqa: N818 - a state, no fault of ours

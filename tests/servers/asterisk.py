@@ -42,7 +42,7 @@ DIRECTORIES = ("etc", "lib", "db", "keys", "agi", "spool", "log", "data")
 # What a monitor needs of AMI, and no call's events.
 EVENTS = (
     "ContactStatus", "PeerStatus", "Registry", "FullyBooted", "Shutdown", "Reload",
-    "SuccessfulAuth",
+    "SuccessfulAuth", "InvalidAccountID", "ChallengeResponseFailed", "FailedACL",
 )  # fmt: skip
 
 
