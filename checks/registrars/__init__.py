@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from checks.registrars.asterisk import Asterisk, AsteriskSettings
+from checks.registrars.freeswitch import Freeswitch, FreeswitchSettings
 from checks.registrars.kamailio import Kamailio, KamailioSettings
 from checks.registrars.opensips import OpenSips, OpenSipsSettings
 from checks.registrars.sip import Sip, SipSettings
@@ -38,6 +39,7 @@ class Kind(NamedTuple):
 
 REGISTRARS: dict[str, Kind] = {
     "asterisk": Kind(AsteriskSettings, Asterisk),
+    "freeswitch": Kind(FreeswitchSettings, Freeswitch),
     "kamailio": Kind(KamailioSettings, Kamailio),
     "opensips": Kind(OpenSipsSettings, OpenSips),
     "sip": Kind(SipSettings, Sip),

@@ -6,6 +6,7 @@ the list was asked for is not missed by it, and one that was removed is not revi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
@@ -170,7 +171,11 @@ class Ledger:
         if extension is None or contact is None:
             return False
         at, patience = min(reading.at, now), max(LATEST, self._interval)
+        if reading.end is not None:
+            contact.end, patience = reading.end, math.inf
         lost = ended_by_event(contact, reading.loss, at, patience)
+        if lost.loss is reading.loss:
+            lost.why = reading.why
         self._end(extension, contact, lost)
         # While it is not read, the phone may have another contact there by now.
         return bool(m.readable)

@@ -59,6 +59,7 @@ class Return:
     due_by: float = 0.0
     over: bool = False  # all are back, and that is told
     closed: bool = False  # its grace has ended, and that is told
+    kept: bool = False  # what is back may only be what the PBX kept over the restart
 
     @property
     def back(self) -> int:
@@ -67,6 +68,8 @@ class Return:
 
     def words(self, now: float) -> str:
         """31 of 40 back, the rest due by 10:14 UTC."""
+        if not self.missing and self.kept:
+            return f"all {self.expected} kept by the PBX, which proves no phone"
         if not self.missing:
             return f"all {self.expected} back"
         are = "are" if now <= self.due_by else "were"
@@ -89,6 +92,8 @@ class Member:
     detail: str = ""
     read_at: float | None = None  # the last full list
     boot: float | None = None  # on the PBX's clock
+    run: str = ""  # the PBX's own name of the run that was read
+    kept: bool = False  # bindings outlive its restarts
     well_since: float | None = None  # remembered: readable since, if it still is
     blind_since: float | None = None  # remembered: not read since, if it still is
     lost_at: float = 0.0  # when it was last found unreadable

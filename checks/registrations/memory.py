@@ -20,7 +20,7 @@ MOMENTS = ("read", "since", "first", "dormant")
 class Remembered:
     """One thing under a name of its own; a later one replaces it."""
 
-    name: str  # "member/10.0.0.5:5038", "aor/1001"
+    name: str  # "member/10.0.0.5:5038", "aor/1001", "audit/told"
     json: str
 
 
@@ -29,6 +29,7 @@ def of_member(member: Member, active: bool) -> Remembered:
     kept = {
         "read": member.read_at,
         "boot": member.boot,
+        "run": member.run,
         "readable": member.readable,
         "since": member.since,
         "active": active,
@@ -71,7 +72,8 @@ class Memory:
     def __init__(self, remembered: Iterable[Remembered]) -> None:
         self._members: dict[str, dict[str, Any]] = {}
         self.aors: dict[str, dict[str, Any]] = {}
-        kinds = {"member": self._members, "aor": self.aors}
+        self._audit: dict[str, dict[str, Any]] = {}
+        kinds = {"member": self._members, "aor": self.aors, "audit": self._audit}
         for row in remembered:
             kind, _, name = row.name.partition("/")
             try:
@@ -81,6 +83,11 @@ class Memory:
             if kind in kinds and isinstance(kept, dict):
                 kinds[kind][name] = kept
 
+    @property
+    def audit(self) -> dict[str, Any]:
+        """What was last told of the audit."""
+        return self._audit.get("told", {})
+
     def restore_member(self, member: Member, now: float, gap: float) -> bool:
         """Put a member where it stood; whether it was the active one.
 
@@ -88,6 +95,7 @@ class Memory:
         """
         kept = self._members.get(member.name, {})
         member.read_at, member.boot = _time(kept, "read"), _time(kept, "boot")
+        member.run = str(kept.get("run") or "")
         since = _time(kept, "since")
         if since is not None and kept.get("readable") is False:
             member.blind_since = since

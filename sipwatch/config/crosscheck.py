@@ -149,6 +149,10 @@ def _of_manager(address: str) -> None:
     host_and_port(address, 5038)
 
 
+def _of_event_socket(address: str) -> None:
+    host_and_port(address, 8021)
+
+
 def _of_rpc(address: str) -> None:
     check_url(address)
     web_address(address)
@@ -157,6 +161,7 @@ def _of_rpc(address: str) -> None:
 # What an address is, by the type of registrar.
 ADDRESSES: dict[str, Callable[[str], object]] = {
     "asterisk": _of_manager,
+    "freeswitch": _of_event_socket,
     "kamailio": _of_rpc,
     "opensips": _of_rpc,
     "sip": check_uri,

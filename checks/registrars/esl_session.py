@@ -1,0 +1,166 @@
+"""One logged-in connection to FreeSWITCH's event socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from checks.observation import Cause, plain
+from checks.registrars.esl import (
+    API,
+    AUTH_REQUEST,
+    DISCONNECT,
+    EVENT,
+    MESSAGE_LIMIT,
+    REPLY,
+    RUDE_REJECTION,
+    EslParser,
+    Event,
+    Part,
+    RefusedError,
+    event,
+)
+from checks.registrars.stream import Stream
+from checks.registrations.judge import Unreadable
+
+CONF = "autoload_configs/event_socket.conf.xml"
+EVENTS_KEPT = 200_000  # that nobody has taken: those of the longest list
+LIST_SECONDS = 120.0  # a list that trickles for longer is no list
+
+ACL = (
+    f"FreeSWITCH refuses our address: in {CONF} let `apply-inbound-acl` name a list of "
+    "acl.conf.xml that allows this machine, then `reloadacl` and "
+    "`reload mod_event_socket`"
+)
+WRONG_PASSWORD = (
+    "FreeSWITCH refuses the password: it is the value of `password` in "
+    f"{CONF}; after a change there, `reload mod_event_socket`"
+)
+
+
+class EslSession(Stream[Part]):
+    """Questions to their answers, in order; events between them are kept aside."""
+
+    def __init__(self, timeout: float, clock: Callable[[], float]) -> None:
+        self._parser = EslParser()
+        super().__init__("ESL", self._parser.feed, clock)
+        self.shutting_down = False
+        self._timeout = timeout
+        self._kept: list[Event] = []
+        self._goodbye = ""  # what it said before it closed
+
+    def closed(self) -> Unreadable:
+        """What it means that FreeSWITCH closed the connection."""
+        why = self._goodbye or "it ended, or mod_event_socket was reloaded"
+        if self.shutting_down:
+            why = "it shuts down"
+        if not self._parser.greeted:
+            why = "it has not greeted: FreeSWITCH is starting or ending"
+        return Unreadable(Cause.CONNECTION_RESET, f"ESL: connection closed, {why}")
+
+    # --- to enter -------------------------------------------------------------------
+
+    async def log_in(self, password: str) -> None:
+        """Wait for the greeting and answer it. Raises Unreadable."""
+        greeting = await self._next("accepts the connection and says nothing")
+        if greeting.kind == RUDE_REJECTION:
+            raise Unreadable(Cause.FORBIDDEN, ACL)
+        if greeting.kind != AUTH_REQUEST:
+            raise self.closed()
+        self.send(f"auth {password}")
+        if not (await self._next("does not answer the log-in")).reply.startswith("+OK"):
+            raise Unreadable(Cause.UNAUTHORIZED, WRONG_PASSWORD)
+
+    # --- to ask ---------------------------------------------------------------------
+
+    def send(self, command: str) -> None:
+        """Send one command."""
+        self.write(command.encode() + b"\n\n")
+
+    async def ask(self, command: str) -> str:
+        """The short answer to one command. Raises RefusedError, Unreadable."""
+        said = b""
+        async for piece in self.pieces(command):
+            said += piece
+            if len(said) > MESSAGE_LIMIT:
+                raise Unreadable(Cause.MALFORMED, f"ESL: a long answer to {command}")
+        return accepted(said.decode("latin-1").strip())
+
+    async def pieces(
+        self, command: str, patience: float | None = None
+    ) -> AsyncIterator[bytes]:
+        """The answer in the pieces in which it comes; `patience`: s without any."""
+        self.send(command)
+        began = self._clock()
+        complaint = f"does not answer {command}"
+        while True:
+            part = await self._next(complaint, patience)
+            if part.kind not in (API, REPLY):
+                raise Unreadable(Cause.MALFORMED, f"ESL: {command} gave {part.kind}")
+            yield part.body or part.reply.encode()
+            if part.last:
+                return
+            complaint = f"does not end {command}"
+            if self._clock() - began > LIST_SECONDS:
+                raise self._silence(complaint, LIST_SECONDS)
+
+    async def _next(self, complaint: str, patience: float | None = None) -> Part:
+        """The next part of an answer; events before it are set aside."""
+        wait = patience or self._timeout
+        late = self._clock() + wait
+        while True:
+            batch = await self.wait(late - self._clock())
+            for n, part in enumerate(batch):
+                if part.kind in (API, REPLY, AUTH_REQUEST, RUDE_REJECTION):
+                    self._set_aside(batch[:n])
+                    self._queue[:0] = batch[n + 1 :]
+                    return part
+            self._set_aside(batch)
+            if self._clock() >= late:
+                raise self._silence(complaint, wait)
+
+    # --- to follow ------------------------------------------------------------------
+
+    async def gather(self, timeout: float) -> list[Event]:
+        """The events so far, in order, after at most one wait for more."""
+        if not self._kept:
+            self._set_aside(await self.wait(timeout))
+        return self.take_aside()
+
+    def take_aside(self) -> list[Event]:
+        """The events so far, in order."""
+        events, self._kept = self._kept, []
+        return events
+
+    async def rest(self, seconds: float) -> None:
+        """Let time pass; events are kept."""
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            self._set_aside(await self.wait(left))
+
+    def _set_aside(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            if part.kind == EVENT:
+                self._kept.append(event(part.body))
+            elif part.kind == DISCONNECT:
+                self._goodbye = plain(farewell(part.body), 100)
+        if len(self._kept) > EVENTS_KEPT:
+            raise Unreadable(Cause.MALFORMED, "ESL: a flood of events")
+
+    def _silence(self, what: str, seconds: float) -> Unreadable:
+        return Unreadable(
+            Cause.TIMEOUT,
+            f"ESL {what} within {seconds:g} s: FreeSWITCH hangs or is stopped",
+        )
+
+
+def accepted(said: str) -> str:
+    """A short answer itself, or RefusedError with the server's words."""
+    if said.startswith(("-ERR", "-USAGE")):
+        raise RefusedError(plain(said.partition("\n")[0].strip(), 100))
+    return said
+
+
+def farewell(body: bytes) -> str:
+    """What a disconnect notice says beside its usual politeness."""
+    said = body.decode("latin-1").partition("\n")[0].strip()
+    return "" if said.startswith("Disconnected, goodbye") else said
