@@ -123,9 +123,9 @@ class Courier:
         if self._task is None:
             return
         _, late = await asyncio.wait({self._task}, timeout=STOP_PATIENCE)
-        for task in late:
-            task.cancel()
-            await asyncio.wait({task})
+        while late:  # aiosmtplib eats a cancelling that comes together with a reply
+            self._task.cancel()
+            _, late = await asyncio.wait({self._task}, timeout=STOP_PATIENCE)
 
     async def _rest(self) -> None:
         due = self._alarms.next_due(self.name)

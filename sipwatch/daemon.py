@@ -333,6 +333,8 @@ class Daemon:
     async def stop(self) -> None:
         """End all parts within two seconds; what is owed stays owed on the disk."""
         self.scheduler.stop()
+        for following in self.followings.values():
+            following.close()  # so that it ends even where a library ate the cancelling
         await self.tasks.stop(but=couriers.TASK)
         await asyncio.gather(
             self.couriers.stop(),

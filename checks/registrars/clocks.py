@@ -31,6 +31,17 @@ def in_our_zone(text: str, form: str) -> float | None:
         return None
 
 
+async def pause(stirred: asyncio.Event, seconds: float) -> None:
+    """Sleep until it stirs, but no longer.
+
+    Not by `asyncio.wait_for`: Python 3.11's forgets a cancellation that comes in the
+    turn of the loop in which it stirs, and who was cancelled would go on for ever.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stirred.wait()
+
+
 class Pace:
     """When the next full list is due: each interval, or when wished.
 
@@ -71,5 +82,4 @@ class Pace:
         """Sleep until a list is due."""
         while (left := self.due() - self._clock()) > 0:
             self._stirred.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), left)
+            await pause(self._stirred, left)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from checks.observation import Cause, plain
 from checks.registrars.ami import LIST_LIMIT, ROW_LIMIT, AmiParser, Message, action
+from checks.registrars.clocks import pause
 from checks.registrars.failures import MANAGER_CONF, unreadable
 from checks.registrations.judge import Unreadable
 
@@ -108,8 +108,7 @@ class Session(asyncio.Protocol):
             await asyncio.sleep(0)  # a flood must not keep the loop from its turn
         else:
             self._stirred.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), max(0.0, timeout))
+            await pause(self._stirred, max(0.0, timeout))
         if not self._queue and self._failure:
             raise self._failure
         batch = self._queue[:BATCH]

@@ -8,7 +8,6 @@ hides no other.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import logging
 import ssl
@@ -19,6 +18,7 @@ from typing import Literal
 from checks.observation import Binding, Cause, plain
 from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
+from checks.registrars.clocks import pause
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack
 from checks.registrations.judge import (
     Bindings,
@@ -171,8 +171,7 @@ class Sip:
         left = min(asked.due for asked in self._asked.values()) - self._clock()
         # The list of AORs may change meanwhile: it is looked at each interval.
         left = min(max(0.0, left), self._settings.interval)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stirred.wait(), left)
+        await pause(self._stirred, left)
 
     def _floor(self) -> float:
         host = f".{self._uri().host.lower()}"

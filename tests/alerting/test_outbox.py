@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -270,6 +271,23 @@ async def test_stopping_cancels_a_delivery_that_lasts_and_leaves_its_row_due(
         await taker.begun.wait()
     assert core.settled == []
     assert core.due("oncall", core.now) is CASES["unregistered"]
+
+
+async def test_stopping_ends_a_delivery_that_forgot_its_cancelling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def deaf() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever()
+        await forever()
+
+    monkeypatch.setattr(outbox, "STOP_PATIENCE", 0.01)
+    core = Core(queue=[CASES["unregistered"]])
+    taker = Taker(core, deaf)
+    async with working(core, taker) as (courier, _):
+        await taker.begun.wait()
+        await asyncio.wait_for(courier.stop(), 5)
+    assert core.settled == []
 
 
 async def test_stopping_before_running_is_quiet() -> None:

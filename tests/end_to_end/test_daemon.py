@@ -11,13 +11,16 @@ import sqlite3
 import time
 import types
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from checks.observation import Cause
+from checks.registrars import REGISTRARS, Kind
+from checks.registrations.judge import Bindings, Reading, Unreadable
 from sipwatch.clock import Clock
 from sipwatch.config.load import load
 from sipwatch.config.settings import local_zone
@@ -520,6 +523,38 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     await made.start()
     yield made
     await made.stop()
+
+
+class Deaf:
+    """A registrar in a library that forgets a cancelling, and then fails."""
+
+    def __init__(self, settings: Any, address: str, **others: Any) -> None:
+        self.asked = 0
+
+    async def watch(self) -> AsyncIterator[Reading]:
+        self.asked += 1
+        if self.asked > 1:
+            raise RuntimeError("asked again after the stop")
+        yield Bindings([])
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        raise Unreadable(Cause.TIMEOUT, "no answer")
+
+
+async def test_a_stop_ends_who_forgot_that_it_was_cancelled(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = REGISTRARS["asterisk"].settings
+    monkeypatch.setitem(REGISTRARS, "asterisk", Kind(kind, Deaf))  # type: ignore[arg-type]
+    path = tmp_path / "other.yaml"
+    hq = {"hq": {"type": "asterisk", "address": "127.0.0.1", "password": "x"}}
+    path.write_text(sections(registrars=hq) + FRAME.format(folder=tmp_path))
+    await daemon.reload(load(path))
+    (deaf,) = daemon.followings["hq"]._registrars.values()
+    await eventually(lambda: getattr(deaf, "asked", 0), 5, "the registrar is read")
+    async with asyncio.timeout(5):
+        await daemon.stop()
+    assert getattr(deaf, "asked", 0) == 1
 
 
 @pytest.mark.parametrize(
