@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import re
 import ssl
 import sys
@@ -15,8 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from aiohttp import web
+
+from tests.servers import within
+
 DATA = Path(__file__).parent / "data"
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
+PATIENCE = 30.0  # s for what a test waits for
 HANG = b"<hang>"  # an answer: nothing more comes
 CLOSE = b"<close>"  # an answer: end of file
 RESET = b"<reset>"
@@ -82,6 +88,7 @@ class AmiServer:
     tls: ssl.SSLContext | None = None
     actions: list[str] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
+    said: int = 0  # bytes
 
     async def __aenter__(self) -> Self:
         self._writers: list[asyncio.StreamWriter] = []
@@ -98,8 +105,9 @@ class AmiServer:
         self._server.close()
         for writer in self._writers:
             writer.close()
-        await asyncio.gather(*self._serving)
-        await self._server.wait_closed()
+        async with within(PATIENCE, "the end of the AMI server's connections"):
+            await asyncio.gather(*self._serving)
+            await self._server.wait_closed()
 
     async def push(self, *pieces: bytes) -> None:
         """Say something unasked to every client; CLOSE and RESET end it."""
@@ -108,7 +116,8 @@ class AmiServer:
 
     async def asked(self, action: str, times: int = 1) -> None:
         """Wait until an action has come so many times."""
-        async with self._stirred:
+        what = f"{action} asked {times} times"
+        async with within(PATIENCE, what), self._stirred:
             await self._stirred.wait_for(lambda: self.actions.count(action) >= times)
 
     async def _serve(
@@ -144,6 +153,7 @@ class AmiServer:
                 writer.transport.abort()
             elif piece != HANG:
                 writer.write(piece)
+                self.said += len(piece)
                 await asyncio.sleep(0)
         if not writer.is_closing():
             await writer.drain()
@@ -174,6 +184,42 @@ def listing(event: str, rows: Iterable[Mapping[str, str]]) -> list[bytes]:
     pieces += [message(Event=event, ActionID="x", **row) for row in rows]
     end = {"EventList": "Complete", "ListItems": str(len(pieces) - 1)}
     return [*pieces, message(Event=f"{event}Complete", ActionID="x", **end)]
+
+
+@dataclass
+class Rpc:
+    """A JSON-RPC server that answers each method with a status and a body."""
+
+    answers: dict[str, tuple[int, bytes]]
+    calls: list[str] = field(default_factory=list)
+    headers: list[Any] = field(default_factory=list)
+
+    async def __aenter__(self) -> Self:
+        application = web.Application()
+        application.router.add_post("/RPC", self._answer)
+        self._runner = web.AppRunner(application)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.address = f"http://{host}:{port}/RPC"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        method = (await request.json())["method"]
+        self.calls.append(method)
+        self.headers.append(request.headers)
+        status, body = self.answers.get(method, (500, fault("Method Not Found")))
+        return web.Response(status=status, body=body)
+
+
+def fault(text: str) -> bytes:
+    """An Error to a JSON-RPC call."""
+    error = {"code": 500, "message": text}
+    return json.dumps({"jsonrpc": "2.0", "error": error, "id": 1}).encode()
 
 
 async def serve(recording: bytes) -> None:

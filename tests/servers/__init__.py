@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.servers.process import Process, ServerError, eventually, until
+from tests.servers.process import Process, ServerError, eventually, until, within
 from tests.servers.tree import Command, missing, program
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "program",
     "require",
     "until",
+    "within",
 ]
 
 

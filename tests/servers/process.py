@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -48,6 +49,16 @@ async def eventually(
         if time.monotonic() > deadline:
             raise ServerError(f"not within {timeout:g} s: {what or condition}")
         await asyncio.sleep(POLL)
+
+
+@asynccontextmanager
+async def within(timeout: float, what: str) -> AsyncIterator[None]:
+    """A wait that ends: ServerError says what did not come."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError:
+        raise ServerError(f"not within {timeout:g} s: {what}") from None
 
 
 class Process:

@@ -6,11 +6,9 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from aiohttp import web
 
 from checks.observation import Binding, Cause
 from checks.registrars import rpc
@@ -18,6 +16,7 @@ from checks.registrars.kamailio import Contact, Kamailio, KamailioSettings, bind
 from checks.registrations.judge import Bindings, ListEnd, Reading, Unreadable
 from checks.settings import Secret
 from tests import wire
+from tests.wire import Rpc, fault
 
 # + answers keep-alives, - stopped answering them, ? never asked; 10 s apart.
 STATES = {
@@ -37,41 +36,6 @@ STATES = {
     "41_ringing": "ast-trunk+ ast-trunk? 2001?",
 }
 SIGNS = {True: "+", False: "-", None: "?"}
-
-
-@dataclass
-class Rpc:
-    """A JSON-RPC server that answers each method with a status and a body."""
-
-    answers: dict[str, tuple[int, bytes]]
-    calls: list[str] = field(default_factory=list)
-    headers: list[Any] = field(default_factory=list)
-
-    async def __aenter__(self) -> Self:
-        application = web.Application()
-        application.router.add_post("/RPC", self._answer)
-        self._runner = web.AppRunner(application)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.address = f"http://{host}:{port}/RPC"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        method = (await request.json())["method"]
-        self.calls.append(method)
-        self.headers.append(request.headers)
-        status, body = self.answers.get(method, (500, fault("Method Not Found")))
-        return web.Response(status=status, body=body)
-
-
-def fault(text: str) -> bytes:
-    error = {"code": 500, "message": text}
-    return json.dumps({"jsonrpc": "2.0", "error": error, "id": 1}).encode()
 
 
 def result(value: object) -> bytes:
