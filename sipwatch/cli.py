@@ -101,6 +101,17 @@ def status(socket: str, as_json: bool) -> None:
     sys.exit(remote.status(socket, as_json=as_json))
 
 
+@main.command()
+@click.argument("registrar", default="")
+@_socket
+@_json
+def audit(registrar: str, socket: str, as_json: bool) -> None:
+    """Show how phones register: Expires granted, refresh point, who is overdue."""
+    from sipwatch import auditing
+
+    sys.exit(auditing.run(socket, registrar, as_json=as_json))
+
+
 @main.command("test-notify")
 @click.argument("notifiers", nargs=-1, metavar="[NOTIFIER]...")
 @_socket

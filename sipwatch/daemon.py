@@ -18,6 +18,7 @@ from checks.options.check import OptionsCheck
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
 from sipwatch import __version__, couriers, metrics, systemd
+from sipwatch.audit import audit, summarize
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, Diff, diff
@@ -145,7 +146,9 @@ class Daemon:
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.counts = metrics.Counts(self.bus)
         self.exposition: Exposition = metrics.exposition(self)
-        self.scheduler = Scheduler(self.flow, now)
+        self.scheduler = Scheduler(
+            self.flow, now, audit=lambda: summarize(self.followings.values())
+        )
 
     def _restore(self, plan: Plan) -> None:
         """Give the core the subjects that it may know from before."""
@@ -264,6 +267,10 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
         return status(self)
+
+    async def audit(self, registrar: str) -> dict[str, Any]:
+        """The answer of /api/v1/audit; LookupError for what is no registrar."""
+        return await audit(self, registrar)
 
     @property
     def started_at(self) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from alerting.store.rows import DropMemo, Memo
 from checks.accounts.contact import is_test
 from checks.observation import Observation, Subject
 from checks.registrars import REGISTRARS
+from checks.registrations.audit import Row
 from checks.registrations.judge import (
     Added,
     Bindings,
@@ -134,6 +135,13 @@ class Following:
         if self._closed:
             return
         self._judged(self.judge.options_answer(ok, self._clock()))
+
+    def audited(self, rows: Sequence[Row]) -> None:
+        """Its audit of a day is made: tell what is new in it."""
+        if not self._closed:
+            judge = self.judge
+            told = judge.summary.tell(rows, judge.subject, judge.since, self._clock())
+            self._judged(told)
 
     def subjects(self) -> Iterable[Subject]:
         """Everything that is watched here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -16,7 +16,14 @@ KEPT = 90 * 86400.0  # s that an incident is kept after its end
 class Scheduler:
     """The jobs of the daemon; never one for a subject."""
 
-    def __init__(self, flow: Flow, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        clock: Callable[[], float],
+        *,
+        audit: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`audit` tells once a day of who registers otherwise than before."""
         self._flow = flow
         self._clock = clock
         self._jobs = AsyncIOScheduler(
@@ -29,6 +36,9 @@ class Scheduler:
         # At a time when nobody looks, and not on the hour when all others run.
         nightly = CronTrigger(hour=3, minute=17)
         self._jobs.add_job(self.clean, nightly, id="clean")
+        # Before work begins, when the phones of the night have refreshed for hours.
+        daily = CronTrigger(hour=7, minute=23)
+        self._jobs.add_job(audit, daily, id="audit")
 
     def start(self) -> None:
         """Run jobs from now on."""

@@ -39,6 +39,9 @@ class Watched(Protocol):
     def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
 
+    async def audit(self, registrar: str) -> dict[str, Any]:
+        """The answer of /api/v1/audit; LookupError for what is no registrar."""
+
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         """A rendering in slices; None while as many as allowed are under way."""
 
@@ -133,6 +136,14 @@ def _add_status(app: FastAPI, watched: Watched) -> None:
     async def status() -> Response:
         """The state of everything in short; times are ISO 8601 UTC."""
         return JSONResponse(watched.status())
+
+    @app.get("/api/v1/audit")
+    async def audit(registrar: str = "") -> Response:
+        """How phones register, by kind, and what of it is outside the policy."""
+        try:
+            return JSONResponse(await watched.audit(registrar))
+        except LookupError as unknown:
+            raise HTTPException(404, str(unknown)) from None
 
     @app.get("/", response_class=PlainTextResponse, include_in_schema=False)
     async def index() -> str:

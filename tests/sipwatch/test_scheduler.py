@@ -26,7 +26,11 @@ class Written:
 @pytest.fixture
 async def scheduler() -> AsyncIterator[Scheduler]:
     flow: Any = Written()
-    made = Scheduler(flow, lambda: 1_790_000_000.0)
+
+    async def audit() -> None:
+        raise AssertionError("not its hour")
+
+    made = Scheduler(flow, lambda: 1_790_000_000.0, audit=audit)
     yield made
     made.stop()
 

@@ -45,6 +45,11 @@ class Shown:
     def status(self) -> dict[str, Any]:
         return {"version": __version__, "incidents": []}
 
+    async def audit(self, registrar: str) -> dict[str, Any]:
+        if registrar == "nosuch":
+            raise LookupError("there is no registrar nosuch")
+        return {"registrars": [{"name": registrar}]}
+
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         return self.exposition.render(gzip=gzip)
 
