@@ -25,7 +25,7 @@ from alerting.announcement import Opened
 from alerting.incident import Severity
 from checks.observation import State
 from checks.options.inbox import BUCKETS
-from checks.options.rows import ROLES
+from checks.options.rows import ASKED_FOR, ROLES
 from sipwatch import __version__, outbound, series
 from sipwatch import sources as seen
 from sipwatch.exposition import Exposition, Family, label
@@ -190,14 +190,15 @@ class _Aggregates(Collector):
     def _answers(self) -> Metric:
         durations = HistogramMetricFamily(
             "sipwatch_options_duration_seconds",
-            "Time to the answers to OPTIONS, by role of the target.",
+            "Time to the answers to OPTIONS, by role of who was asked.",
             labels=("role",),
         )
         inbox = self._sources.options.sweep.inbox
         for role, counts, total in zip(
             ROLES, inbox.histograms, inbox.sums, strict=True
         ):
-            _fill(durations, (role,), Histogram(BUCKETS, counts, total))
+            if role not in ASKED_FOR or any(counts):
+                _fill(durations, (role,), Histogram(BUCKETS, counts, total))
         return durations
 
     def _alarms(self) -> Iterator[Metric]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checks.observation import Cause, Observation, Subject
+from checks.options.asks import Asks, Inquiry
+from checks.options.heard import Hear, Heard, Panel
 from checks.options.lanes import Lanes
 from checks.options.names import Names, Resolves
 from checks.options.placing import Placing
@@ -15,7 +17,7 @@ from checks.options.rings import rank
 from checks.options.rows import Rows
 from checks.options.streams import Link
 from checks.options.sweep import FIRST_LOOK, TICK, TIMING, Sweep
-from checks.options.targets import Target, full_uri, ipv4
+from checks.options.targets import ProbeSettings, Target, full_uri, ipv4
 from checks.options.verdict import Marks, Targets
 from checks.options.views import TargetView, Views
 from checks.options.wires import Wires
@@ -68,16 +70,19 @@ class OptionsCheck:
         self._clock = clock
         self.rows = Rows()
         self.judge = Targets(self.rows, observe, wanted, answered, lives)
-        self.sweep = Sweep(self.rows, self.judge, clock)
+        heard = Heard(self.rows)
+        self.sweep = Sweep(self.rows, Panel(self.rows, self.judge, heard), clock)
         self.set_marks(marks or Marks())
         self.targets: Mapping[str, TargetView] = Views(self.judge, self._find, clock)
         self.tap = Wiretap(self.rows, self.sweep.inbox.take, clock) if tapped else None
         self._wires = Wires(self.sweep, clock, self._arm, self.tap)
         lanes = Lanes(self._wires.socket_of, self._wires.send_stream, agent)
-        self._placing = Placing(
-            self.judge, self.sweep, lanes, self._wires.streams, clock
-        )
+        streams = self._wires.streams
+        self._placing = Placing(self.judge, self.sweep, lanes, streams, clock)
         self._names = Names(resolver or _resolver(), clock, self, resolver_state)
+        self._asks = Asks(
+            heard, self.sweep, lanes, streams, self._names, clock, self._settle
+        )
         self._index: dict[str, dict[str, int]] = {}  # scope name, subject name
         self._given = targets
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -221,15 +226,23 @@ class OptionsCheck:
 
         self._names.watch(index, SipUri.parse(full_uri(uri)))
 
+    def inquiry(self, settings: ProbeSettings, hear: Hear) -> Inquiry:
+        """Ask, beside the targets, for a judge, who alone is told what comes of it."""
+        return self._asks.inquiry(settings, hear)
+
     # Names
 
     def placed(self, index: int, addresses: tuple[Any, ...]) -> None:
         """A target's addresses are known: rows of addresses that stay go on."""
-        if self._placing.at_addresses(index, addresses):
+        if index < 0:
+            self._asks.placed(index, addresses)
+        elif self._placing.at_addresses(index, addresses):
             self._settle()
 
     def nameless(self, index: int, cause: Cause, detail: str) -> float:
         """A target has no address: that is a failure of the one row it has then."""
+        if index < 0:
+            return self._asks.nameless(index, cause, detail)
         if self._placing.nowhere(index):
             self._settle()
         (row,) = self.judge.members(index)

@@ -30,7 +30,7 @@ _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _ANCILLARY = 64 + 64  # octets: a time and a count, each with its header
 
 Receive = Callable[[list[Message]], None]
-Unreachable = Callable[[bytes, Any, str], None]
+Unreachable = Callable[[bytes, Any, int], None]  # the last: an errno
 
 
 class DatagramSocket:
@@ -142,10 +142,11 @@ class DatagramSocket:
             for _, kind, octets in ancillary:
                 if kind in (_IP_RECVERR, _IPV6_RECVERR) and destination:
                     number = _EXTENDED_ERROR.unpack_from(octets)[0]
-                    self._unreachable(data, destination, _icmp(number))
+                    self._unreachable(data, destination, number)
 
 
-def _icmp(number: int) -> str:
+def icmp(number: int) -> str:
+    """An error that ICMP told of, in words."""
     if number == errno.ECONNREFUSED:
         return "ICMP: port unreachable"
     return f"ICMP: {os.strerror(number).lower()}"

@@ -41,6 +41,9 @@ class Judges(Protocol):
     ) -> bool:
         """None will come; `since` is when the row was first asked in vain."""
 
+    def unsent(self, row: int, detail: str, at: float) -> bool:
+        """It did not get there for a reason that need not be theirs."""
+
 
 class Inbox:
     """Matches messages with questions in flight."""

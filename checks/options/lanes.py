@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from checks.options.rows import ROLES, Lane
-from checks.options.targets import TargetFileSettings, TargetSettings, from_header
+from checks.options.targets import Settings, from_header
 from checks.sip.route import local_address
 
 Send = Callable[[bytes, Any], Any]
 Clear = Callable[[], None]
-Settings = TargetSettings | TargetFileSettings
 
 _OVER = {"udp": "", "tcp": ";transport=tcp", "tls": ";transport=tls"}
 _TEMPLATE = (

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from checks.options.lanes import Lanes, Settings, socket_address
+from checks.options.lanes import Lanes, socket_address
 from checks.options.rings import Kind, host_of
+from checks.options.roll import Roll
 from checks.options.rows import ABSENT
 from checks.options.streams import Link, Streams
 from checks.options.sweep import Sweep
-from checks.options.targets import floor_of, full_uri
-from checks.options.verdict import Targets
+from checks.options.targets import Settings, floor_of, full_uri
+
+
+class Written(NamedTuple):
+    """What stands in a request; `uri` and `to` follow the scheme."""
+
+    scheme: str
+    uri: str
+    to: str
+    name: str  # that a certificate must have
 
 
 class Placing:
@@ -19,18 +28,18 @@ class Placing:
 
     def __init__(
         self,
-        targets: Targets,
+        roll: Roll[Any],
         sweep: Sweep,
         lanes: Lanes,
         streams: Streams,
         clock: Callable[[], float],
     ) -> None:
-        self._targets, self._rows, self._sweep = targets, sweep.rows, sweep
+        self._roll, self._rows, self._sweep = roll, sweep.rows, sweep
         self._lanes, self._streams, self._clock = lanes, streams, clock
 
     def settings(self, index: int) -> Settings:
         """How a target is asked; LookupError where there is none of this number."""
-        settings = self._targets.settings[index]
+        settings = self._roll.settings[index]
         if settings is None:
             raise LookupError(f"no target {index}")
         return settings
@@ -41,7 +50,7 @@ class Placing:
         if gone:
             self._sweep.leave(gone)
         for row in gone:
-            self._targets.leaves(row)
+            self._roll.leaves(row)
             address = self._rows.address[row]
             if isinstance(address, Link):
                 address.rows.discard(row)
@@ -49,57 +58,72 @@ class Placing:
 
     def at_ipv4(self, index: int, host: str, port: int, soon: bool) -> None:
         """A target that is written as an IPv4 address has this one row."""
-        settings, written = self.settings(index), self._targets.uris[index]
+        written = self._roll.uris[index]
         uri = written[4:] if written[3:4] == ":" else written
-        lane = self._lanes.lane(settings, "udp", "sip", host, settings.min_interval)
-        row = self._rows.add(index, uri, host, (host, port), lane)
-        guarded = lane.floor > 0
-        kind = Kind(settings.interval, settings.timeout, guarded=guarded)
-        self._sweep.enter(row, kind, self._clock(), soon)
-        self._targets.assign(index, (row,))
+        self.at(index, (host, port), uri, host, soon)
 
-    def at_addresses(self, index: int, addresses: Iterable[Any]) -> bool:
+    def at(
+        self,
+        index: int,
+        where: tuple[Any, ...],
+        uri: str,
+        to: str,
+        soon: bool,
+        *,
+        apart: bool = False,
+    ) -> None:
+        """Ask it over UDP at this one address; `uri` and `to` follow the scheme.
+
+        `apart` from the rows that stay for long: each change has a ring sorted anew.
+        """
+        settings = self.settings(index)
+        lane = self._lanes.lane(settings, "udp", "sip", where[0], settings.min_interval)
+        row = self._rows.add(index, uri, to, where, lane)
+        guarded = lane.floor > 0
+        kind = Kind(settings.interval, settings.timeout, guarded=guarded, named=apart)
+        self._sweep.enter(row, kind, self._clock(), soon)
+        self._roll.assign(index, (row,))
+
+    def at_addresses(
+        self, index: int, addresses: Iterable[Any], written: Written | None = None
+    ) -> bool:
         """A name leads to these: rows of addresses that stay go on; whether any did
-        come or go."""
+        come or go. `written`: where it is not the name itself that is asked."""
         wanted = {(a.ip, a.port, a.transport): a for a in addresses}
-        old = {self._spot(row): row for row in self._targets.members(index)}
+        old = {self._spot(row): row for row in self._roll.members(index)}
         if set(old) == set(wanted):
             return False
         rows = []
+        text = written or _written(self._roll.uris[index])
         for spot, address in wanted.items():
             row = old.pop(spot, None)
-            rows.append(self._named_row(index, address) if row is None else row)
+            rows.append(self._row(index, address, text) if row is None else row)
         self.drop(old.values())
-        self._targets.assign(index, rows, self._clock())
+        self._roll.assign(index, rows, self._clock())
         return True
 
     def nowhere(self, index: int) -> bool:
         """A name leads nowhere: it has one row, never asked; whether that is new."""
-        rows = self._targets.members(index)
+        rows = self._roll.members(index)
         if len(rows) == 1 and self._rows.address[rows[0]] is None:
             return False
         row = self._rows.add(index, "", "", None, None)
         self._rows.doing[row] = ABSENT
         self.drop(rows)
-        self._targets.assign(index, (row,), self._clock())
+        self._roll.assign(index, (row,), self._clock())
         return True
 
-    def _named_row(self, index: int, address: Any) -> int:
-        from checks.sip.requests import options_request
-        from checks.sip.uri import NameAddr, SipUri
-
-        settings, written = self.settings(index), self._targets.uris[index]
-        uri = SipUri.parse(full_uri(written))
-        request = options_request(uri, from_uri="", user_agent="")
-        text, to = request.uri, NameAddr.parse(request.get("to") or "").uri
-        scheme, _, rest = text.partition(":")
-        floor = floor_of(written, settings.min_interval)
+    def _row(self, index: int, address: Any, written: Written) -> int:
+        settings = self.settings(index)
+        floor = floor_of(self._roll.uris[index], settings.min_interval)
         stream = address.transport != "udp"
         where: Any = socket_address(address.ip, address.port)
         if stream:
-            where = self._streams.link(address, uri.host, settings)
-        lane = self._lanes.lane(settings, address.transport, scheme, address.ip, floor)
-        row = self._rows.add(index, rest, to.partition(":")[2], where, lane)
+            where = self._streams.link(address, written.name, settings)
+        lane = self._lanes.lane(
+            settings, address.transport, written.scheme, address.ip, floor
+        )
+        row = self._rows.add(index, written.uri, written.to, where, lane)
         if stream:
             where.rows.add(row)
         kind = Kind(settings.interval, settings.timeout, stream, floor > 0, True)
@@ -112,3 +136,15 @@ class Placing:
             return None
         port = address[1] if isinstance(address, tuple) else address.address.port
         return host_of(address), port, lane.transport
+
+
+def _written(text: str) -> Written:
+    """A URI as it stands in a request to it."""
+    from checks.sip.requests import options_request
+    from checks.sip.uri import NameAddr, SipUri
+
+    uri = SipUri.parse(full_uri(text))
+    request = options_request(uri, from_uri="", user_agent="")
+    scheme, _, rest = request.uri.partition(":")
+    to = NameAddr.parse(request.get("to") or "").uri
+    return Written(scheme, rest, to.partition(":")[2], uri.host)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from checks.observation import Cause, State
 from checks.options.answers import Answer, judged, phrase
-from checks.options.datagrams import DatagramSocket
+from checks.options.datagrams import DatagramSocket, icmp
 from checks.options.lanes import Lanes, Send
 from checks.options.rings import Kind
 from checks.options.rows import DOWN, STATES, UP, Rows
@@ -223,6 +223,10 @@ class _Plain:
         self._end(row, DOWN, cause, "", "", "", detail)
         return False
 
+    def unsent(self, row: int, detail: str, at: float) -> bool:
+        """It did not get there."""
+        return self.failed(row, Cause.ICMP_UNREACHABLE, detail, at, at)
+
     def _end(
         self,
         row: int,
@@ -286,11 +290,12 @@ class _Plain:
     def _no_stream(self, data: bytes, address: Any) -> None:
         raise OSError(f"{address} is no UDP address")
 
-    def _unreachable(self, data: bytes, destination: Any, detail: str) -> None:
+    def _unreachable(self, data: bytes, destination: Any, number: int) -> None:
         row = self._sweep.inbox.asking(data)
         rows = [row] if row is not None else self._asked_at(destination)
         for found in rows:
-            self._sweep.fail(found, Cause.ICMP_UNREACHABLE, detail, time.time())
+            text = icmp(number)
+            self._sweep.fail(found, Cause.ICMP_UNREACHABLE, text, time.time())
 
     def _asked_at(self, destination: Any) -> list[int]:
         rows = self._rows

@@ -1,33 +1,35 @@
-"""Who is asked: targets by number, each with its rows and its state."""
+"""Who is asked: targets, or what a judge wants asked, by number, each with its rows."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
 
-from checks.observation import Subject
 from checks.options.rows import UNKNOWN, Rows
-from checks.options.targets import Target, TargetFileSettings, TargetSettings
+from checks.options.targets import Settings
 
 NO_ROW, MANY = -1, -2
 
+Who = TypeVar("Who")
 
-class Roll:
-    """All targets, in use or free; a number is given out again after `remove`."""
+
+class Roll(Generic[Who]):
+    """All that are asked, in use or free; a number is given out again by `add`."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.subjects: list[Subject | None] = []
+        self.subjects: list[Who | None] = []
         self.uris: list[str] = []
-        self.settings: list[TargetSettings | TargetFileSettings | None] = []
+        self.settings: list[Settings | None] = []
         self.row_of = array("l")  # its only row, or one of NO_ROW and MANY
         self.state = array("B")
         self.since = array("d")
         self._many: dict[int, tuple[int, ...]] = {}
         self._free: list[int] = []
 
-    def add(self, target: Target) -> int:
-        """A new target without rows; its number."""
+    def enroll(self, subject: Who, uri: str, settings: Settings) -> int:
+        """A new one without rows; its number."""
         if self._free:
             index = self._free.pop()
         else:
@@ -38,29 +40,32 @@ class Roll:
             self.row_of.append(NO_ROW)
             self.state.append(UNKNOWN)
             self.since.append(0.0)
-        self.subjects[index], self.uris[index] = target.subject, target.uri
-        self.settings[index] = target.settings
+        self.subjects[index], self.uris[index] = subject, uri
+        self.settings[index] = settings
         self.row_of[index] = NO_ROW
         self.state[index], self.since[index] = UNKNOWN, 0.0
         return index
 
-    def remove(self, index: int) -> Subject | None:
-        """Forget a target whose rows have been dropped."""
+    def remove(self, index: int) -> Who | None:
+        """Forget one whose rows have been dropped."""
         subject, self.subjects[index] = self.subjects[index], None
         self.row_of[index] = NO_ROW
         self.state[index] = UNKNOWN
         self._free.append(index)
         return subject
 
-    def assign(self, index: int, rows: Sequence[int]) -> None:
-        """These are the rows of a target from now on."""
+    def assign(self, index: int, rows: Sequence[int], at: float = 0.0) -> None:
+        """These are its rows from now on, `at` being UTC s for who counts by it."""
         self._many.pop(index, None)
         if len(rows) > 1:
             self._many[index] = tuple(rows)
         self.row_of[index] = MANY if len(rows) > 1 else rows[0] if rows else NO_ROW
 
+    def leaves(self, row: int) -> None:
+        """A row is dropped."""
+
     def members(self, index: int) -> tuple[int, ...]:
-        """The rows of a target."""
+        """Its rows."""
         row = self.row_of[index]
         if row >= 0:
             return (row,)
@@ -71,5 +76,5 @@ class Roll:
 
     @property
     def unjudged(self) -> int:
-        """How many targets have not been judged yet."""
+        """How many have not been judged yet."""
         return self.state.tobytes().count(UNKNOWN) - len(self._free)

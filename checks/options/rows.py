@@ -45,7 +45,10 @@ class Lane:
     strict: bool  # refuse answers from elsewhere
 
 
-ROLES = ("trunk", "pbx", "phone")
+# Of targets, and of what a judge wants asked: registered contacts, and servers at which
+# a PBX registers.
+ROLES = ("trunk", "pbx", "phone", "contact", "server")
+ASKED_FOR = ROLES[3:]
 
 _ARRAYS = {
     "nonce": "Q",  # of the question in flight, 0 without one

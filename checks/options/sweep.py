@@ -130,6 +130,10 @@ class Sweep:
         soon = self._judges.failed(row, cause, detail, since, at)
         self._end(row, soon, since, at)
 
+    def unsent(self, row: int, detail: str, at: float) -> None:
+        """It did not get there: we could not send it, or there is no way."""
+        self._end(row, self._judges.unsent(row, detail, at), at, at)
+
     # Time passes.
 
     def tick(self, now: float) -> float | None:
@@ -248,8 +252,7 @@ class Sweep:
         except BlockingIOError:
             return
         except OSError as own:
-            text = f"this machine cannot send to it: {own.strerror}"
-            self.fail(row, Cause.ICMP_UNREACHABLE, text, now)
+            self.unsent(row, f"this machine cannot send to it: {own.strerror}", now)
 
     def _end(self, row: int, soon: bool, since: float, now: float) -> None:
         """A question has ended; `since` is when it began to be answered so."""

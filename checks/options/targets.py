@@ -165,6 +165,23 @@ class TargetFileSettings(ProbeSettings):
         ProbeSettings.__post_init__(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskSettings(ProbeSettings):
+    """How what a judge wants asked is asked."""
+
+    role: Literal["contact", "server"] = "contact"
+    "What it is: a registered contact, or a server at which a PBX registers."
+
+    routed: bool = False
+    "Whether it is asked through a proxy, which may answer in its place."
+
+    def __post_init__(self) -> None:
+        ProbeSettings.__post_init__(self)
+
+
+Settings = TargetSettings | TargetFileSettings | AskSettings
+
+
 @dataclass(slots=True, eq=False)
 class Target:
     """One subject to ask, and how. Short-lived: the check keeps rows instead."""

@@ -77,7 +77,7 @@ class Marks:
     days: float = 14.0  # left of a certificate
 
 
-class Targets(Roll):
+class Targets(Roll[Subject]):
     """The judge of rows and targets, and who tells of them."""
 
     def __init__(
@@ -104,7 +104,7 @@ class Targets(Roll):
 
     def add(self, target: Target) -> int:
         """A new target without rows; its number."""
-        index = super().add(target)
+        index = self.enroll(target.subject, target.uri, target.settings)
         if self._answered is not None and self._answered(target.subject):
             self._before.add(index)
         return index
@@ -124,7 +124,7 @@ class Targets(Roll):
         for row in set(before) - set(rows):
             self._suspected.pop(row, None)
             self.words.forget(row)
-        super().assign(index, rows)
+        super().assign(index, rows, at)
 
     def leaves(self, row: int) -> None:
         """A row is dropped; that its target has answered stays true."""
@@ -201,6 +201,10 @@ class Targets(Roll):
         sends = self.words.sends(row)
         self._remember(row, at, detail or f"no answer to {sends}", Heard(detail, False))
         return self._count(row, DOWN, cause, since, at)
+
+    def unsent(self, row: int, detail: str, at: float) -> bool:
+        """It did not get there: of a target that is what we were told to watch."""
+        return self.failed(row, Cause.ICMP_UNREACHABLE, detail, at, at)
 
     def _count(
         self,
@@ -330,7 +334,13 @@ class Targets(Roll):
         least, most = (min, max) if lenient else (max, min)
         means = [p.rtt_mean for p in parts if p.rtt_mean is not None]
         rtts = [p.rtt for p in parts if p.rtt is not None]
-        days = [p.days for p in parts if p.days is not None]
+        days, days_at = self._first_end(
+            [
+                (part.days, row)
+                for part, row in zip(parts, members, strict=True)
+                if part.days is not None
+            ]
+        )
         return Figures(
             failures=least(p.failures for p in parts),
             successes=most(p.successes for p in parts),
@@ -339,9 +349,18 @@ class Targets(Roll):
             probes=min(p.probes for p in parts),
             rtt=max(rtts, default=None),
             rtt_mean=max(means, default=None),
-            days=min(days, default=None),
+            days=days,
             answered=any(part.answered for part in parts),
+            days_at=days_at,
         )
+
+    def _first_end(self, ends: list[tuple[float, int]]) -> tuple[float | None, str]:
+        """Days to the first end of a certificate; whose, where others end later."""
+        if not ends:
+            return None, ""
+        first, row = min(ends)
+        alike = all(days == first for days, _ in ends)
+        return first, "" if alike else place(self.rows.address[row])
 
     def _figures(self, row: int, index: int, at: float) -> Figures:
         rows = self.rows

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from checks.observation import Cause
-from checks.options.datagrams import DatagramSocket
+from checks.options.datagrams import DatagramSocket, icmp
 from checks.options.lanes import Clear, Send, nothing
 from checks.options.streams import Link, Streams
 from checks.options.sweep import Sweep
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from checks.options.wiretap import Wiretap
 
 BUSY = 100.0  # questions a second from which answers are fetched at ticks, not by wakes
+NO_WAY = (errno.ENETUNREACH, errno.EACCES, errno.EPERM)  # routes and filters, not hosts
 
 
 class Wires:
@@ -53,6 +55,8 @@ class Wires:
     def start(self) -> None:
         """Read, on the running loop, from now on."""
         self._loop = asyncio.get_running_loop()
+        for sock in self._sockets.values():
+            self._read(sock, not self.polled)
 
     def close(self) -> None:
         """Close all; no row hears of it."""
@@ -126,13 +130,15 @@ class Wires:
         sock.drain()
         self._arm(self._clock())
 
-    def _unreachable(self, data: bytes, destination: Any, detail: str) -> None:
+    def _unreachable(self, data: bytes, destination: Any, number: int) -> None:
         """ICMP: the quoted request names the row; a short quote only its address."""
-        now = self._clock()
+        now, text = self._clock(), icmp(number)
         row = self._sweep.inbox.asking(data)
-        rows = [row] if row is not None else self._asked_at(destination)
-        for found in rows:
-            self._sweep.fail(found, Cause.ICMP_UNREACHABLE, detail, now)
+        for found in [row] if row is not None else self._asked_at(destination):
+            if number in NO_WAY:
+                self._sweep.unsent(found, text, now)
+            else:
+                self._sweep.fail(found, Cause.ICMP_UNREACHABLE, text, now)
 
     def _asked_at(self, destination: Any) -> list[int]:
         if self._places is None:

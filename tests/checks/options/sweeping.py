@@ -11,6 +11,8 @@ from typing import Any
 
 from checks.observation import Kind as SubjectKind
 from checks.observation import Observation, Scope, State, Subject
+from checks.options.asks import Asks
+from checks.options.heard import Heard, Panel
 from checks.options.lanes import Lanes
 from checks.options.rings import Kind
 from checks.options.rows import Rows
@@ -87,7 +89,9 @@ class Network:
         self.targets = Targets(
             self.rows, self.told.append, answered=self.answered, lives=self.lives
         )
-        self.sweep = Sweep(self.rows, self.targets, lambda: self.now, draw=self._draw)
+        self.heard = Heard(self.rows)
+        panel = Panel(self.rows, self.targets, self.heard)
+        self.sweep = Sweep(self.rows, panel, lambda: self.now, draw=self._draw)
         self.random = random.Random(self.seed)
         self._flying: list[tuple[float, int, bytes, Address]] = []
         self._number = 0
@@ -113,6 +117,19 @@ class Network:
         index = self.targets.add(Target(subject, configured.uri, configured))
         self.place(index, addresses, answers, soon=soon, floor=floor, stream=stream)
         return index
+
+    def asks(self, names: Any = None) -> Asks:
+        """What is asked beside the targets; `names` is told whom to resolve."""
+        streams: Any = None
+        return Asks(
+            self.heard,
+            self.sweep,
+            self._lanes,
+            streams,
+            names,
+            lambda: self.now,
+            lambda: None,
+        )
 
     def place(
         self,
