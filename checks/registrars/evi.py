@@ -202,7 +202,8 @@ def reading(
         case "E_UL_CONTACT_INSERT" | "E_UL_CONTACT_UPDATE":
             return Added(_binding(aor, said), at)
         case "E_UL_CONTACT_DELETE":
-            return Gone(aor, said.uri, at, _loss(said, at + offset))
+            end = float(said.expires) if said.expires > 0 else None
+            return Gone(aor, said.uri, at, _loss(said, at + offset), end)
         case "E_UL_LATENCY_UPDATE":
             reachable, rtt = answered(said.latency)
             return Reach(aor, said.uri, reachable, rtt, at)

@@ -297,6 +297,7 @@ class OpenSips:
             if self._ears.overflowed:
                 self._ears.overflowed = False
                 self._pace.wish(now)
+                continue
             if self._ears.socket:
                 due = min(due, self._renew_at)
             await self._ears.rest(due - self._clock())

@@ -137,7 +137,9 @@ class Registrant:
         word = WORDS.get(name.removeprefix(EVENT))
         if known is None or word is None:
             return None
-        return _row(known, word, now, record, self._proxies[record])
+        row = _row(known, word, now, record, self._proxies[record])
+        row.lag = 0.0  # it has just been answered
+        return row
 
     def _outbound(self, record: Record, times: Times) -> Outbound:
         sent = times.ours(record.last_register_sent)

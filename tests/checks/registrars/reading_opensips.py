@@ -8,7 +8,7 @@ from typing import Any
 
 from checks.observation import Binding, Kind, Scope, State, Subject
 from checks.registrars.opensips import OpenSips, OpenSipsSettings
-from checks.registrations.judge import Judge
+from checks.registrations.judge import Judge, Listed
 from checks.registrations.readings import (
     Bindings,
     ListEnd,
@@ -75,10 +75,11 @@ def kept(read: list[Reading]) -> dict[str, Outbound]:
 class Judged:
     """A judge that takes what is read."""
 
-    def __init__(self, now: float, **settings: Any) -> None:
+    def __init__(self, now: float, *listed: str, **settings: Any) -> None:
         made = OpenSipsSettings(address="pbx", **settings)
         subject = Subject(Kind.REGISTRAR, "hq", Scope("hq"))
-        self.judge = Judge("hq", made, subject, now)
+        names = [Listed(name) for name in listed]
+        self.judge = Judge("hq", made, subject, now, listed=names)
 
     def take(self, read: list[Reading], now: float) -> None:
         for reading in read:
