@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.servers import require
-from tests.servers.asterisk import Asterisk, Extension, Trunk
+from tests.servers.asterisk import Asterisk, Extension, Registration, Trunk
 from tests.servers.kamailio import Kamailio
 from tests.servers.loopback import Loopback
 from tests.servers.phones import Answering, Baresip, SippPhones
@@ -67,7 +67,7 @@ def asterisk(
 
     def start(
         extensions: Sequence[Extension] = (),
-        trunks: Sequence[Trunk] = (),
+        trunks: Sequence[Trunk | Registration] = (),
         **options: Any,
     ) -> Asterisk:
         address = options.pop("address", None) or loopback.address()

@@ -106,6 +106,34 @@ class Trunk:
 
 
 @dataclass(frozen=True)
+class Registration:
+    """A registration that Asterisk keeps at another server; `user` is its account."""
+
+    name: str
+    server: str  # sip:10.0.0.5:5060
+    user: str
+    password: str = "secret"
+    login: str = ""  # default: the user
+    expiration: int = 60
+    retry_interval: int = 2
+    permanent: bool = False  # a refused password is not tried again
+
+    def section(self) -> str:
+        host = self.server.removeprefix("sip:").partition(":")[0]
+        return (
+            f"[{self.name}]\ntype=registration\ntransport=udp\n"
+            f"outbound_auth={self.name}\nserver_uri={self.server}\n"
+            f"client_uri=sip:{self.user}@{host}\ncontact_user={self.user}\n"
+            f"expiration={self.expiration}\nretry_interval={self.retry_interval}\n"
+            f"forbidden_retry_interval={self.retry_interval}\nmax_retries=10000\n"
+            f"auth_rejection_permanent={'yes' if self.permanent else 'no'}\n"
+            "max_random_initial_delay=0\n"
+            f"[{self.name}]\ntype=auth\nauth_type=userpass\n"
+            f"username={self.login or self.user}\npassword={self.password}\n"
+        )
+
+
+@dataclass(frozen=True)
 class ManagerUser:
     """An AMI login, as manager.conf has it."""
 
@@ -154,7 +182,7 @@ class Asterisk:
         folder: Path,
         address: str,
         extensions: Sequence[Extension] = (),
-        trunks: Sequence[Trunk] = (),
+        trunks: Sequence[Trunk | Registration] = (),
         *,
         contact_expiration_check_interval: int = 1,
         watcher: str = "127.0.0.1",
@@ -343,7 +371,7 @@ class Asterisk:
             "identify_by=ip\n"
             f"[watcher]\ntype=identify\nendpoint=watcher\nmatch={self.watcher}\n"
         )
-        rows: list[Extension | Trunk] = [*self.extensions, *self.trunks]
+        rows: list[Extension | Trunk | Registration] = [*self.extensions, *self.trunks]
         return (
             # By name first: a phone's TCP comes from the watcher's address.
             "[global]\ntype=global\nendpoint_identifier_order=username,ip\n"
