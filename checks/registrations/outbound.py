@@ -40,6 +40,7 @@ EMPTY_LISTS = 2  # in a row until "none" is believed: a PBX that still loads say
 SILENT_LISTS = 3  # full lists without a word of registrations: this PBX keeps none
 KEPT = 2_000  # registrations of one registrar: 10 ms of the loop at each list
 ASKED = 1_000  # servers that are asked for one registrar, each once a minute
+ASK = "server/"  # what the names of our asks begin with
 NAME_LIMIT = 128  # characters of a name, which is a label and a key
 GONE = "the PBX no longer has it"
 
@@ -85,6 +86,7 @@ class Outgoing:
         labels = {**cluster.subject.scope.labels, "registrar": cluster.name}
         self._scope = Scope(cluster.name, labels=labels, parent=cluster.subject)
         self._servers: dict[str, Server] = {}
+        self._changes: dict[str, Ask | None] = {}  # of what is asked, by its name
         self._listed: set[str] = set()  # members that have told their list
         self._empty: dict[str, int] = {}  # by member: lists without any, in a row
         self._unjudged: set[str] = set()  # members whose list came before they are well
@@ -145,18 +147,20 @@ class Outgoing:
         return self._settle(self.registrations, now)
 
     def heard(
-        self, ask: str, ok: bool, cause: Cause | None, at: float, now: float
+        self, ask: str, ok: bool | None, cause: Cause | None, at: float, now: float
     ) -> list[Observation]:
-        """How OPTIONS to a server ended that `asks` named."""
-        server = self._servers.get(ask.removeprefix("server/"))
-        if server is None:
+        """How OPTIONS to a server ended that `asks` named; None: nobody knows."""
+        server = self._servers.get(ask.removeprefix(ASK))
+        if server is None or ok is None:
             return []
         server.heard(ok, cause, min(at, now))
         return self._settle(sorted(server.used_by), now)
 
-    def asks(self) -> list[Ask]:
-        """The servers that OPTIONS of ours should go to; the same until a list."""
-        return [Ask(f"server/{uri}", uri) for uri in self._servers]
+    def asks(self) -> dict[str, Ask | None]:
+        """The servers that OPTIONS of ours should go to, by the names of the asks: what
+        has changed since the last call; None: not any more."""
+        changes, self._changes = self._changes, {}
+        return changes
 
     def _take(
         self, m: Member, row: Outbound, now: float, *, listed: bool
@@ -198,12 +202,16 @@ class Outgoing:
         for uri, names in used.items():
             if len(self._servers) >= ASKED or not (uri in old or _is_uri(uri)):
                 continue
+            if uri not in old:
+                self._changes[ASK + uri] = Ask(ASK + uri, uri)
             server = self._servers[uri] = old.get(uri) or Server(uri)
             server.used_by = names
             for name in names:
                 found = self.registrations[name]
                 if found.state is State.FAILING and found.cause and not found.told:
                     server.resume(found.since, found.cause)
+        gone = [uri for uri in old if uri not in self._servers]
+        self._changes.update({ASK + uri: None for uri in gone})
 
     # --- the verdict ----------------------------------------------------------------
 

@@ -318,16 +318,15 @@ def test_the_servers_of_late_words_are_asked_once_each() -> None:
         lines.row(OK, "line2", **ASTERISK),
         other, proxied, no_uri, trusted,
     )  # fmt: skip
-    assert lines.judge.outgoing.asks() == [
-        Ask(ASK, SERVER),
-        Ask("server/sip:b.example.com", "sip:b.example.com"),
-        Ask("server/sip:10.0.0.1;lr", "sip:10.0.0.1;lr"),
-    ]
+    uris = [SERVER, "sip:b.example.com", "sip:10.0.0.1;lr"]
+    asks = [Ask(f"server/{uri}", uri) for uri in uris]
+    assert lines.judge.outgoing.asks() == {ask.name: ask for ask in asks}
+    assert lines.judge.outgoing.asks() == {}
 
 
 def test_nobody_is_asked_where_that_is_switched_off() -> None:
     lines = Lines(probe_servers=False).at(10).says(OK, **ASTERISK)
-    assert lines.judge.outgoing.asks() == []
+    assert lines.judge.outgoing.asks() == {}
     lines.at(40).event(REJECTED, **ASTERISK).at(70).says(REJECTED, **ASTERISK)
     assert lines.last[:3] == (FAILING, 40, None)
     assert lines.last[3].endswith("which may be a refusal or no answer at all")
@@ -498,11 +497,22 @@ def test_what_is_heard_of_a_server_that_is_not_asked_is_nothing() -> None:
 
 
 def test_a_server_is_asked_no_more_when_nobody_registers_there() -> None:
-    lines = Lines().at(10).says(OK, **ASTERISK).at(40)
+    lines = Lines().at(10).says(OK, **ASTERISK)
+    assert lines.judge.outgoing.asks() == {ASK: Ask(ASK, SERVER)}
+    lines.at(40)
     lines.list(Outbound("line1", OK, 40, "sip:b.example.com", trusted=False))
-    assert lines.judge.outgoing.asks() == [
-        Ask("server/sip:b.example.com", "sip:b.example.com")
-    ]
+    name = "server/sip:b.example.com"
+    changed = {ASK: None, name: Ask(name, "sip:b.example.com")}
+    assert lines.judge.outgoing.asks() == changed
+    lines.at(70).list().at(100).list()
+    assert lines.judge.outgoing.asks() == {name: None}
+
+
+def test_an_answer_that_nobody_can_read_is_nothing() -> None:
+    lines = Lines().at(10).says(OK, **ASTERISK).heard(True).at(100)
+    for _ in range(9):
+        assert lines.judge.outgoing.heard(ASK, None, None, 100, 100) == []
+    assert lines.states == [(OK, 10)]
 
 
 # --- after a restart of ours ---------------------------------------------------------
