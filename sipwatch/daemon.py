@@ -13,12 +13,15 @@ from pyee.base import EventEmitter
 
 from alerting.alarms.core import Alarms
 from alerting.store.database import Store
+from checks.accounts.account import Account
 from checks.observation import Kind, Observation, Scope, State, Subject
 from checks.options.check import OptionsCheck
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
-from sipwatch import __version__, couriers, metrics, systemd
+from sipwatch import __version__, couriers, metrics, outcomes, systemd
+from sipwatch.accounts import TICK, Accounts
 from sipwatch.audit import audit, summarize
+from sipwatch.bindings import asked_for
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, Diff, diff
@@ -34,10 +37,19 @@ from sipwatch.scheduler import Scheduler
 from sipwatch.selfwatch import SelfWatch
 from sipwatch.status import status
 from sipwatch.tasks import Tasks
+from sipwatch.touched import Touched
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
 
 HOSTS = Path("/etc/hosts")
+RESTORED = (  # what the keys of all that may be known from before begin with
+    "target:",
+    "registrar:",
+    "extension:",
+    "registration:",
+    "account:",
+    "self:",
+)
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +154,23 @@ class Daemon:
             resolver=self.resolver,
             site=self._site,
             arrived=self.journal.first_pass,
+            refused=lambda refused: self.accounts.heard(refused),
         )
+        self.accounts = Accounts(
+            self.clock,
+            self.flow,
+            self.alarms,
+            self.store,
+            self.tasks,
+            resolver=self.resolver,
+            site=self._site,
+            instance=lambda: self.config.instance,
+            agent=f"sipwatch/{__version__}",
+            held=self.followings.held,
+            explains=self.followings.explains,
+            tested=self._account_tested,
+        )
+        self.touched = Touched()
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.counts = metrics.Counts(self.bus)
         self.exposition: Exposition = metrics.exposition(self)
@@ -159,7 +187,8 @@ class Daemon:
             self.alarms.adopt(subject)
         for name, settings in self.config.registrars.items():
             self.followings.follow(name, settings, plan.listed[name])
-        for kind in ("target:", "registrar:", "extension:", "registration:", "self:"):
+        self.accounts.start(self.config.accounts)
+        for kind in RESTORED:
             self.alarms.unwatch_missing(kind, self.clock.now())
 
     def _open_sockets(self) -> list[tuple[Any, dict[str, Any]]]:
@@ -186,6 +215,7 @@ class Daemon:
         self.tasks.spawn("selfwatch", self.selfwatch.run(self._beat))
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
+        self.scheduler.every(TICK, self.accounts.test_due, "accounts")
         self.scheduler.start()
         self.followings.pair(self.config)
 
@@ -209,9 +239,15 @@ class Daemon:
 
     def _observe_target(self, o: Observation) -> None:
         self.flow.observe(o)
+        self.touched.hear(o)
         if following := self.peers.get(o.subject.name):
             for one in following:
                 one.options_answer(o.state is not State.DOWN)
+
+    def _account_tested(self, account: Account, o: Observation, news: bool) -> None:
+        if news:
+            self.journal.account(account)
+        self.touched.hear(o)
 
     def _can_be_read(self, target: Subject) -> bool:
         """Whether the registrar of a target is alive, so that its silence is a ban."""
@@ -233,6 +269,7 @@ class Daemon:
     def _beat(self) -> None:
         if not self.unwell():
             systemd.notify("WATCHDOG=1")
+        self.touched.look(self.options)
         if self.ready and not self._settled:
             self._settled = True
             gc.freeze()  # who is watched stands for good: the collector need not look
@@ -252,7 +289,8 @@ class Daemon:
     @property
     def ready(self) -> bool:
         """Whether every source has been read, or tried, once."""
-        return self.options.passed and all(f.passed for f in self.followings.values())
+        read = all(f.passed for f in self.followings.values())
+        return self.options.passed and self.accounts.passed and read
 
     def unwell(self) -> str:
         """Why the daemon does not do its work; empty while it does."""
@@ -271,6 +309,18 @@ class Daemon:
     async def audit(self, registrar: str) -> dict[str, Any]:
         """The answer of /api/v1/audit; LookupError for what is no registrar."""
         return await audit(self, registrar)
+
+    def register(self, name: str, *, verbose: bool) -> AsyncIterator[bytes] | None:
+        """Test an account now, its lines as they come; None where there is none."""
+        if name not in self.accounts:
+            return None
+        return outcomes.stream(
+            lambda tell: self.accounts.test(name, tell), verbose=verbose
+        )
+
+    async def bindings(self, aor: str) -> dict[str, Any]:
+        """What the registrars hold of an AOR, and what its account may ask."""
+        return await asked_for(self, aor)
 
     @property
     def started_at(self) -> float:
@@ -310,7 +360,8 @@ class Daemon:
         """The one moment between the old configuration and the new one."""
         old, self.config, now = self.config, config, self.clock.now()
         self.flow.flush()
-        for subject in self.options.replace(plan.targets).removed:
+        targets = self.options.replace(plan.targets)
+        for subject in targets.removed:
             self.alarms.unwatch(subject, now)
         self.options.set_marks(marks(plan.rules))
         for name in change.named("registrars", change.removed):
@@ -323,6 +374,9 @@ class Daemon:
         self.alarms.replace(
             plan.rules, config.routes, config.group, list(config.notifiers), now
         )
+        tested = self._swap_accounts(config, change, now)
+        asked = [*targets.added, *targets.changed, *tested]
+        self.touched.begin(now, change.summary(), asked)
         for name in change.named("notifiers", change.changed | change.added):
             self.couriers.hire(name, config.notifiers[name])
             self.alarms.retry(name, now)
@@ -334,6 +388,20 @@ class Daemon:
         for section in ("web", "database", "resolver"):
             if getattr(old, section) != getattr(config, section):
                 log.warning("reload: %s changes with the next restart", section)
+
+    def _swap_accounts(self, config: Config, change: Diff, now: float) -> list[Subject]:
+        """Test those at once that are new or other than before; who they are."""
+        self.accounts.allow()
+        for name in change.named("accounts", change.removed):
+            self.alarms.unwatch(self.accounts.unwatch(name), now)
+        changed = change.named("accounts", change.changed)
+        added = change.named("accounts", change.added)
+        for name in changed:
+            self.accounts.renew(name, config.accounts[name])
+        for name in added:
+            self.accounts.watch(name, config.accounts[name])
+        self.accounts.tick()
+        return [self.accounts[name].subject for name in (*changed, *added)]
 
     # --- stop -----------------------------------------------------------------------
 

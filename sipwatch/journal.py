@@ -15,6 +15,7 @@ from alerting.announcement import (
     Updated,
 )
 from alerting.incident import Outcome
+from checks.accounts.account import Account
 from checks.observation import State
 from checks.registrations.judge import Judge
 from sipwatch import outbound
@@ -69,6 +70,22 @@ class Journal:
                 named,
                 more,
             )
+
+    def account(self, account: Account) -> None:
+        """The first outcome of an account, or another one than before."""
+        outcome = account.outcome
+        if outcome is None:
+            return
+        if outcome.state is State.OK:
+            log.info("account %s: ok: %s", account.name, outcome.sentence)
+            return
+        log.warning(
+            "account %s: %s: %s; next step: %s",
+            account.name,
+            outcome.state,
+            outcome.sentence,
+            outcome.step,
+        )
 
     def _transition(self, t: Transition) -> None:
         old = t.old or "new"

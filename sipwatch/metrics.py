@@ -26,7 +26,7 @@ from alerting.incident import Severity
 from checks.observation import State
 from checks.options.inbox import BUCKETS
 from checks.options.rows import ASKED_FOR, ROLES
-from sipwatch import __version__, outbound, series
+from sipwatch import __version__, account_series, outbound, series
 from sipwatch import sources as seen
 from sipwatch.exposition import Exposition, Family, label
 from sipwatch.sources import Sight, owed_since, sliced
@@ -90,6 +90,7 @@ def _families(sources: Sources) -> Iterator[Family]:
     """What is told of subjects, and what takes a walk over many rows to count."""
     yield from series.families(sources)
     yield from outbound.families(sources)
+    yield from account_series.families(sources)
     yield Family(
         "sipwatch_incidents",
         "gauge",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from alerting.alarms.core import Alarms
 from alerting.store.database import Store
-from checks.observation import Kind, Scope, Subject
+from checks.observation import Kind, Scope, State, Subject
+from checks.registrations.extension import Extension
 from checks.registrations.judge import Judge, Listed, RegistrarSettings, Remembered
 from checks.registrations.memory import shifted
 from checks.registrations.readings import Refused
@@ -58,6 +59,36 @@ class Registrars(Mapping[str, Following]):
     def judges(self) -> dict[str, Judge]:
         """The judges by the names of their registrars."""
         return {name: f.judge for name, f in self._followings.items()}
+
+    def holding(self, aor: str) -> Iterator[tuple[str, Extension]]:
+        """By registrar: the extension of this AOR, or of its user alone."""
+        user = aor.partition("@")[0]
+        for name, judge in self.judges.items():
+            for one in (aor, user):
+                if (found := judge.extensions.get(one)) is not None:
+                    yield name, found
+                    break
+
+    def held(self, aor: str) -> Iterator[str]:
+        """Contacts that the registrars hold for an AOR.
+
+        An AOR that is known without its domain counts where the domain is the
+        registrar's, or its address: nobody is refused for a namesake elsewhere.
+        """
+        host = aor.rpartition("@")[2]
+        for name, extension in self.holding(aor):
+            settings = self._followings[name].settings
+            addresses = [settings.address, *settings.members]
+            hosts = {a.rpartition(":")[0].strip("[]") or a for a in addresses}
+            if extension.subject.name == aor or host in {settings.domain, *hosts}:
+                yield from (contact.uri for contact in extension.contacts)
+
+    def explains(self) -> bool:
+        """Whether a PBX is read that tells why it refused somebody."""
+        return any(
+            f.settings.type == "asterisk" and f.judge.state is State.READABLE
+            for f in self._followings.values()
+        )
 
     def follow(
         self, name: str, settings: RegistrarSettings, listed: Iterable[Listed]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from alerting.store.rows import Prune
 from sipwatch.flow import Flow
@@ -43,6 +44,12 @@ class Scheduler:
     def start(self) -> None:
         """Run jobs from now on."""
         self._jobs.start()
+
+    def every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], name: str
+    ) -> None:
+        """One more job, which finds out by itself for whom there is something to do."""
+        self._jobs.add_job(work, IntervalTrigger(seconds=seconds), id=name)
 
     def stop(self) -> None:
         """Run none any more."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from alerting.alarms.core import Alarms
 from alerting.incident import Delivery, Told
 from alerting.outbox import Courier
+from checks.accounts.account import Account
 from checks.observation import Scope, State, Subject
 from checks.options.check import OptionsCheck
 from checks.registrations.judge import Judge
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config
+from sipwatch.touched import Touched
 
 if TYPE_CHECKING:
     from sipwatch.follow import Following
@@ -60,6 +62,14 @@ class Sources(Protocol):
     @property
     def peers(self) -> Mapping[str, list[Following]]:
         """By target: the registrars that its OPTIONS speaks for."""
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """The accounts that are tested, by name."""
+
+    @property
+    def touched(self) -> Touched:
+        """What the last reload touched."""
 
     @property
     def alarms(self) -> Alarms:

@@ -9,6 +9,7 @@ from typing import Any
 
 from alerting.incident import Batch, Delivery, Incident, Told
 from alerting.notification.headline import Times, headline, tale
+from checks.accounts.account import Account
 from checks.observation import State, Subject
 from checks.options.rows import STATES
 from checks.registrations.judge import Judge
@@ -42,6 +43,8 @@ def status(sources: Sources) -> dict[str, Any]:
             _registrar(judge, sources, iso) for judge in sources.judges.values()
         ],
         "targets": _targets(sources),
+        "accounts": [_account(account, iso) for account in sources.accounts.values()],
+        "reload": sources.touched.shown(iso),
         "certificates": _certificates(sources),
         "incidents": _incidents(incidents, sources, iso),
         "incidents_open": len(incidents),
@@ -148,6 +151,36 @@ def _certificates(sources: Sources) -> list[dict[str, Any]]:
         }
         for subject, link in sources.options.certificates(CERTIFICATES)
     ]
+
+
+# --- accounts -------------------------------------------------------------------------
+
+
+def _account(account: Account, iso: _Iso) -> dict[str, Any]:
+    outcome, settings = account.outcome, account.settings
+    shown: dict[str, Any] = {
+        "name": account.name,
+        "registrar": settings.registrar,
+        "aor": settings.identity.aor,
+        "mode": settings.mode,
+        "state": account.state or UNKNOWN,
+        "cause": None,
+        "since": None,
+    }
+    if outcome is None:
+        return shown
+    return shown | {
+        "cause": outcome.cause,
+        "since": iso(account.since),
+        "tested_at": iso(outcome.at),
+        "next_at": iso(account.due),
+        "detail": outcome.sentence,
+        "next_step": outcome.step,
+        "address": outcome.address,
+        "transport": outcome.transport,
+        "rtt": outcome.rtt,
+        "bindings": len(outcome.bindings),
+    }
 
 
 # --- incidents and outbox -------------------------------------------------------------

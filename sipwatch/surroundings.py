@@ -97,6 +97,15 @@ class Surroundings:
         if others[1]:
             yield f"other targets: {_of(others)} up"
 
+    def _around_account(self, subject: Subject) -> Iterator[str]:
+        states = [
+            account.state
+            for account in self._sources.accounts.values()
+            if account.subject is not subject and account.state is not None
+        ]
+        if states:
+            yield f"other accounts: {_of((states.count(State.OK), len(states)))} ok"
+
     def _others(self, subject: Subject) -> Counted:
         """How many other targets are up; by the array, since there may be many."""
         states = self._sources.options.judge.state
@@ -120,6 +129,7 @@ _LOOKS: dict[Kind, Callable[[Surroundings, Subject], Iterator[str]]] = {
     Kind.REGISTRATION: Surroundings._around_registration,
     Kind.REGISTRAR: Surroundings._around_registrar,
     Kind.TARGET: Surroundings._around_target,
+    Kind.ACCOUNT: Surroundings._around_account,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -52,6 +52,11 @@ class Account:
     _figures: Figures = field(default_factory=Figures)
     _rejections: int = 0
     _tests: int = 0
+
+    @property
+    def failing(self) -> int:
+        """How many tests in a row have failed."""
+        return self._figures.failures
 
     def judge(self, outcome: Outcome, chance: float) -> Result:
         """Take an outcome in; `chance` from 0 to 1 is where in its spread the next
@@ -123,7 +128,7 @@ def phase(name: str) -> float:
     return zlib.crc32(name.encode()) / 2**32
 
 
-def due(accounts: Callable[[], list[Account]], now: float) -> list[Account]:
+def due(accounts: Iterable[Account], now: float) -> list[Account]:
     """Those whose time has come, the longest waiting first."""
-    found = [account for account in accounts() if account.due <= now]
+    found = [account for account in accounts if account.due <= now]
     return sorted(found, key=lambda account: account.due)

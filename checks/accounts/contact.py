@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 
 from checks.accounts.answering import Answering, Reply
 from checks.sip.client import Client
+from checks.sip.errors import SipError
 from checks.sip.flows import Back
 from checks.sip.framing import Framer
 from checks.sip.message import Request, parse
 from checks.sip.resolver import Address
+from checks.sip.transport import failure_of
 from checks.sip.uri import NameAddr, SipUri
 
 ACCEPT_LIMIT = 8  # connections to a TCP contact at once: a registrar opens one
@@ -92,7 +94,14 @@ class Contact:
         if address.transport != "tcp":
             return uri  # its socket, or the connection that the registrar has
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Accepted(self), uri.host, 0)
+        try:
+            server = await loop.create_server(lambda: _Accepted(self), uri.host, 0)
+        except OSError as error:
+            cause, text = failure_of(error)
+            raise SipError(
+                cause, f"no port of {uri.host} to be called at: {text}"
+            ) from None
+        self._server = server
         return replace(uri, port=self._server.sockets[0].getsockname()[1])
 
     def asked(self, request: Request, back: Back) -> None:

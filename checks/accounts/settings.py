@@ -18,7 +18,8 @@ FLOOR = 10.0  # s between two tests anywhere: it is a test, not a load
 SHORTEST, LONGEST = 30.0, 3600.0  # s of `expires`: what a crash leaves behind ends soon
 TIMEOUT = 10.0
 
-QUERY, BIND = "query", "bind"
+QUERY: Literal["query"] = "query"
+BIND: Literal["bind"] = "bind"
 
 
 def sip_uri(written: Any, what: str = "registrar") -> str:

@@ -149,14 +149,14 @@ class Trial:
     _evidence: list[str] = field(default_factory=list)
 
     async def run(self) -> Outcome:
-        """Test it; what is not expected is raised, OSError for a file that is gone."""
+        """Test it; what is not expected is raised."""
         contact = Contact(self.around.agent, self.around.clock)
-        client = await self._client(contact)
+        client, problem = await self._client(contact)
         exchange = Exchange(
             self.settings, client, self.own, self.around.agent, self._step
         )
         try:
-            seen, response = await self._tested(exchange, contact)
+            seen, response = await self._tested(exchange, contact, problem)
             if self.thorough:
                 seen = await self._looked_around(exchange, seen)
             await contact.settle()
@@ -166,9 +166,14 @@ class Trial:
         return self._outcome(exchange, seen, response)
 
     async def _tested(
-        self, exchange: Exchange, contact: Contact
+        self, exchange: Exchange, contact: Contact, problem: str
     ) -> tuple[Seen, Response | None]:
         try:
+            if problem:
+                seen = exchange.seen(Phase.QUERY)
+                raise RegisterError(
+                    replace(seen, cause=Cause.TLS_VERIFY, detail=problem)
+                )
             await exchange.locate(self.places)
             response = await exchange.query()
             await self._clear(exchange, response)
@@ -331,19 +336,22 @@ class Trial:
             self._step(Step(True, name, "answers"))
         return replace(seen, answering=found)
 
-    async def _client(self, contact: Contact) -> Client:
-        settings, tls = self.settings, None
-        if settings.ca:
-            tls = await asyncio.to_thread(
-                ssl.create_default_context, cafile=settings.ca
-            )
-        return Client(
+    async def _client(self, contact: Contact) -> tuple[Client, str]:
+        """A client of this test alone, and why its certificates cannot be read."""
+        file, tls, problem = self.settings.ca, None, ""
+        if file:
+            try:
+                tls = await asyncio.to_thread(ssl.create_default_context, cafile=file)
+            except OSError as error:  # gone since the configuration was read
+                problem = f"{file}: {error.strerror or error}"
+        client = Client(
             clock=self.around.clock,
             resolver=self.around.resolver,
             source=self._source(),
             ssl_context=tls,
             asked=contact.asked,
         )
+        return client, problem
 
     def _source(self) -> tuple[str, int] | None:
         """Where to send from: for a leftover from where it was sent, if that is free.

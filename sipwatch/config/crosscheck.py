@@ -39,9 +39,9 @@ def cross_check(document: Document, config: Config) -> None:
 def notices(config: Config) -> list[str]:
     """What is allowed, and worth a line before it surprises."""
     lines = []
-    if not (config.targets or config.target_files or config.registrars):
-        if not config.accounts:
-            lines.append("no targets and no registrars: nothing is watched")
+    watched = config.targets or config.target_files or config.registrars
+    if not (watched or config.accounts):
+        lines.append("no targets and no registrars: nothing is watched")
     if not config.notifiers:
         lines.append(
             "no notifiers: problems show in metrics and status, nobody is told"

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from checks.observation import plain
 from sipwatch import __version__
 
 TEST_PATIENCE = 60  # s for all notifiers together; the command line waits longer
@@ -47,6 +48,12 @@ class Watched(Protocol):
 
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         """Send a test by each; the error of each, empty where it was accepted."""
+
+    def register(self, name: str, *, verbose: bool) -> AsyncIterator[bytes] | None:
+        """Test an account, its lines as they come; None where there is none."""
+
+    async def bindings(self, aor: str) -> dict[str, Any]:
+        """What is known of who is registered for an AOR."""
 
 
 def application(
@@ -150,7 +157,24 @@ def _add_status(app: FastAPI, watched: Watched) -> None:
         return "sipwatch: /metrics /-/healthy /-/ready /api/v1/status\n"
 
 
+def _add_accounts(app: FastAPI, watched: Watched) -> None:
+    @app.post("/api/v1/accounts/{name}/register")
+    async def register(name: str, verbose: bool = False) -> Response:
+        """Test an account now: one JSON text a line, the last one is the outcome."""
+        lines = watched.register(name, verbose=verbose)
+        if lines is None:
+            raise HTTPException(404, f"no account is named {plain(name)}")
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    @app.post("/api/v1/bindings")
+    async def bindings(aor: str) -> dict[str, Any]:
+        """What the registrars hold for an AOR, and what its account is told."""
+        return await watched.bindings(aor)
+
+
 def _add_operations(app: FastAPI, watched: Watched) -> None:
+    _add_accounts(app, watched)
+
     @app.post("/api/v1/test-notify")
     async def test_notify(notifier: list[str] | None = None) -> dict[str, str]:
         """Send a test notification by each named notifier, or by all."""

@@ -18,6 +18,7 @@ from pyee.base import EventEmitter
 from alerting.alarms.core import Alarms
 from alerting.routes import GroupSettings
 from alerting.rules.rule import build
+from checks.accounts.account import Account
 from checks.observation import Binding, Cause, Kind, Observation, Scope, State, Subject
 from checks.options.answers import Answer
 from checks.options.check import OptionsCheck
@@ -36,6 +37,7 @@ from sipwatch.clock import Clock
 from sipwatch.config.settings import Config, MetricsSettings, WebSettings
 from sipwatch.metrics import Counts
 from sipwatch.peers import peers
+from sipwatch.touched import Touched
 
 START = 1_790_000_000.0  # UTC s
 
@@ -70,6 +72,8 @@ class Watching:
     judges: dict[str, Judge] = field(default_factory=dict)
     couriers: dict[str, Any] = field(default_factory=dict)
     followings: dict[str, Any] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    touched: Touched = field(default_factory=Touched)
 
     def __post_init__(self) -> None:
         self.config = Config(registrars={}, targets={}, instance="sipwatch.example.com")
