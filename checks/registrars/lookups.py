@@ -92,17 +92,17 @@ class Lookups:
         brief = (names := await self._names()) is not None
         absent = await self._settle(names)
         yield ListEnd(began, self._clock() + offset, boot, absent)
-        until = began + SHARE * self._interval
+        until = self._clock() + SHARE * self._interval
         for chosen in batched(self._due(), HANDFUL):
-            if (now := self._clock()) >= until:
-                break
-            found = Handful(now)
+            found = Handful(self._clock())
             for aor in chosen:
                 await self._ask(aor, tables, found, offset, brief=brief)
             yield Bindings(found.rows)
             there = self._clock() + offset
             yield ListEnd(found.began, there, boot, frozenset(found.answered))
             await asyncio.sleep(self._clock() - found.began)
+            if self._clock() >= until:
+                break
 
     # --- whom to ask ----------------------------------------------------------------
 

@@ -255,6 +255,7 @@ class OpenSips:
     async def __aenter__(self) -> Self:
         self._process = asyncio.Lock()
         self._working: set[asyncio.Task[Any]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._stirred = asyncio.Condition()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         await self.start(0)
@@ -270,9 +271,9 @@ class OpenSips:
         """End the process, and its subscriptions with it."""
         self.subscribers.clear()
         self._server.close()
-        for task in list(self._working):
-            task.cancel()
-        await asyncio.gather(*self._working, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._working)
         await self._server.wait_closed()
 
     async def __aexit__(self, *_: object) -> None:
@@ -296,40 +297,44 @@ class OpenSips:
         if task := asyncio.current_task():
             self._working.add(task)
             task.add_done_callback(self._working.discard)
+        self._writers.add(writer)
         try:
             served = 0
             while (request := await _request(reader)) is not None:
                 if request.apart and served:
                     self.lost += 1
                     continue
-                await self._respond(request, writer)
+                if not await self._respond(request, writer):
+                    await reader.read()  # until the client gives up
                 served += 1
                 if request.closes:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
 
-    async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        """Answer; whether that is all of an answer."""
         if not request.head.startswith(b"POST "):
             answer: Answer = Status(405)
         elif b"content-type: application/json" not in request.head.lower():
             answer = Status(400)
         else:
             answer = await self._call(request.body)
-        if isinstance(answer, Hang):
-            await asyncio.Event().wait()
-        elif isinstance(answer, Stream):
+        if isinstance(answer, Stream):
             await self._pour(answer, writer)
-        else:
-            code, body = answer if isinstance(answer, Status) else (200, answer)
-            head = _head(code, len(body))
-            size = self.segment or len(head) + len(body)
-            for piece in _pieces(head + body, size):
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0)
+        if isinstance(answer, Hang | Stream):
+            return False
+        code, body = answer if isinstance(answer, Status) else (200, answer)
+        head = _head(code, len(body))
+        size = self.segment or len(head) + len(body)
+        for piece in _pieces(head + body, size):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        return True
 
     async def _pour(self, stream: Stream, writer: asyncio.StreamWriter) -> None:
         writer.write(_head(200, stream.length))
@@ -338,7 +343,6 @@ class OpenSips:
             await writer.drain()
         if stream.closes:
             raise ConnectionAbortedError
-        await asyncio.Event().wait()
 
     async def _call(self, body: bytes) -> Answer:
         call = json.loads(body)
