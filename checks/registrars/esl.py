@@ -159,7 +159,7 @@ def length(text: str, kind: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 12:
         raise ValueError("a Content-Length that is no number")
     if int(text) > limit:
-        raise ValueError(f"a {kind} of over {limit} bytes")
+        raise ValueError(f"an answer or event of over {limit} bytes")
     return int(text)
 
 

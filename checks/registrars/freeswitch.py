@@ -316,6 +316,8 @@ class Freeswitch:
     def _read(self, event: Event, session: EslSession) -> Reading | None:
         """What one event says, if anything."""
         now = self._clock()
+        if not self._tells_time and (stamp := stamped(event)):
+            self._registrations.offset = stamp - now
         name = event.get("Event-Subclass") or event.get("Event-Name", "")
         if name.startswith("sofia::") and not self._concerns(event):
             return None
@@ -336,7 +338,7 @@ class Freeswitch:
                 at = self._registrations.when(event, now)
                 return self._gateways.event(event, at)
             case "HEARTBEAT":
-                self._beat(event, now)
+                self._beat(event)
             case "SHUTDOWN":
                 session.shutting_down = True
                 return Restarting(self._registrations.when(event, now))
@@ -354,14 +356,10 @@ class Freeswitch:
         profile = event.get("profile-name")
         return not profile or not self._settings.profiles or profile in self._profiles
 
-    def _beat(self, event: Event, now: float) -> None:
-        """HEARTBEAT: it lives; its clock and its run, where nothing else tells them."""
+    def _beat(self, event: Event) -> None:
+        """HEARTBEAT: it lives; which run it is, where nothing else told that."""
         stamp, uptime = stamped(event), whole(event.get("Uptime-msec"))
-        if stamp is None:
-            return
-        if not self._tells_time:
-            self._registrations.offset = stamp - now
-        if uptime:
+        if stamp and uptime:
             self._runs(event.get("Core-UUID", ""), stamp - uptime / 1000)
 
 
