@@ -196,7 +196,7 @@ class Outgoing:
         used: dict[str, set[str]] = {}
         for registration in self.registrations.values() if self._asks else ():
             for word in registration.words.values():
-                if uri := _asked(word.row):
+                if uri := _asked(word):
                     used.setdefault(uri, set()).add(registration.name)
         old, self._servers = self._servers, {}
         for uri, names in used.items():
@@ -229,7 +229,7 @@ class Outgoing:
         known, blind = [], []
         for m, word in self._counting(registration):
             if m.readable:
-                server = self._servers.get(_asked(word.row))
+                server = self._servers.get(_asked(word))
                 known.append(judged(word, server, registration.state, now))
             else:
                 blind.append(word)
@@ -291,7 +291,7 @@ class Outgoing:
             facts.append(Fact(word.row.at, f"the PBX said {word.row.state}"))
         if word.trying is not None:
             facts.append(Fact(word.trying, "an attempt began"))
-        server = self._servers.get(_asked(word.row))
+        server = self._servers.get(_asked(word))
         if server and server.failures:
             times = f"{server.failures} in a row"
             what = f"OPTIONS to {server.uri} fails, {times}"
@@ -299,9 +299,9 @@ class Outgoing:
         yield from sorted(facts, key=lambda fact: fact.at or 0.0)
 
 
-def _asked(row: Outbound) -> str:
+def _asked(word: Word) -> str:
     """The URI that OPTIONS go to; "" where they would say nothing."""
-    return "" if row.trusted else row.proxy or row.server
+    return word.row.proxy or word.row.server if word.late else ""
 
 
 def _is_uri(text: str) -> bool:

@@ -35,10 +35,12 @@ class Word:
     ok_at: float | None = None  # when it last said OK
     proven: float = ALWAYS  # its word is certainly of this moment, or of a later one
     trying: float | None = None  # under way since then
+    late: bool = False  # some of what it says is not to be trusted alone
 
     def take(self, row: Outbound, *, listed: bool) -> None:
         """The next thing that it says; a list finds out later than an event tells."""
         old = self.row
+        self.late |= not row.trusted
         if row.state is None:
             self.trying = row.at if self.trying is None else self.trying
             self.row = replace(

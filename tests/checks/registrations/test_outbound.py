@@ -508,6 +508,17 @@ def test_a_server_is_asked_no_more_when_nobody_registers_there() -> None:
     assert lines.judge.outgoing.asks() == {name: None}
 
 
+def test_a_pbx_that_knows_why_it_failed_has_its_server_asked_on() -> None:
+    """OpenSIPS: REGISTERED is as old as the last refresh, a failure is certain."""
+    lines = Lines().at(10).says(OK, **ASTERISK).heard(True).at(40)
+    lines.judge.outgoing.asks()
+    lines.says(FAILING, cause=Cause.TIMEOUT, detail="no answer to its REGISTER")
+    assert lines.last == (FAILING, 10, Cause.TIMEOUT, "no answer to its REGISTER")
+    assert lines.judge.outgoing.asks() == {}
+    lines.at(70).says(OK, trusted=False, lag=5).at(100).heard(False, 3)
+    assert lines.last[:3] == (FAILING, 100, Cause.TIMEOUT)
+
+
 def test_an_answer_that_nobody_can_read_is_nothing() -> None:
     lines = Lines().at(10).says(OK, **ASTERISK).heard(True).at(100)
     for _ in range(9):
