@@ -2,7 +2,8 @@
 
 Every AOR has a time at which it is asked next: an interval after the last answer, or
 its end and a second. So the questions are spread, and one that cannot be answered
-hides no other.
+hides no other. Where the registrar tells of changes itself (the `reg` event package)
+they are told as they come; the queries stay, and are what counts.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import pause
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack
+from checks.registrars.subscriber import Subscriber
 from checks.registrations.judge import (
+    Added,
     Bindings,
     Expected,
+    Gone,
     ListEnd,
     Reading,
     RegistrarSettings,
@@ -56,6 +60,7 @@ class SipSettings(RegistrarSettings):
     user_agent: str = "sipwatch"
     ca: str | None = None  # file with the CA's certificate; None: the system's
     timeout: Duration = 5.0  # for each query
+    subscribe: bool = True  # to the reg event package (RFC 3680), where it is offered
 
 
 @dataclass(slots=True)
@@ -116,7 +121,8 @@ class Sip:
         self._hold_back.check(self._clock())
         self.relist()
         query = self._query()
-        client = await self._client()
+        events = self._subscriber(query)
+        client = await self._client(events)
         known: list[str] = []
         proven = False  # until the first answer one query at a time is harm enough
         try:
@@ -124,9 +130,15 @@ class Sip:
                 if (aors := self._watched()) != known:
                     known = aors
                     yield Expected([(self._name(aor), "") for aor in aors])
+                    if events is not None:
+                        events.watch(aors)
+                if events is not None and proven:
+                    for reading in self._heard(events):
+                        yield reading
+                    events.keep(client, self._places[0])
                 chosen = self._due(AT_ONCE if proven else 1)
                 if not chosen:
-                    await self._rest()
+                    await self._rest(events)
                     continue
                 await self._locate(client)
                 found = await self._ask(client, query, chosen)
@@ -137,6 +149,8 @@ class Sip:
                     answered = frozenset(found.answered)
                     yield ListEnd(found.began, self._clock(), aors=answered)
         finally:
+            if events is not None:
+                await events.close()
             client.close()
 
     def _name(self, aor: str) -> str:
@@ -166,9 +180,10 @@ class Sip:
         due = ((a.due, a.last, aor) for aor, a in self._asked.items() if a.due <= now)
         return [aor for _, _, aor in heapq.nsmallest(most, due)]
 
-    async def _rest(self) -> None:
+    async def _rest(self, events: Subscriber | None) -> None:
         self._stirred.clear()
-        left = min(asked.due for asked in self._asked.values()) - self._clock()
+        due = min(asked.due for asked in self._asked.values())
+        left = min(due, events.next_due() if events else due) - self._clock()
         # The list of AORs may change meanwhile: it is looked at each interval.
         left = min(max(0.0, left), self._settings.interval)
         await pause(self._stirred, left)
@@ -215,13 +230,33 @@ class Sip:
             ),
         )
 
-    async def _client(self) -> Client:
+    def _subscriber(self, query: Query) -> Subscriber | None:
+        """Who hears of changes; None where that is not to be tried."""
+        if not self._settings.subscribe or self._floor() > FLOOR:
+            return None
+        return Subscriber(query, self._clock, stirred=self._stirred, name=self._name)
+
+    def _heard(self, events: Subscriber) -> list[Added | Gone]:
+        """What the registrar told; whom it left in doubt is asked about."""
+        readings, doubted = events.take()
+        now = self._clock()
+        for aor in doubted & self._asked.keys():
+            asked = self._asked[aor]
+            asked.due = min(asked.due, max(now, asked.not_before))
+        return readings
+
+    async def _client(self, events: Subscriber | None) -> Client:
         tls = None
         if self._settings.ca:
             tls = await asyncio.to_thread(
                 ssl.create_default_context, cafile=self._settings.ca
             )
-        return Client(clock=self._clock, ssl_context=tls, resolver=self._resolver)
+        return Client(
+            clock=self._clock,
+            ssl_context=tls,
+            resolver=self._resolver,
+            asked=events.asked if events else None,
+        )
 
     async def _locate(self, client: Client) -> None:
         """Keep the addresses fresh; the old ones serve while our resolver fails."""
