@@ -47,8 +47,7 @@ class Word:
                 old,
                 server=row.server or old.server,
                 client=row.client or old.client,
-                proxy=row.proxy,
-                trusted=row.trusted,
+                proxy=row.proxy or old.proxy,
             )
             return
         self.trying = None

@@ -170,6 +170,15 @@ def test_a_refresh_under_way_holds_the_settled_state(settled: State) -> None:
     assert lines.states == [(settled, 10)]
 
 
+def test_what_is_under_way_says_nothing_new_of_a_failure() -> None:
+    """FreeSWITCH in a poll: FAIL_WAIT without a reason, then TRYING."""
+    lines = Lines().at(10).says(FAILING, trusted=False).heard(False, 3)
+    told = lines.last
+    lines.at(70).says(None).at(100).says(FAILING, trusted=False)
+    assert lines.last == told
+    assert told[2] is Cause.TIMEOUT
+
+
 def test_an_attempt_without_an_end_is_a_failure_from_its_beginning() -> None:
     lines = Lines().at(10).says(OK)
     for now in (40, 70, 100, 130, 160):
