@@ -19,7 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from alerting.store.rows import DropMemo, DropSubject, Memo, Restored, SubjectRow, Write
+from alerting.store.reader import connect
+from alerting.store.rows import (
+    DropMemo,
+    DropSubject,
+    Memo,
+    Note,
+    Restored,
+    SubjectRow,
+    Write,
+)
 from alerting.store.schema import migrate
 from alerting.store.statements import (
     DELIVERIES,
@@ -39,7 +48,7 @@ from alerting.store.statements import (
 # lost silently: who asks `takes` before keeps it himself.
 QUEUE_LIMIT = 10_000
 RETRY_AFTER = 5.0  # s after a failed transaction, unless something is written before
-BUSY_TIMEOUT = 5.0  # s to wait for another process that reads a backup of the file
+NOTE_LIMIT = 100  # lots of what may wait; who has more waits for `done`
 
 Done = Callable[[Exception | None], None]
 
@@ -57,12 +66,13 @@ class Store:
         self.path = path
         self._lock = lock
         self._connection = connection
-        self._reader = _connect(path, read_only=True)
+        self._reader = connect(path, read_only=True)
         self._reading = threading.Lock()
         self._wake = threading.Condition()
         self._queued: dict[Key, Write] = {}
         self._kept = 0  # of those, how many are no subject's state
         self._waiting: list[Done] = []
+        self._notes: deque[tuple[Sequence[Note], Done]] = deque()
         self._late: deque[Done] = deque(maxlen=QUEUE_LIMIT)  # told of an error
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
@@ -76,7 +86,7 @@ class Store:
         try:
             lock = _locked(name)
             Path(name).touch(mode=0o600)
-            connection = _connect(name)
+            connection = connect(name)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection)
@@ -108,6 +118,21 @@ class Store:
         if refused is not None and done is not None:
             done(refused)
 
+    def note(self, notes: Sequence[Note], done: Done) -> None:
+        """Queue what may wait: it is written when nothing else is, by itself.
+
+        So it delays a write by no more than one such transaction, and has no part in
+        the failure of any. `done` is called in the writer's thread, once: it is on the
+        disk, or never will be, as it closes or is asked too much (StoreError).
+        """
+        with self._wake:
+            refused = self._closing or len(self._notes) >= NOTE_LIMIT
+            if not refused:
+                self._notes.append((notes, done))
+                self._wake.notify()
+        if refused:
+            done(StoreError(f"{self.path} takes no more notes"))
+
     def takes(self, writes: Sequence[Write]) -> bool:
         """Whether these would be kept; so it stays until the same thread writes."""
         with self._wake:
@@ -136,26 +161,45 @@ class Store:
             with self._wake:
                 if failed and not self._closing:
                     self._wake.wait(RETRY_AFTER)
-                while not (self._queued or self._waiting or self._closing):
+                while not (self._owes or self._notes or self._closing):
                     self._wake.wait()
-                if not (self._queued or self._waiting):
-                    return
-                writes, self._queued, self._kept = self._queued, {}, 0
-                waiting, self._waiting = self._waiting, []
-            error = self._commit(writes.values())
-            failed = error is not None
-            if failed:
-                self._put_back(writes)
-            for done in waiting if failed else [*self._late, *waiting]:
-                done(error)
-            if failed:
-                self._late.extend(waiting)
-            else:
-                self._late.clear()
+                if not (self._owes or self._notes):
+                    break
+                owes = self._owes
+            failed = not (self._write_queued() if owes else self._write_note())
             if failed and self._closing:
-                return
+                break
+        for _, done in self._notes:
+            done(StoreError(f"{self.path} was closed before"))
 
-    def _commit(self, writes: Iterable[Write]) -> Exception | None:
+    @property
+    def _owes(self) -> bool:
+        return bool(self._queued or self._waiting)
+
+    def _write_queued(self) -> bool:
+        with self._wake:
+            writes, self._queued, self._kept = self._queued, {}, 0
+            waiting, self._waiting = self._waiting, []
+        error = self._commit(writes.values())
+        if error is not None:
+            self._put_back(writes)
+        for done in [*self._late, *waiting] if error is None else waiting:
+            done(error)
+        if error is None:
+            self._late.clear()
+        else:
+            self._late.extend(waiting)
+        return error is None
+
+    def _write_note(self) -> bool:
+        notes, done = self._notes[0]
+        if self._commit(notes) is not None:
+            return False
+        self._notes.popleft()
+        done(None)
+        return True
+
+    def _commit(self, writes: Iterable[Write | Note]) -> Exception | None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -235,20 +279,6 @@ class Store:
         self.close()
 
 
-def _connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
-    name = f"{Path(path).absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
-    connection = sqlite3.connect(
-        name,
-        uri=True,
-        timeout=BUSY_TIMEOUT,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
 def _locked(path: str) -> IO[bytes]:
     """The file that says who owns the database: two daemons would tell all twice.
 
@@ -277,12 +307,14 @@ def _is_kept(write: Write) -> bool:
     return not isinstance(write, SubjectRow | DropSubject | Memo | DropMemo)
 
 
-def _by_type(writes: Iterable[Write]) -> Iterable[tuple[Statement, list[Write]]]:
+def _by_type(
+    writes: Iterable[Write | Note],
+) -> Iterable[tuple[Statement, list[Write | Note]]]:
     """Writes of one type together, an incident before its deliveries.
 
     No two are of one key, so this order is as good as the one they came in.
     """
-    found: dict[type, list[Write]] = {}
+    found: dict[type, list[Write | Note]] = {}
     for write in writes:
         found.setdefault(type(write), []).append(write)
     for kind, statement in STATEMENTS.items():

@@ -8,7 +8,7 @@ reads them while the core goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from alerting.incident import Severity, Told
 from checks.observation import Cause, Fact, Kind, Loss, State
@@ -117,6 +117,42 @@ class Prune:
     resolved_before: float
 
 
+class Place(NamedTuple):
+    """One contact of an extension: where it is, and what."""
+
+    uri: str
+    address: str  # 10.20.0.31:5060, as the PBX saw it
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """How a subject stands since a moment; not written where it stood so already."""
+
+    key: str
+    at: float
+    state: State
+    cause: Cause | None = None
+    loss: Loss | None = None
+    why: str = ""  # in one sentence
+    contacts: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFill:
+    """More is known of the contacts as they stand since the last row of a subject."""
+
+    key: str
+    contacts: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropHistory:
+    """One row of the history that nobody looks up any more, by its number."""
+
+    number: int
+
+
 Write = (
     SubjectRow
     | DropSubject
@@ -127,6 +163,8 @@ Write = (
     | DropMemo
     | Prune
 )
+# What may be written late, or be lost with the machine.
+Note = HistoryRow | HistoryFill | DropHistory | Memo
 
 
 # What of a row is a moment, beside its evidence.
@@ -135,10 +173,12 @@ _MOMENTS: dict[type, tuple[str, ...]] = {
     IncidentRow: ("since", "opened_at", "resolved_at", "ended_at"),
     DeliveryRow: ("not_before",),
     Prune: ("resolved_before",),
+    HistoryRow: ("at",),
 }
+_Row = TypeVar("_Row", bound=Write | Note)
 
 
-def shifted(write: Write, seconds: float) -> Write:
+def shifted(write: _Row, seconds: float) -> _Row:
     """A row with its times moved.
 
     Our clock never jumps, the wall's may; what is stored is read by a process that

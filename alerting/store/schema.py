@@ -70,6 +70,26 @@ STEPS = (
     UPDATE subjects SET answered = 1 WHERE state IN ('up', 'degraded')
         OR last_seen <> '';
     """,
+    """
+    CREATE TABLE history (
+        n INTEGER PRIMARY KEY,       -- their order; the wall clock may be set back
+        key TEXT NOT NULL,
+        at REAL NOT NULL,
+        state TEXT NOT NULL,
+        cause TEXT,
+        loss TEXT,
+        why TEXT NOT NULL,
+        contacts TEXT NOT NULL       -- JSON array of [uri, address, user agent]
+    );
+    CREATE INDEX history_by_key ON history (key);
+    -- Of a subject the last 50 rows, whatever it does.
+    CREATE TRIGGER history_bound AFTER INSERT ON history BEGIN
+        DELETE FROM history WHERE key = NEW.key AND n <= (
+            SELECT n FROM history WHERE key = NEW.key
+            ORDER BY n DESC LIMIT 1 OFFSET 50
+        );
+    END;
+    """,
 )
 
 

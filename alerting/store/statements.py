@@ -12,10 +12,15 @@ from alerting.incident import Severity, Told
 from alerting.store.rows import (
     DeliveryRow,
     DropDelivery,
+    DropHistory,
     DropMemo,
     DropSubject,
+    HistoryFill,
+    HistoryRow,
     IncidentRow,
     Memo,
+    Note,
+    Place,
     Prune,
     SubjectRow,
     Write,
@@ -61,6 +66,11 @@ def _json_values(row: SubjectRow | IncidentRow) -> tuple[Any, ...]:
     return tuple(values.values())
 
 
+def _history_values(row: HistoryRow) -> tuple[Any, ...]:
+    contacts = json.dumps(row.contacts)
+    return row.key, row.at, row.state, row.cause, row.loss, row.why, contacts
+
+
 STATEMENTS: dict[type, Statement] = {
     SubjectRow: Statement(
         _upsert("subjects", SubjectRow, ("key",)),
@@ -104,10 +114,30 @@ STATEMENTS: dict[type, Statement] = {
         lambda w: ("prune",),
         astuple,
     ),
+    HistoryRow: Statement(
+        # Not what is there already: after a restart everybody is seen as if anew.
+        "INSERT INTO history (key, at, state, cause, loss, why, contacts) "
+        "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS ("
+        "SELECT 1 FROM history WHERE n = (SELECT max(n) FROM history WHERE key = ?1) "
+        "AND state = ?3 AND contacts = ?7)",
+        lambda w: ("history", w.key, w.at),
+        _history_values,
+    ),
+    HistoryFill: Statement(
+        "UPDATE history SET contacts = ?2 "
+        "WHERE n = (SELECT max(n) FROM history WHERE key = ?1)",
+        lambda w: ("history", w.key),
+        lambda w: (w.key, json.dumps(w.contacts)),
+    ),
+    DropHistory: Statement(
+        "DELETE FROM history WHERE n = ?",
+        lambda w: ("history", w.number),
+        astuple,
+    ),
 }
 
 
-def key_of(write: Write) -> Key:
+def key_of(write: Write | Note) -> Key:
     """Under which key a write is coalesced with others."""
     return STATEMENTS[type(write)].key(write)
 
@@ -128,6 +158,19 @@ DELIVERIES = (
     f"WHERE incident IN (SELECT id FROM incidents WHERE {_WANTED}) "
     "ORDER BY incident, step, notifier"
 )
+
+
+HISTORY = (
+    "SELECT key, at, state, cause, loss, why, contacts FROM history "
+    "WHERE key = ? ORDER BY n"
+)
+# The last row of a subject stays, however old: it says how the subject stands.
+OLD_HISTORY = (
+    "SELECT n FROM history WHERE at < ? "
+    "AND n < (SELECT max(n) FROM history AS of_it WHERE of_it.key = history.key)"
+)
+HISTORY_KEYS = "SELECT key, max(at) FROM history GROUP BY key"
+HISTORY_OF_KEY = "SELECT n FROM history WHERE key = ?"
 
 
 def _why(row: sqlite3.Row) -> dict[str, Any]:
@@ -161,3 +204,16 @@ def delivery_row(row: sqlite3.Row) -> DeliveryRow:
         values[name] = Told(row[name])
     values["dead"] = bool(row["dead"])
     return DeliveryRow(**values)
+
+
+def history_row(row: sqlite3.Row) -> HistoryRow:
+    """How a subject stood since a moment."""
+    return HistoryRow(
+        key=row["key"],
+        at=row["at"],
+        state=State(row["state"]),
+        cause=Cause(row["cause"]) if row["cause"] else None,
+        loss=Loss(row["loss"]) if row["loss"] else None,
+        why=row["why"],
+        contacts=tuple(Place(*place) for place in json.loads(row["contacts"])),
+    )

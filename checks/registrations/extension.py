@@ -18,12 +18,14 @@ from checks.observation import (
     plain,
 )
 from checks.registrations.member import Member
+from checks.registrations.readings import Ask
 
 HERE = (State.REGISTERED, State.UNREACHABLE)
 
 CONTACTS = 32  # of one AOR; PBXs allow ten at most where they are well configured
 CONTACT_LIMIT = 512  # characters of a URI by which a contact is told from others
 TWICE = 2  # reports in a row that make a contact unreachable
+UNANSWERED = 3  # contacts of one extension that evidence tells of
 RENEWED = 2.0  # s that an end must move to be a refresh: Kamailio tells whole seconds
 CLOCK_ERROR = 0.05  # s by which the PBX's clock is known, on a network of its own
 LISTED = 5.0  # s that a row may be older than when we have read it
@@ -52,6 +54,13 @@ class Contact:
     at_least: float = 0.0  # s granted, where no more is known
     read: float = 0.0  # when its end was last told
     renewed: bool = False  # that it was granted its Expires happened before our eyes
+    path: str = ""  # proxies on the way to it
+    pbx_asks: bool = False  # its PBX asks it itself
+    ask: Ask | None = None  # how OPTIONS of our own ask it, see `reaching`
+    considered: bool = False  # whether they should, where it is now
+    missed: int = 0  # of our questions in a row
+    failed_at: float = 0.0  # when the last of them was asked
+    cause: Cause | None = None  # of them
 
     @classmethod
     def of(cls, binding: Binding, member: Member, now: float) -> Contact:
@@ -66,6 +75,7 @@ class Contact:
             None,  # how it answers is a report of its own
             None,
             now,
+            path=plain(binding.path),
         )
 
     def describe(self, binding: Binding) -> None:
@@ -73,6 +83,13 @@ class Contact:
         if binding.user_agent:
             self.user_agent = sys.intern(plain(binding.user_agent, 120))
         self.received = plain(binding.received, 120) or self.received
+        self.path = plain(binding.path)
+        self.considered = False
+
+    @property
+    def described(self) -> tuple[str, str]:
+        """Where and what it is, as far as that was told."""
+        return self.received, self.user_agent
 
     def renew(self, end: float, binding: Binding, now: float) -> bool:
         """Take another end; whether it is that of a refresh."""
@@ -201,6 +218,7 @@ class Extension:
     breach: int = 0  # of the policy, as last told, see `expiry`
     overdue: bool = False  # its refresh is, as last told
     awaited: bool = False  # it has a place among the due refreshes
+    news: float | None = None  # when its contacts changed, see `standing`
 
     @property
     def aor(self) -> str:
@@ -214,9 +232,10 @@ class Extension:
 
     @property
     def reachable(self) -> bool | None:
-        """Whether any contact answers the PBX; None: it does not ask."""
-        reports = [c.reachable for c in self.contacts if c.reachable is not None]
-        return any(reports) if reports else None
+        """Whether any contact answers the PBX or us; None: not all that might do so
+        are asked."""
+        reports = [contact.reachable for contact in self.contacts]
+        return any(reports) if True in reports or None not in reports else None
 
     def find(self, uri: str, member: Member) -> Contact | None:
         """Its contact of this URI at this member."""
@@ -317,6 +336,20 @@ def evidence(lost: Lost) -> tuple[Fact, ...]:
     return tuple(sorted(facts, key=lambda fact: fact.at or 0.0))
 
 
+def unanswered(contact: Contact) -> Fact:
+    """Who asked a contact in vain: we, or its PBX."""
+    at, ask = contact.unreachable_since, contact.ask
+    if ask is None:
+        return Fact(at, "the PBX's OPTIONS unanswered")
+    where = ask.address or "".join(place(contact))
+    if ask.route:
+        where = f"{''.join(place(contact))} through {ask.address or ask.route}"
+    times = "" if contact.missed < TWICE else f" {contact.missed} times"
+    refused = contact.cause is Cause.ICMP_UNREACHABLE
+    how = "refused (ICMP)" if refused else "unanswered"
+    return Fact(at, plain(f"our OPTIONS to {where} {how}{times}"))
+
+
 def present(extension: Extension) -> tuple[State, float]:
     """The state of an extension that has contacts, and since when if it is new."""
     contacts = extension.contacts
@@ -335,9 +368,10 @@ def observed(extension: Extension, state: State, at: float) -> Observation:
     if o.state is State.UNREACHABLE:
         o.last_seen = last_seen(max(contacts, key=lambda contact: contact.seen))
         o.cause = Cause.UNREACHABLE_CONTACT
-        o.detail = "it is registered, but does not answer the PBX's OPTIONS"
+        asks = "our" if any(contact.ask for contact in contacts) else "the PBX's"
+        o.detail = f"it is registered, but does not answer {asks} OPTIONS"
         o.evidence = (
-            Fact(o.since, "the PBX's OPTIONS unanswered"),
+            *(unanswered(contact) for contact in contacts[:UNANSWERED]),
             Fact(max(contact.seen for contact in contacts), "still registered"),
         )
     elif o.state is State.UNREGISTERED and (lost := extension.lost):

@@ -28,9 +28,11 @@ from checks.registrations.ledger import Ledger, Removed
 from checks.registrations.member import REBOOT, Member, Return
 from checks.registrations.memory import Memory, Remembered
 from checks.registrations.outbound import Outgoing
+from checks.registrations.reaching import CONTACT, Reaching
 from checks.registrations.readings import (
     SLICE,
     Added,
+    Ask,
     Bindings,
     Expected,
     ExtensionsSettings,
@@ -48,6 +50,7 @@ from checks.registrations.readings import (
 )
 from checks.registrations.refreshes import Refreshes
 from checks.registrations.roster import Listed, Roster, read_list
+from checks.registrations.standing import Standings
 
 __all__ = [
     "SLICE",
@@ -109,12 +112,19 @@ class Judge:
         self._roster = Roster(name, settings, subject, listed)
         self.refreshes = Refreshes(Policy(settings.expiry), settings.interval)
         self.summary = Summary(memory.audit)
+        self.reaching = Reaching(settings)
         self._ledger = Ledger(
-            self._roster, self._cluster, memory, settings.interval, self.refreshes
+            self._roster,
+            self._cluster,
+            memory,
+            settings.interval,
+            self.refreshes,
+            self.reaching,
         )
         self.members = self._cluster.members
         self.extensions = self._ledger.extensions
         self.outgoing = Outgoing(settings, self._cluster)
+        self.standings = Standings()
         self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
         self._order = count()
         self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
@@ -233,6 +243,32 @@ class Judge:
         self._cluster.options_failed = not ok
         return self._cluster.observe(now)
 
+    def asks(self, most: int | None = None) -> dict[str, Ask | None]:
+        """What OPTIONS of ours should ask, by name: the changes since the last call.
+
+        None: not any more. With `most` of no more contacts than that.
+        """
+        return {**self.outgoing.asks(), **self.reaching.changes(most)}
+
+    def heard(
+        self,
+        name: str,
+        ok: bool | None,
+        cause: Cause | None,
+        rtt: float | None,
+        at: float,
+        now: float,
+    ) -> list[Observation]:
+        """How such a question ended; `at` is when it was answered, or asked in vain."""
+        if not name.startswith(CONTACT):
+            return self.outgoing.heard(name, ok, cause, at, now)
+        aor = self._ledger.heard(name, ok, cause, rtt, min(at, now))
+        told = [] if aor is None else self._settle([aor], min(at, now), now)
+        if self.reaching.silent != self._cluster.silent:
+            self._cluster.silent = self.reaching.silent
+            told += self._cluster.observe(now)
+        return told
+
     def _list_end(self, m: Member, reading: ListEnd, now: float) -> list[Observation]:
         ledger, last_read, recovered = self._ledger, m.read_at, not m.readable
         survey = recovered or not m.clock.measured
@@ -340,6 +376,7 @@ class Judge:
             if extension is None:
                 continue
             state = self._changed(extension, at, now)
+            self.standings.judged(extension, state)
             if self.refreshes.judge(extension, now) and extension.state in HERE:
                 state = extension.state  # the same, but it says more
                 self._ledger.save(extension)

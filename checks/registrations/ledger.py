@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from checks.observation import Binding, Loss, Subject
+from checks.observation import Binding, Cause, Loss, Subject
 from checks.registrations.cluster import Cluster
 from checks.registrations.extension import (
     CONTACT_LIMIT,
@@ -26,9 +26,11 @@ from checks.registrations.extension import (
 )
 from checks.registrations.member import GRACE, Member
 from checks.registrations.memory import Memory, Remembered, forgotten, of_extension
+from checks.registrations.reaching import Reaching
 from checks.registrations.readings import Added, Gone, ListEnd, Reach
 from checks.registrations.refreshes import Refreshes, Turn
 from checks.registrations.roster import Roster
+from checks.registrations.standing import described_anew
 
 LATEST = 35.0  # s after its end at which PBXs remove a binding; Asterisk: 30 s
 UNWATCHED = "no longer watched"
@@ -51,12 +53,14 @@ class Ledger:
         memory: Memory,
         interval: float,
         refreshes: Refreshes,
+        reaching: Reaching,
     ) -> None:
         self.extensions: dict[str, Extension] = {}
         self.young: set[str] = set()  # AORs that may be learned yet
         self.removed: list[Removed] = []
         self._roster, self._cluster, self._memory = roster, cluster, memory
         self._interval, self._refreshes = interval, refreshes
+        self._reaching = reaching
         self._unsaved: dict[str, None] = {}
 
     # --- who ------------------------------------------------------------------------
@@ -187,6 +191,9 @@ class Ledger:
             return False
         contact.seen = contact.heard = now
         at = min(reading.at, now)
+        if reading.reachable is not None and not contact.pbx_asks:
+            contact.pbx_asks = True
+            self._reaching.consider(extension, contact)
         return self._answers(extension, contact, reading.reachable, reading.rtt, at)
 
     def _find(
@@ -213,14 +220,18 @@ class Ledger:
         changed = contact is None
         if contact is None:
             contact = self._join(extension, m, binding, now)
+            extension.news = at
             contact.teach(extension, now)
         elif not contact.received:  # known by an event, which tells only its URI
+            was = contact.described
             contact.describe(binding)
+            changed |= described_anew(extension, contact, was, at)
         end = binding.expires_at
         if end is not None:
             if end != contact.end:
-                before = Turn.of(contact)
+                before, was = Turn.of(contact), contact.described
                 renewed = contact.renew(end, binding, now)
+                changed |= described_anew(extension, contact, was, at)
                 contact.teach(extension, now)
                 if renewed:
                     m.fresh_at = now
@@ -230,9 +241,30 @@ class Ledger:
             contact.read = now
         contact.seen = now
         reachable = binding.reachable
+        if self._reaching.on:
+            self._reaching.see(extension, contact, binding, by_event=by_event)
+        if contact.ask is not None:
+            return contact, changed
         if reachable is not None or contact.reachable is not None or contact.strikes:
             changed |= self._answers(extension, contact, reachable, binding.rtt, at)
         return contact, changed
+
+    def heard(
+        self,
+        name: str,
+        ok: bool | None,
+        cause: Cause | None,
+        rtt: float | None,
+        at: float,
+    ) -> str | None:
+        """How an OPTIONS of ours ended; the AOR that has to be judged by it."""
+        extension, changed = self._reaching.heard(name, ok, cause, rtt, at)
+        if extension is None:
+            return None
+        if ok and not extension.answered:
+            extension.answered = True
+            self.save(extension)
+        return extension.aor if changed else None
 
     def _answers(
         self,
@@ -274,6 +306,8 @@ class Ledger:
     def _detach(self, extension: Extension, contact: Contact) -> None:
         m = contact.member
         extension.contacts.remove(contact)
+        self._reaching.leave(extension, contact)
+        extension.news = extension.news or contact.seen
         m.held -= 1
         m.marked -= contact.listing == m.listing
         if not any(other.member is m for other in extension.contacts):
@@ -283,6 +317,7 @@ class Ledger:
 
     def _end(self, extension: Extension, contact: Contact, lost: Lost) -> None:
         self._detach(extension, contact)
+        extension.news = lost.since
         restart = contact.member.restart
         if restart and lost.loss is Loss.EXPIRED:
             due = restart.at + self.patience(extension)

@@ -1,0 +1,94 @@
+"""Reads that may take a while, in a thread of their own: history, for people.
+
+Neither the loop nor the writer waits for them: in SQLite's WAL mode a reader sees the
+file as it was when it began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from alerting.store.rows import HistoryRow
+from alerting.store.statements import (
+    HISTORY,
+    HISTORY_KEYS,
+    HISTORY_OF_KEY,
+    OLD_HISTORY,
+    history_row,
+)
+
+BUSY_TIMEOUT = 5.0  # s to wait for another process that reads a backup of the file
+WAITING = 32  # reads that may wait for their turn; people ask one at a time
+
+_Read = TypeVar("_Read")
+
+
+class ReaderError(Exception):
+    """It was not read; the text is for people."""
+
+
+class Reader:
+    """The readers' one thread and its connection."""
+
+    def __init__(self, path: str) -> None:
+        self._connection = connect(path, read_only=True)
+        self._thread = ThreadPoolExecutor(1, "store-reader")
+        self._asked = 0
+
+    async def history(self, key: str) -> list[HistoryRow]:
+        """How a subject stood, the oldest first; times are of the wall clock."""
+        return await self._read(lambda: [*map(history_row, self._query(HISTORY, key))])
+
+    async def history_keys(self) -> dict[str, float]:
+        """Whose history is kept, and when the last of it happened."""
+        return await self._read(lambda: dict(map(tuple, self._query(HISTORY_KEYS))))
+
+    async def history_before(self, at: float) -> list[int]:
+        """The numbers of the rows that are older, but for the last of each subject."""
+        return await self._read(lambda: [n for (n,) in self._query(OLD_HISTORY, at)])
+
+    async def history_of(self, keys: Iterable[str]) -> list[int]:
+        """The numbers of all rows of some subjects."""
+        return await self._read(
+            lambda: [n for key in keys for (n,) in self._query(HISTORY_OF_KEY, key)]
+        )
+
+    def close(self) -> None:
+        """End what is read; blocks until it has."""
+        self._connection.interrupt()
+        self._thread.shutdown(cancel_futures=True)
+        self._connection.close()
+
+    def _query(self, sql: str, *values: object) -> sqlite3.Cursor:
+        return self._connection.execute(sql, values)
+
+    async def _read(self, work: Callable[[], _Read]) -> _Read:
+        if self._asked >= WAITING:
+            raise ReaderError(f"{WAITING} others are reading the database; ask again")
+        self._asked += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, work)
+        except (sqlite3.Error, RuntimeError) as error:  # or it was closed
+            raise ReaderError(f"the database cannot be read: {error}") from error
+        finally:
+            self._asked -= 1
+
+
+def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    name = f"{Path(path).absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    connection = sqlite3.connect(
+        name,
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection

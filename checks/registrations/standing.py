@@ -1,0 +1,93 @@
+"""How an extension stands, taken down for its history when that changes.
+
+A quiet refresh changes nothing. What changes several times before it is taken is taken
+once, as it is by then: in a mass event the history may fall behind, the judge does not.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import NamedTuple
+
+from checks.observation import Loss, State, Subject
+from checks.registrations.extension import Contact, Extension, observed, place
+
+CONTACTS = 10  # of one extension: what PBXs allow where they are well configured
+COMPLETED = 0.0  # instead of a moment: more is known of its contacts, no more
+
+
+class Place(NamedTuple):
+    """One contact: where it is, and what."""
+
+    uri: str
+    address: str  # 10.20.0.31:5060, as the PBX saw it
+    user_agent: str
+
+    @classmethod
+    def of(cls, contact: Contact) -> Place:
+        """Where the PBX saw a contact, else where it says that it is."""
+        address = "".join(place(contact)) or contact.received
+        return cls(contact.uri, address, contact.user_agent)
+
+
+class Standing(NamedTuple):
+    """How an extension stands since a moment."""
+
+    subject: Subject
+    at: float | None  # None: as it did, but more is known of its contacts
+    state: State
+    loss: Loss | None
+    why: str
+    contacts: tuple[Place, ...]
+
+
+def described_anew(
+    e: Extension, contact: Contact, before: tuple[str, str], at: float
+) -> bool:
+    """Note whether a contact is described otherwise than before; whether it is.
+
+    What was not known before is no change of the phone's.
+    """
+    now = contact.described
+    if now == before:
+        return False
+    if any(old and old != new for old, new in zip(before, now, strict=True)):
+        e.news = at
+    elif e.news is None:
+        e.news = COMPLETED
+    return True
+
+
+class Standings:
+    """Whose standing has changed and was not taken yet."""
+
+    def __init__(self) -> None:
+        self._since: dict[Extension, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._since)
+
+    def judged(self, e: Extension, changed: State | None) -> None:
+        """Note what the judge found, and what its contacts did before."""
+        if e.state is None or (changed is None and e.news is None):
+            return
+        news, e.news = e.news, None
+        at = e.since if changed is not None else news or COMPLETED
+        if at != COMPLETED or e not in self._since:
+            self._since[e] = at
+
+    def take(self, most: int) -> list[Standing]:
+        """How no more than so many of them stand now."""
+        taken = list(islice(self._since, most))
+        return [_standing(e, self._since.pop(e)) for e in taken]
+
+
+def _standing(e: Extension, at: float) -> Standing:
+    state = e.state or State.NEVER_REGISTERED  # it is judged before it is here
+    contacts = sorted({Place.of(contact) for contact in e.contacts})[:CONTACTS]
+    loss, why = None, ""
+    if state is not State.REGISTERED:
+        o = observed(e, state, at)
+        loss, why = o.loss, o.detail
+    when = None if at == COMPLETED else at
+    return Standing(e.subject, when, state, loss, why, tuple(contacts))
