@@ -103,6 +103,6 @@ def _refreshed(refresh: dict[str, float] | None) -> str:
     if refresh is None:
         return "?"
     first, median, last = (
-        f"{refresh[name]:.0%}" for name in ("first", "median", "last")
+        f"{100 * refresh[name]:.0f}" for name in ("first", "median", "last")
     )
-    return median if first == last else f"{median} ({first[:-1]}-{last})"
+    return f"{median} %" if first == last else f"{median} % ({first}-{last})"

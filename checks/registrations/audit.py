@@ -93,7 +93,7 @@ class Row:
         parts = [f"{self.registrations} {self.vendor} over {self.transport}: "]
         parts.append(f"{self.granted} granted" if self.granted else "Expires unknown")
         if self.refresh:
-            parts.append(f", refreshed at {self.refresh.median:.0%}")
+            parts.append(f", refreshed at {100 * self.refresh.median:.0f} %")
         parts.append(f" ({verdict(self.breach)})")
         return "".join(parts)
 

@@ -81,7 +81,7 @@ class Policy:
         said = [text for c in extension.contacts if (text := self._words(c))][:1]
         found = points(extension.habit)
         if found and refreshed(extension):
-            said.append(f"refreshed at {found.median:.0%} of its Expires")
+            said.append(f"refreshed at {100 * found.median:.0f} % of its Expires")
         return ", ".join(said)
 
     def _words(self, contact: Contact) -> str:

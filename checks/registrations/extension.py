@@ -217,7 +217,7 @@ class Extension:
     habit: bytes = b""  # when it refreshes, see `habit`
     breach: int = 0  # of the policy, as last told, see `expiry`
     overdue: bool = False  # its refresh is, as last told
-    awaited: bool = False  # it has a place among the due refreshes
+    place: int = 0  # among the due refreshes, if it has one
     news: float | None = None  # when its contacts changed, see `standing`
 
     @property

@@ -6,8 +6,9 @@ without a refresh. It is told while there is time to do something, and by AOR: a
 that has registered anew from another port leaves a binding behind that it refreshes no
 more.
 
-Due times stand in buckets of some seconds, one place for each extension. A refresh
-moves none of them: who comes up is looked at, and put where it belongs now.
+Due times stand in buckets of some seconds. A refresh moves none of them: who comes up
+is looked at, and put where it belongs now. Only who is due sooner than its place says
+is given another, and passed over at the old one.
 """
 
 from __future__ import annotations
@@ -146,16 +147,19 @@ class Refreshes:
         for _ in range(AT_ONCE):
             if not self._order or self._order[0] * BUCKET > now:
                 return
-            bucket = self._buckets[self._order[0]]
+            number = self._order[0]
+            bucket = self._buckets[number]
             e = bucket.pop()
             if not bucket:
                 del self._buckets[heapq.heappop(self._order)]
-            e.awaited = False
+            if e.place != number:
+                continue
+            e.place = 0
             due = due_at(e)
             if due is None or e.overdue:
                 continue
             if due > now:
-                self._put(e, due)
+                self._expect(e)
             elif (left := last_end(e) - now) >= LEFT:
                 self._suspects.add(e.aor)
                 self._doubt(e, now, now + left - LEFT)
@@ -172,20 +176,18 @@ class Refreshes:
                 m.doubted = now
 
     def _expect(self, e: Extension) -> None:
-        if e.awaited or e.overdue:
-            return
-        due = due_at(e)
-        if due is not None:
-            self._put(e, due)
-
-    def _put(self, e: Extension, due: float) -> None:
+        due = None if e.overdue else due_at(e)
+        if due is None or due > last_end(e) - LEFT:
+            return  # nothing could be told in time
         number = int(due // BUCKET) + 1
+        if 0 < e.place <= number:
+            return
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = []
             heapq.heappush(self._order, number)
         bucket.append(e)
-        e.awaited = True
+        e.place = number
 
 
 def due_at(e: Extension) -> float | None:

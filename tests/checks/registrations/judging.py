@@ -27,6 +27,7 @@ from checks.registrations.judge import (
     RegistrarSettings,
     Remembered,
 )
+from checks.registrations.readings import ExpirySettings
 from checks.settings import Glob
 
 BOOT = -5000.0
@@ -65,13 +66,20 @@ class Timeline:
         skew: float = 0.0,
         remembered: Iterable[Remembered] = (),
         file: Iterable[Listed] = (),
+        interval: float = 30.0,
+        expiry: ExpirySettings | None = None,
         **patterns: list[str],
     ) -> None:
         extensions = ExtensionsSettings(
             **{key: [Glob(p) for p in several] for key, several in patterns.items()}
         )
         settings = RegistrarSettings(
-            type="test", mode=mode, extensions=extensions, members=list(members)
+            type="test",
+            mode=mode,
+            extensions=extensions,
+            members=list(members),
+            interval=interval,
+            expiry=expiry or ExpirySettings(),
         )
         self.subject = Subject(Kind.REGISTRAR, "hq", Scope("hq"))
         rows = [*(Listed(aor) for aor in listed), *file]
