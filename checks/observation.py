@@ -187,6 +187,9 @@ class Figures:
     due_by: float | None = None  # registrar: end of the grace after a restart
     options_failed: bool = False  # registrar: OPTIONS to it fails too
     answered: bool = True  # target: has it ever answered
+    silent: int | None = None  # registrar: contacts that fell silent together, for us
+    contacts: int | None = None  # extension: bindings, where `few` counts them
+    few: int = 0  # extension: it should have so many, and has fewer
     days_at: str = ""  # ip:port whose certificate ends first, where others' do not
     breach: str | None = None  # of `expiry`, in words; "": none, None: not known
     refresh_point: float | None = None  # the usual one, as a share of Expires
@@ -234,6 +237,8 @@ class Binding:
     user_agent: str = ""
     received: str = ""  # ip:port that the registrar saw
     rtt: float | None = None  # s, of the registrar's qualify
+    asked: bool = False  # the registrar asks it itself, though it may not have yet
+    path: str = ""  # proxies on the way to it (RFC 3327), as the registrar gives them
 
 
 def plain(text: str, limit: int = TEXT_LIMIT) -> str:

@@ -60,6 +60,7 @@ class Cluster:
         self.since = now
         self.cause: Cause | None = None
         self.options_failed = False
+        self.silent = 0  # contacts that fell silent together, see `reaching`
         self._told: tuple[object, ...] = ()
         self._unsaved: set[str] = set()
         for member in self.members.values():
@@ -123,7 +124,8 @@ class Cluster:
         self.cause, detail = self._judge(now)
         if self.state is None:
             return told
-        as_told = (self.state, self.since, self.cause, detail, self.options_failed)
+        trouble = (self.options_failed, self.silent)
+        as_told = (self.state, self.since, self.cause, detail, trouble)
         if as_told != self._told or (m is not None and m.readable):
             self._told = as_told
             restart = self._restart()
@@ -163,9 +165,10 @@ class Cluster:
         if r and r.expected and not r.over and state is State.READABLE:
             o.detail = r.words(at)
             o.figures = Figures(expected=r.expected, present=r.back, due_by=r.due_by)
-        if self.options_failed and subject is self.subject:
+        if subject is self.subject:
             figures = Figures() if o.figures is NONE else o.figures
-            figures.options_failed = True
+            figures.options_failed = self.options_failed
+            figures.silent = self.silent
             o.figures = figures
         return o
 

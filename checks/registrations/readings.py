@@ -187,6 +187,37 @@ class ExpirySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContactsSettings:
+    """How many contacts an extension should have: a desk phone and an app, say."""
+
+    min: int = 0
+    extensions: list[Glob] = field(default_factory=list)  # empty: all
+
+    def __post_init__(self) -> None:
+        if self.min < 0:
+            raise ValueError("min is less than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeKeys:
+    """How contacts, and the servers at which the PBX registers, are asked."""
+
+    interval: Duration = 60.0  # between two questions to one
+    timeout: Duration = 5.0  # for an answer, retransmissions included
+    confirm: Duration = 15.0  # between two questions after a failure
+    min_interval: Duration = 0.0  # between two questions to one IP address
+    from_: str = field(default="", metadata={"alias": "from"})
+    user_agent: str = ""
+    source: str = ""  # the local IP address to ask from
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < self.interval:
+            raise ValueError("timeout must be more than 0s and less than interval")
+        if self.confirm <= 0:
+            raise ValueError("confirm must be more than 0s")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegistrarSettings:
     """What the settings of every type of registrar have in common."""
 
@@ -201,3 +232,7 @@ class RegistrarSettings:
     target: str = ""  # the OPTIONS target that is this PBX
     expiry: ExpirySettings = field(default_factory=ExpirySettings)
     probe_servers: bool = True  # where the PBX registers, if its word is not enough
+    probe_contacts: bool = False  # ask the registered contacts too
+    probe: ProbeKeys = field(default_factory=ProbeKeys)
+    outbound_proxy: str = ""  # a SIP URI: contacts are asked through it
+    contacts: ContactsSettings = field(default_factory=ContactsSettings)

@@ -1,0 +1,257 @@
+"""Which contacts our own OPTIONS ask, and when their silence is believed. Pure.
+
+A phone is asked only where we are as near to it as its PBX: over UDP at the very
+address that it registered from, or through the proxies that lead to it. Behind NAT, and
+over a connection of the PBX's own, our question would not arrive; such a contact is not
+probed, which is not the same as unreachable.
+
+Nor is it the same when it is we who are cut off. So a silent contact is believed dead
+once it failed twice and another contact answered us in between. Where all that used to
+answer fall silent together, none is called dead: that is said of the registrar, once. A
+contact that refreshed its registration since its silence began lives, whatever we hear.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from itertools import islice
+
+from checks.observation import Binding, Cause, State
+from checks.registrations.extension import (
+    CONTACT_LIMIT,
+    TWICE,
+    Contact,
+    Extension,
+    transport,
+)
+from checks.registrations.readings import Ask, RegistrarSettings
+
+CONTACT = "contact/"  # what the names of these asks begin with
+ROUTES = 4  # proxies on the way to a phone; there are one or two
+SIP_PORT = 5060
+AT_ONCE = 1.0  # s within which an answer to another is no later than our own question
+NEVER = float("-inf")
+
+_HOST = r"(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]{2,45}\])"
+_PORT = r"(?::(\d{1,5}))?"
+_USER = r"(?:[\w\-.!~*'()&=+$,;?/%:]{1,256}@)?"
+_PARAMS = r"(?:;[\w\-.!~*'()\[\]/:&+$%=;]{0,400})?"
+_CONTACT = re.compile(rf"sip:{_USER}{_HOST}{_PORT}{_PARAMS}", re.ASCII)
+_URI = re.compile(rf"sip:{_USER}(?:{_HOST}|[A-Za-z0-9.\-]{{1,253}}){_PORT}{_PARAMS}")
+_PROXY = re.compile(
+    rf"<?(sip:{_USER}(?:{_HOST}|[A-Za-z0-9.\-]{{1,253}}){_PORT}({_PARAMS}))>?", re.ASCII
+)
+_PLACE = re.compile(rf"{_HOST}{_PORT}", re.ASCII)
+
+
+class Reaching:
+    """The contacts of one registrar that our own OPTIONS ask."""
+
+    def __init__(self, settings: RegistrarSettings) -> None:
+        self.on = settings.probe_contacts
+        self.rtt: Callable[[str], float | None] = lambda name: None
+        "Tells the last round trip (s) of an ask; whoever asks puts it here."
+
+        self._proxy = routed(settings.outbound_proxy)
+        self._asked: dict[str, Extension] = {}
+        self._changes: dict[str, Ask | None] = {}
+        self._well: set[str] = set()  # who answered when last asked
+        self._doubtful: dict[str, float] = {}  # who used to and does not: since when
+        self._answered_at = NEVER
+
+    # --- whom -----------------------------------------------------------------------
+
+    def changes(self, most: int | None = None) -> dict[str, Ask | None]:
+        """Whom to ask from now on, by name, or no more (None); at most so many."""
+        chosen = list(islice(self._changes, most))
+        return {name: self._changes.pop(name) for name in chosen}
+
+    def see(
+        self, e: Extension, contact: Contact, binding: Binding, *, by_event: bool
+    ) -> None:
+        """A binding is told of: ask it if that is new, and take what was measured."""
+        asked = binding.asked or binding.reachable is not None
+        asked |= by_event and contact.pbx_asks  # events need not tell
+        if not contact.considered or asked is not contact.pbx_asks:
+            contact.considered, contact.pbx_asks = True, asked
+            self.consider(e, contact)
+        if contact.ask is not None and contact.reachable:
+            contact.rtt = self.rtt(contact.ask.name)
+
+    def consider(self, e: Extension, contact: Contact) -> None:
+        """A contact came, moved, or is asked by its PBX: ask it, or no more."""
+        ask = None if contact.pbx_asks else question(contact, e.aor, self._proxy)
+        if ask == contact.ask:
+            return
+        if contact.ask is not None:
+            self.leave(e, contact)
+        if ask is None:
+            return
+        contact.ask = ask
+        self._asked[ask.name] = e
+        self._changes[ask.name] = ask
+        if e.state is State.UNREACHABLE and not contact.member.readable:
+            # It was, before a restart of ours: until it answers.
+            contact.strikes, contact.unreachable_since = 1, e.since
+            contact.failed_at = e.since
+
+    def leave(self, e: Extension, contact: Contact) -> None:
+        """Ask a contact no more; nothing is known of its reach then."""
+        ask, contact.ask = contact.ask, None
+        if ask is None:
+            return
+        contact.reachable = contact.rtt = None
+        contact.strikes = 0
+        # Two members may hold the same contact; it is asked once.
+        if not any(c.ask and c.ask.name == ask.name for c in e.contacts):
+            self._asked.pop(ask.name, None)
+            self._well.discard(ask.name)
+            self._doubtful.pop(ask.name, None)
+            self._changes[ask.name] = None
+
+    # --- what they answer -----------------------------------------------------------
+
+    def heard(
+        self,
+        name: str,
+        ok: bool | None,
+        cause: Cause | None,
+        rtt: float | None,
+        at: float,
+    ) -> tuple[Extension | None, bool]:
+        """How a question ended: whose it was, and whether that has to be judged.
+
+        `at` is when it was answered, or when it was asked in vain. None for `ok`: it
+        did not get there, or not as far as the phone.
+        """
+        e = self._asked.get(name)
+        if e is None:
+            return None, False
+        several = [c for c in e.contacts if c.ask and c.ask.name == name]
+        if ok:
+            return e, self._answered(name, several, rtt, at)
+        self._well.discard(name)
+        if ok is None:
+            self._doubtful.pop(name, None)
+            for contact in several:
+                contact.reachable = contact.rtt = None
+            return e, False
+        return e, self._failed(e, name, several, cause, at)
+
+    def _answered(
+        self, name: str, several: list[Contact], rtt: float | None, at: float
+    ) -> bool:
+        self._answered_at = max(self._answered_at, at)
+        self._well.add(name)
+        self._doubtful.pop(name, None)
+        changed = False
+        for contact in several:
+            contact.missed = 0
+            changed |= contact.answers(True, rtt, at)
+        return changed
+
+    def _failed(
+        self,
+        e: Extension,
+        name: str,
+        several: list[Contact],
+        cause: Cause | None,
+        at: float,
+    ) -> bool:
+        first = several[0]
+        if e.answered and first.strikes < TWICE:
+            self._doubtful.setdefault(name, at)
+        believed = not e.answered or self._witnessed(first)
+        if first.refreshed is not None and first.strikes:
+            believed &= first.refreshed <= first.unreachable_since + AT_ONCE
+        changed = False
+        for contact in several:
+            contact.rtt, contact.cause = None, cause
+            contact.missed += 1
+            contact.failed_at = at
+            if not contact.strikes:
+                contact.strikes, contact.unreachable_since = 1, at
+            elif believed and contact.strikes < TWICE:
+                contact.strikes, contact.reachable = TWICE, False
+                changed = True
+        if changed:
+            self._doubtful.pop(name, None)
+        return changed
+
+    def _witnessed(self, contact: Contact) -> bool:
+        """Whether we were heard and answered since it was last asked in vain."""
+        if self._answered_at > contact.failed_at + AT_ONCE:
+            return True
+        # Nobody else is there who could tell us that we are well.
+        return not self._well and len(self._doubtful) <= 1
+
+    @property
+    def silent(self) -> int:
+        """How many fell silent together, and nobody is left who answers; else 0."""
+        alone = self._well or len(self._doubtful) < 2
+        return 0 if alone else len(self._doubtful)
+
+
+def question(contact: Contact, aor: str, proxy: str = "") -> Ask | None:
+    """What to send to a contact; None: it is not probed.
+
+    `proxy` is the route that leads to all of them.
+    """
+    uri = contact.uri
+    if len(uri) >= CONTACT_LIMIT:
+        return None  # it may have been longer
+    name = f"{CONTACT}{aor}/{uri}"
+    if proxy or contact.path:
+        path = routed(contact.path)
+        if (contact.path and not path) or not _URI.fullmatch(uri):
+            return None
+        route = ", ".join(part for part in (proxy, path) if part)
+        return Ask(name, uri, _next_hop(route), route)
+    found = _CONTACT.fullmatch(uri)
+    if found is None or transport(contact) != "UDP" or ";maddr=" in uri:
+        return None
+    place = _place(found[1], found[2])
+    seen = _PLACE.fullmatch(contact.received)
+    if place is None or seen is None or _place(seen[1], seen[2]) != place:
+        return None  # it is behind NAT
+    return Ask(name, uri, place)
+
+
+def routed(proxies: str) -> str:
+    """Proxies, as a Path has them or as one URI, as a Route; "" where they are none.
+
+    RFC 3261 16.12: without `lr` the first would take the Request-URI for itself.
+    """
+    several = [part.strip() for part in proxies.split(",") if part.strip()]
+    if not several or len(several) > ROUTES:
+        return ""
+    found = [_PROXY.fullmatch(part) for part in several]
+    parts = []
+    for one in found:
+        if one is None:
+            return ""
+        loose = any(p.partition("=")[0] == "lr" for p in one[4].lower().split(";"))
+        parts.append(f"<{one[1]}>" if loose else f"<{one[1]};lr>")
+    return ", ".join(parts)
+
+
+def _next_hop(route: str) -> str:
+    """ip:port of the first proxy where it is one over UDP; else "": to be resolved."""
+    found = _PROXY.match(route)
+    if found is None or found[2] is None or ";transport=" in found[4].lower():
+        return ""
+    return _place(found[2], found[3]) or ""
+
+
+def _place(host: str, port: str | None) -> str | None:
+    """ip:port in the one way to write it; None where it is none."""
+    number = int(port) if port else SIP_PORT
+    try:
+        ip = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    if not 0 < number < 65536:
+        return None
+    return f"[{ip}]:{number}" if ip.version == 6 else f"{ip}:{number}"
