@@ -262,11 +262,14 @@ class Asterisk:
             await self._learn_titles(session, roster)
             yield roster.expected(self._titles)
         self._contacts.ends = ends
+        self._contacts.once.clear()
         for n, event in enumerate(events):
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             if reading := self._read(event, session):
                 yield reading
+        # What came during the list may be in it, or not.
+        self._contacts.once = dict.fromkeys(self._contacts.once)
         yield await self._registrations(session)
         self._pace.end(began)
         yield ListEnd(began, self._clock() + self._contacts.offset, self._boot)
@@ -324,14 +327,14 @@ class Asterisk:
                 "PJSIPShowRegistrationInboundContactStatuses", "ContactStatusDetail"
             )
             async for rows in listing:
-                yield [binding(row) for row in rows]
+                yield [self._contacts.listed(row, binding(row)) for row in rows]
             return
         except RefusedError as refused:
             if UNKNOWN_COMMAND not in str(refused):
                 raise
         try:  # older than 13.9, or in the middle of loading
             async for rows in session.rows("PJSIPShowContacts", "ContactList"):
-                yield [old_binding(row) for row in rows]
+                yield [self._contacts.listed(row, old_binding(row)) for row in rows]
         except RefusedError as refused:
             if str(refused) != NO_CONTACTS:
                 raise

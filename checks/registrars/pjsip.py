@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
 from checks.registrars.clocks import in_our_zone, in_utc
+from checks.registrations.extension import whole
 from checks.registrations.judge import Added, Expected, Gone, Reach, Reading
 
 # res_pjsip's words; any other is one that says nothing of reachability.
@@ -18,6 +19,7 @@ STREAMS = ("transport=tcp", "transport=tls", "transport=ws")  # wss too
 STARTUP = "%Y-%m-%d %H:%M:%S"  # CoreStatus's date and time
 AUTH_WINDOW = 2.0  # s from a REGISTER's authentication to the end of its contact
 AUTHS_KEPT = 10_000  # accounts; a mass event brings some thousands within the window
+ONCE_KEPT = 100_000  # accounts that authenticate from one list to the next
 
 
 Ends = dict[str, float | None]  # by key(): epoch s of the PBX, where it is known
@@ -45,6 +47,8 @@ class Contacts:
     ends: Ends = field(default_factory=dict)
     trunks: set[str] = field(default_factory=set)  # AORs with a permanent contact
     auths: dict[str, float] = field(default_factory=dict)  # account: our time
+    # Account: our time of its one authentication since the last list, None: of several.
+    once: dict[str, float | None] = field(default_factory=dict)
 
     def when(self, event: Message, now: float) -> float:
         """Our time of an event; its own stamp needs `timestampevents = yes`."""
@@ -58,7 +62,24 @@ class Contacts:
         if len(self.auths) >= AUTHS_KEPT:
             recent = [(a, t) for a, t in self.auths.items() if t > now - AUTH_WINDOW]
             self.auths = dict(recent[-AUTHS_KEPT // 2 :])
-        self.auths[event.get("AccountID", "")] = self.when(event, now)
+        account, at = event.get("AccountID", ""), self.when(event, now)
+        self.auths[account] = at
+        if len(self.once) < ONCE_KEPT:
+            self.once[account] = None if account in self.once else at
+
+    def listed(self, row: Message, found: Binding) -> Binding:
+        """A row of a list with what was granted, where an event tells when.
+
+        A REGISTER is the only request that moves the end of a contact. Where it has
+        moved, and the account has authenticated once since the last list, it was then.
+        """
+        end = found.expires_at
+        at = self.once.get(row.get("EndpointName") or row.get("Endpoint") or found.aor)
+        name = key(found.aor, found.contact)
+        known = name in self.ends  # else it may be older than the authentication
+        if known and end is not None and at is not None and end != self.ends[name]:
+            found.granted = whole(end - (at + self.offset))
+        return found
 
     def status(self, event: Message, now: float) -> Reading | None:
         """ContactStatus: one contact came, went, or answers differently."""

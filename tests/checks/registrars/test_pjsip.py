@@ -33,6 +33,10 @@ def authentication(account: str = "1001", service: str = "PJSIP") -> Message:
     return {"Event": "SuccessfulAuth", "Service": service, "AccountID": account}
 
 
+def listed(end: float, **row: str) -> Binding:
+    return binding({"AOR": "1001", "URI": UDP, "RegExpire": f"{end:.0f}", **row})
+
+
 def messages(log: str) -> list[Message]:
     parser = AmiParser()
     return parser.feed(wire.lines(wire.read(log)) + b"\r\n\r\n")
@@ -232,3 +236,43 @@ def test_a_caller_id_is_a_name_where_it_has_one(value: str, name: str) -> None:
 def test_a_name_that_would_end_the_question_is_not_put_into_it() -> None:
     assert "callerid" in title_question("1001")["Variable"]
     assert title_question("1)x(")["Variable"] == "PJSIP_ENDPOINT(,callerid)"
+
+
+# --- what was granted -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "end", "authentications", "granted"),
+    [
+        (1160.0, 1190.0, [130.4], 60),  # it refreshed at 1130.4 of the PBX's clock
+        (1160.0, 1190.0, [130.98], 60),
+        (1160.0, 1160.0, [130.4], None),  # a call: the end is where it was
+        (1160.0, 1190.0, [], None),  # without authentication
+        (1160.0, 1190.0, [130.4, 140.0], None),  # a call beside it, before or after
+        (None, 1190.0, [130.4], 60),  # new, by an event
+    ],
+)
+def test_what_was_granted_is_from_the_one_authentication_to_the_end(
+    before: float | None,
+    end: float,
+    authentications: list[float],
+    granted: int | None,
+) -> None:
+    contacts = Contacts(offset=1000.0, ends={key("1001", UDP): before})
+    for at in authentications:
+        contacts.authenticated(authentication(), at)
+    row = {"EndpointName": "1001"}
+    assert contacts.listed(row, listed(end)).granted == granted
+
+
+def test_the_account_is_the_endpoint_whatever_its_aor_is_called() -> None:
+    contacts = Contacts(ends={key("1001", UDP): 160.0})
+    contacts.authenticated(authentication("desk-1"), 130.0)
+    assert contacts.listed({"EndpointName": "desk-1"}, listed(190.0)).granted == 60
+    assert contacts.listed({"EndpointName": "1001"}, listed(190.0)).granted is None
+
+
+def test_of_a_contact_that_no_list_had_before_nothing_is_concluded() -> None:
+    contacts = Contacts()
+    contacts.authenticated(authentication(), 130.0)  # a call, of one long registered
+    assert contacts.listed({"EndpointName": "1001"}, listed(3190.0)).granted is None
