@@ -188,8 +188,8 @@ class Figures:
     options_failed: bool = False  # registrar: OPTIONS to it fails too
     answered: bool = True  # target: has it ever answered
     silent: int | None = None  # registrar: contacts that fell silent together, for us
-    contacts: int | None = None  # extension: bindings, where `few` counts them
-    few: int = 0  # extension: it should have so many, and has fewer
+    contacts: int | None = None  # extension: that it has, where a number is `wanted`
+    wanted: int = 0  # extension: contacts that it should have
     days_at: str = ""  # ip:port whose certificate ends first, where others' do not
     breach: str | None = None  # of `expiry`, in words; "": none, None: not known
     refresh_point: float | None = None  # the usual one, as a share of Expires

@@ -414,6 +414,26 @@ RULES: dict[str, Wording] = {
         because=False,
         worse="still ",
     ),
+    "FewContacts": Wording(
+        firing="{name} {adverb}{has} too few contacts{since}",
+        resolved="{name} {has} all contacts again{after}",
+        late="{name} had too few contacts{span}",
+        follows="calls ring only where it is still registered",
+        step="check the other phone or app of this user: power, network, account",
+        because=False,
+        worse="still ",
+    ),
+    "ContactsSilent": Wording(
+        firing="{name} {adverb}{has} no phone that answers sipwatch{since}",
+        resolved="{name} {has} phones that answer sipwatch again{after}",
+        late="{name} had no phone that answered sipwatch{span}",
+        follows="either its phones are cut off, or this host is; "
+        "none is called down for it",
+        step="ask a phone from here (sipwatch probe) and from the PBX; then look at "
+        "switches, routes and firewalls between this host and the phones",
+        because=False,
+        worse="still ",
+    ),
     "RegistrationPolicy": Wording(
         firing="{name} {is_}{adverb}registered outside the policy{since}",
         resolved="{name} {is_}registered within the policy again{after}",

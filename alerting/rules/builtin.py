@@ -14,6 +14,7 @@ from alerting.rules.grades import (
     Says,
     Verdict,
     breach_in_words,
+    contacts_in_words,
     days_in_words,
     ends_within,
     every,
@@ -26,7 +27,10 @@ from alerting.rules.grades import (
     refresh_overdue,
     resent_in_words,
     resent_over,
+    silent_in_words,
+    silent_together,
     slower_than,
+    too_few_contacts,
 )
 from checks.observation import Cause, Event, Kind, Loss, Observation, State
 from checks.settings import Glob
@@ -266,6 +270,22 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             lambda n: (Grade(INFO, refresh_overdue, n.for_),),
             clock=Clock.SEEN,
             says=refresh_in_words,
+        ),
+        "FewContacts": Form(
+            Kind.EXTENSION,
+            "contacts",
+            lambda n: (Grade(WARNING, too_few_contacts, n.for_),),
+            Numbers(for_=600),
+            clock=Clock.SEEN,
+            says=contacts_in_words,
+        ),
+        "ContactsSilent": Form(
+            Kind.REGISTRAR,
+            "reach",
+            lambda n: (Grade(WARNING, silent_together, n.for_),),
+            Numbers(for_=120),
+            clock=Clock.SEEN,
+            says=silent_in_words,
         ),
         "RegistrationPolicy": Form(
             Kind.EXTENSION,

@@ -161,6 +161,31 @@ def refresh_overdue(o: Observation) -> Verdict:
     return None if late_by is None else late_by > 0
 
 
+def too_few_contacts(o: Observation) -> Verdict:
+    """It has fewer contacts than it should; one that is away has none to count."""
+    contacts = o.figures.contacts
+    return None if contacts is None else contacts < o.figures.wanted
+
+
+def silent_together(o: Observation) -> Verdict:
+    """The contacts that we ask fell silent together."""
+    silent = o.figures.silent
+    return None if silent is None else silent > 0
+
+
+def contacts_in_words(o: Observation) -> str:
+    """ "1 of 2 contacts"."""
+    return f"{o.figures.contacts} of {o.figures.wanted} contacts"
+
+
+def silent_in_words(o: Observation) -> str:
+    """ "all 40 contacts that answered our OPTIONS before are silent"."""
+    silent = o.figures.silent
+    if not silent:
+        return ""
+    return f"all {silent} contacts that answered our OPTIONS before are silent"
+
+
 def breach_in_words(o: Observation) -> str:
     """ "3600 s granted, more than 120 s"."""
     return o.figures.breach or ""

@@ -213,6 +213,7 @@ class Extension:
     answered: bool = False  # it has answered the PBX's qualify
     learned: bool = False  # it is watched whether it is there or not
     dormant: bool = False  # given up after a long time away
+    few: bool | None = None  # whether it has too few contacts, as last told
     queued: bool = False  # it has a place among the deadlines
     habit: bytes = b""  # when it refreshes, see `habit`
     breach: int = 0  # of the policy, as last told, see `expiry`

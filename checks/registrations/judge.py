@@ -24,6 +24,7 @@ from checks.registrations.audit import Summary
 from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
 from checks.registrations.extension import HERE, Extension, Lost, observed, present
+from checks.registrations.few import Few
 from checks.registrations.ledger import Ledger, Removed
 from checks.registrations.member import REBOOT, Member, Return
 from checks.registrations.memory import Memory, Remembered
@@ -113,6 +114,7 @@ class Judge:
         self.refreshes = Refreshes(Policy(settings.expiry), settings.interval)
         self.summary = Summary(memory.audit)
         self.reaching = Reaching(settings)
+        self._few = Few(settings.contacts)
         self._ledger = Ledger(
             self._roster,
             self._cluster,
@@ -380,9 +382,12 @@ class Judge:
             if self.refreshes.judge(extension, now) and extension.state in HERE:
                 state = extension.state  # the same, but it says more
                 self._ledger.save(extension)
+            if self._few.judge(extension):
+                state = extension.state
             if state is not None:
                 told.append(o := observed(extension, state, now))
                 self.refreshes.tell(o, extension)
+                self._few.tell(o, extension)
         return told
 
     def _changed(self, e: Extension, at: float, now: float) -> State | None:

@@ -303,6 +303,21 @@ CASES: dict[str, Batch] = {
             ),
         )
     ),
+    "few-contacts": batch(
+        incident(
+            rule="FewContacts",
+            state=State.REGISTERED,
+            detail="1 of 2 contacts",
+        )
+    ),
+    "contacts-silent": batch(
+        incident(
+            HQ,
+            "ContactsSilent",
+            State.READABLE,
+            detail="all 40 contacts that answered our OPTIONS before are silent",
+        )
+    ),
     "registration-policy": batch(
         incident(
             rule="RegistrationPolicy",
