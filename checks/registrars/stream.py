@@ -38,6 +38,7 @@ class Stream(asyncio.Protocol, Generic[T]):
         self._held = 0  # bytes taken since the queue was empty
         self._stirred = asyncio.Event()
         self._failure: Unreadable | None = None
+        self._ended = False
         self._transport: asyncio.Transport | None = None
 
     # --- what asyncio calls ---------------------------------------------------------
@@ -65,11 +66,11 @@ class Stream(asyncio.Protocol, Generic[T]):
         """The peer closed, or the network did."""
         if isinstance(exc, OSError):
             self._fail(unreadable(exc, f"the {self._name} connection"))
-        else:
-            self._fail(self.closed())
+        self._ended = True
+        self._stirred.set()
 
     def closed(self) -> Unreadable:
-        """What it means that the peer closed the connection."""
+        """What it means that the peer closed, when all that it said is known."""
         return Unreadable(Cause.CONNECTION_RESET, f"{self._name}: closed by the peer")
 
     def _fail(self, failure: Unreadable) -> None:
@@ -94,14 +95,14 @@ class Stream(asyncio.Protocol, Generic[T]):
 
     async def wait(self, timeout: float) -> list[T]:
         """Messages that came, at most BATCH; none after `timeout` or a nudge."""
-        if self._queue or self._failure:
+        if self._queue or self._failure or self._ended:
             await asyncio.sleep(0)  # a flood must not keep the loop from its turn
         else:
             self._stirred.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stirred.wait(), max(0.0, timeout))
-        if not self._queue and self._failure:
-            raise self._failure
+        if not self._queue and (self._failure or self._ended):
+            raise self._failure or self.closed()
         batch = self._queue[:BATCH]
         del self._queue[:BATCH]
         if not self._queue:
