@@ -76,9 +76,9 @@ class Lanes:
         web = way.transport in ("ws", "wss")
         sent_by, send, clear, port = host, self._stream, nothing, 0
         if web:
-            from checks.sip.via import ANONYMOUS  # lists of addresses need it never
+            from checks.sip.via import anonymous  # lists of addresses need it never
 
-            sent_by = ANONYMOUS
+            sent_by = anonymous()
         if way.transport == "udp":
             send, clear, port = self._socket_of(way.family, settings.source)
             sent_by = f"{host}:{port}"

@@ -221,7 +221,7 @@ class Subscriptions:
             # RFC 3261 12.1.2: as they came back, the other way round.
             row.routes = response.all("record-route")[::-1]
         row.ends = now + granted
-        row.due = now + max(LEAST, granted / 2)
+        row.due = min(row.due, now + max(LEAST, granted / 2))  # a NOTIFY may have come
         if row.heard < 0:
             row.silent_from = min(row.silent_from, now + TIMER_N)
 

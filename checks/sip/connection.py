@@ -14,6 +14,7 @@ from checks.sip.framing import Framer
 from checks.sip.message import MESSAGE_LIMIT
 from checks.sip.resolver import TRANSPORTS, Address
 from checks.sip.transport import failure_of, family_of
+from checks.sip.via import anonymous
 from checks.sip.websocket import Upgrade, WebSocket
 
 SEND_LIMIT = 4 * MESSAGE_LIMIT  # octets queued for a peer that reads slower than we ask
@@ -40,6 +41,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._announced = False  # whether its end was told, or is ours
         self.local: tuple[str, int] = ("", 0)
+        self.alias = ""
+        "Our name on a WebSocket: there we have no address (RFC 7118 5.3)."
+
         self.not_after: float | None = None
         "UTC s when the peer's certificate ends; None without TLS."
 
@@ -199,6 +203,7 @@ class Connection(asyncio.Protocol):
             return
         if rest is not None:
             self._upgrade, self._web = None, WebSocket()
+            self.alias = anonymous()
             self._upgraded.set_result(None)
             if rest:
                 self.data_received(rest)

@@ -15,7 +15,6 @@ from checks.sip.connection import Connection
 from checks.sip.errors import SipError
 from checks.sip.resolver import Address
 from checks.sip.transport import UdpSocket, failure_of, local_ip
-from checks.sip.via import ANONYMOUS
 
 CONNECTION_LIMIT = 1024  # kept at once; about 25 kB each over TLS
 
@@ -33,14 +32,11 @@ class Flow:
     kept: bool = False
     "The connection was opened for a request before this one."
 
-    web: bool = False
-    "SIP goes over a WebSocket: we have a name there, and no address."
-
     @property
     def sent_by(self) -> tuple[str, int | None]:
         """Our host and port as they stand in Via and Contact."""
-        if self.web:
-            return ANONYMOUS, None
+        if self.connection is not None and self.connection.alias:
+            return self.connection.alias, None
         host, port = self.local
         return f"[{host}]" if ":" in host else host, port
 
@@ -132,14 +128,12 @@ class Flows:
         try:
             connection = kept.connection
             if connection is not None and connection.is_open:
-                return Flow(
-                    connection.local, connection.send, connection, True, address.web
-                )
+                return Flow(connection.local, connection.send, connection, True)
             connection = await self._connect(address, server_name, timeout)
             kept.connection = connection
         finally:
             kept.lock.release()
-        return Flow(connection.local, connection.send, connection, web=address.web)
+        return Flow(connection.local, connection.send, connection)
 
     async def _connect(
         self, address: Address, server_name: str | None, timeout: float

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from checks.sip.params import NO_PARAMS, Params
 
 MAGIC_COOKIE = "z9hG4bK"  # RFC 3261 8.1.1.7: a branch that is unique by its making
-# RFC 7118 5.3: who asks over a WebSocket has no address, but a name that is nobody's.
-ANONYMOUS = f"{os.urandom(6).hex()}.invalid"
 
 _VIA = re.compile(
     r"""(?P<protocol>[^\s/;]+)\s*/\s*(?P<version>[^\s/;]+)\s*/\s*(?P<transport>[^\s/;]+)
@@ -18,6 +16,11 @@ _VIA = re.compile(
     \s*(?P<params>;.*)?""",
     re.VERBOSE | re.DOTALL,
 )
+
+
+def anonymous() -> str:
+    """A name that is nobody's: who asks over a WebSocket has no address (RFC 7118)."""
+    return f"{os.urandom(6).hex()}.invalid"
 
 
 @dataclass(frozen=True, slots=True)

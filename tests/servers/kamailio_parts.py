@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.servers import require
 
@@ -45,11 +46,11 @@ def web(address: str, certificate: Path | None = None) -> Part:
     return Part(modules, core, parameters, http=http)
 
 
-def regevent(address: str, folder: Path, *, password: str = "") -> Part:
-    """The `reg` event package (RFC 3680) of every AOR, for any user of the registrar.
+def regevent(address: str, folder: Path, *, user: str = "", password: str = "") -> Part:
+    """The `reg` event package (RFC 3680) of every AOR, for anybody, or for one user.
 
-    With a password only for the user `watcher`. Without tables of its own presence
-    does not begin: it gets the empty ones of Debian's package.
+    Without tables of its own presence does not begin: it gets the empty ones of
+    Debian's package.
     """
     tables = folder / "dbtext"
     shipped = require("kamailio").root / "usr/share/kamailio/dbtext/kamailio"
@@ -57,7 +58,7 @@ def regevent(address: str, folder: Path, *, password: str = "") -> Part:
     server = f"sip:presence@{address}:5060"
     database = f"text://{tables}"
     challenge = f"""
-        if ($au != "watcher" || !pv_www_authenticate("$td", "{password}", "0")) {{
+        if ($au != "{user}" || !pv_www_authenticate("$td", "{password}", "0")) {{
             www_challenge("$td", "0");
             exit;
         }}
@@ -74,7 +75,7 @@ def regevent(address: str, folder: Path, *, password: str = "") -> Part:
             sl_send_reply("489", "Bad Event");
             exit;
         }}
-        {challenge if password else ""}
+        {challenge if user else ""}
         if (!t_newtran()) {{
             sl_reply_error();
             exit;
@@ -100,4 +101,44 @@ def regevent(address: str, folder: Path, *, password: str = "") -> Part:
             ("pua_reginfo", "outbound_proxy", f"sip:{address}:5060"),
         ),
         request=request,
+    )
+
+
+class Elsewhere(NamedTuple):
+    """A registration that a Kamailio keeps at another server."""
+
+    name: str
+    user: str
+    password: str
+    server: str  # its address
+    disabled: bool = False
+
+
+_UACREG = (
+    "id(int,auto) l_uuid(string) l_username(string) l_domain(string) "
+    "r_username(string) r_domain(string) realm(string) auth_username(string) "
+    "auth_password(string) auth_ha1(string,null) auth_proxy(string) expires(int) "
+    "flags(int) reg_delay(int) contact_addr(string,null) socket(string,null)\n"
+)
+
+
+def uac(address: str, folder: Path, *several: Elsewhere, retry: int = 0) -> Part:
+    """Registrations elsewhere, tried again after `retry` s; 0: never."""
+    tables = folder / "uac"
+    tables.mkdir(parents=True)
+    (tables / "version").write_text("table_name(string) table_version(int)\nuacreg:5\n")
+    rows = "".join(
+        f"{n}:{one.name}:{one.user}:{one.server}:{one.user}:{one.server}:{one.server}:"
+        f"{one.user}:{one.password}::sip\\:{one.server}:60:{int(one.disabled)}:0::\n"
+        for n, one in enumerate(several, 1)
+    )
+    (tables / "uacreg").write_text(_UACREG + rows)
+    return Part(
+        ("db_text", "uac"),
+        parameters=(
+            ("uac", "reg_db_url", f"text://{tables}"),
+            ("uac", "reg_contact_addr", f"{address}:5060"),
+            ("uac", "reg_timer_interval", 1),
+            ("uac", "reg_retry_interval", retry),
+        ),
     )

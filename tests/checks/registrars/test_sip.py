@@ -126,6 +126,8 @@ class Scripted(Peer):
         self.open_now = self.most = 0
 
     def respond(self, request: Request, source: tuple[str, int]) -> Response | None:
+        if request.method == "SUBSCRIBE":
+            return answer(request, 489, "Bad Event", source)
         user = request.to.sip.user or ""
         self.asked.append(user)
         status = self.statuses.get(user, self.statuses.get("all", 200))

@@ -39,6 +39,7 @@ class Peer:
     def __init__(self, script: Script, transport: str) -> None:
         self.script = script
         self.requests: list[Request] = []
+        self.responses: list[Response] = []  # to what the script has asked
         self.asked = asyncio.Event()
         self.connections = 0
         self.handshakes: list[web.Request] = []  # of WebSockets
@@ -46,7 +47,9 @@ class Peer:
 
     def answers(self, data: bytes) -> Sequence[bytes] | None:
         request = parse(data)
-        assert isinstance(request, Request)
+        if isinstance(request, Response):
+            self.responses.append(request)
+            return ()
         self.requests.append(request)
         self.asked.set()
         return self.script(request, len(self.requests))
