@@ -44,6 +44,7 @@ TRUNK = Subject(Kind.TARGET, "twilio", Scope("twilio", role="trunk"))
 DESK = Subject(Kind.TARGET, "desk", Scope("desk", role="phone"))
 PBX = Subject(Kind.REGISTRAR, "hq", Scope("hq"))
 LINE = Subject(Kind.ACCOUNT, "line1", Scope("line1"))
+KEPT = Subject(Kind.REGISTRATION, "provider", Scope("hq"))
 FIRST, SECOND = Figures(failures=1), Figures(failures=2)
 
 
@@ -102,6 +103,9 @@ def says(rule: str, o: Observation) -> tuple[Verdict, ...]:
             (False, True),
         ),
         ("ExtensionUnreachable", seen(PHONE, State.UNREACHABLE), (True,)),
+        ("OutboundRegistrationLost", seen(KEPT, State.OK), (False,)),
+        ("OutboundRegistrationLost", seen(KEPT, State.REJECTED), (True,)),
+        ("OutboundRegistrationLost", seen(KEPT, State.FAILING), (True,)),
         ("OptionsFailing", seen(TRUNK, State.DOWN, Figures(failures=2)), (None, None)),
         ("OptionsFailing", seen(TRUNK, State.DOWN, Figures(failures=3)), (True, True)),
         ("OptionsFailing", seen(TRUNK, State.UP), (False, False)),

@@ -11,6 +11,7 @@ from checks.observation import Cause, State
 from checks.options.targets import ProbeSettings
 from checks.registrations.outbound import Registration as Judged
 from checks.registrations.readings import Ask
+from sipwatch.config.load import load
 from tests.conftest import StartAsterisk, StartKamailio
 from tests.end_to_end.conftest import StartWatch
 from tests.end_to_end.watch import LATEST, Watch, asterisk_at, body, row, rules
@@ -215,3 +216,29 @@ async def test_a_pbx_that_cannot_be_read_loses_no_registration(
     pbx.thaw()
     await watch.sees_again()
     assert watch.moves("line1") == []
+
+
+async def test_a_reload_keeps_what_is_known_or_closes_it_with_its_registrar(
+    asterisk: StartAsterisk, kamailio: StartKamailio, watching: StartWatch
+) -> None:
+    provider = kamailio(USERS)
+    pbx = asterisk((), [Registration("line1", provider.uri, "line1", "wrong")])
+    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    fired = await watch.mail(1, 30)
+    await watch.settled()
+    before = kept(watch)
+    watch.write(asterisk_at(pbx, interval="2s") + LOST)
+    await watch.daemon.reload(load(watch.path))
+    await watch.read_again()
+    after = kept(watch)
+    assert before is not None
+    assert after is not None
+    assert after is not before
+    assert after.since == before.since
+    assert watch.incidents() == [("OutboundRegistrationLost", "line1")]
+
+    watch.write(LOST)
+    await watch.daemon.reload(load(watch.path))
+    over = await watch.mail(2, 20)
+    assert watch.subjects[1] == "[closed] registration line1: no longer watched - hq"
+    assert watch.in_thread(over, fired)
