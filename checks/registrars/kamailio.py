@@ -17,7 +17,7 @@ from checks.observation import Binding, Cause
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace
 from checks.registrars.rpc import Dialect, FaultError, Rpc, decode
-from checks.registrars.uac import Record, outbounds
+from checks.registrars.uac import Record, Uac
 from checks.registrars.usrloc import (
     NOT_LIVE,
     ROW_LIMIT,
@@ -193,6 +193,7 @@ class Kamailio:
             username=settings.username,
             password=settings.password,
         )
+        self._uac = Uac()
         self._lacking: float | None = None  # the start that brought no uac
 
     def relist(self) -> None:
@@ -250,7 +251,7 @@ class Kamailio:
         except FaultError:
             self._lacking = boot
             return
-        yield Outbounds(outbounds(records, self._clock()))
+        yield Outbounds(self._uac.outbounds(records, self._clock()))
 
     async def _dump(self) -> Dump:
         try:
