@@ -156,6 +156,11 @@ class Outgoing:
         server.heard(ok, cause, min(at, now))
         return self._settle(sorted(server.used_by), now)
 
+    @property
+    def wants_asked(self) -> bool:
+        """Whether `asks` has changes to tell."""
+        return bool(self._changes)
+
     def asks(self) -> dict[str, Ask | None]:
         """The servers that OPTIONS of ours should go to, by the names of the asks: what
         has changed since the last call; None: not any more."""

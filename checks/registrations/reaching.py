@@ -68,6 +68,11 @@ class Reaching:
         chosen = list(islice(self._changes, most))
         return {name: self._changes.pop(name) for name in chosen}
 
+    @property
+    def wants_asked(self) -> bool:
+        """Whether there are changes to tell."""
+        return bool(self._changes)
+
     def see(
         self, e: Extension, contact: Contact, binding: Binding, *, by_event: bool
     ) -> None:
