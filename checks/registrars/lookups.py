@@ -137,13 +137,14 @@ class Lookups:
             # One that is here and not watched is asked for once: it may become so.
             if self._asked[aor].last != NEVER:
                 self._asked[aor].due = float("inf")
+        await asyncio.sleep(0)
         return frozenset(watched) - here
 
     def _due(self) -> list[str]:
         """Who is due, the one that was asked the longest ago first."""
-        now = self._clock()
-        due = [(a.due, a.last, aor) for aor, a in self._asked.items() if a.due <= now]
-        return [aor for _, _, aor in sorted(due)]
+        now, asked = self._clock(), self._asked
+        due = [aor for aor, a in asked.items() if a.due <= now]
+        return sorted(due, key=lambda aor: asked[aor].last)
 
     # --- to ask ---------------------------------------------------------------------
 
