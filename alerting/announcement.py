@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alerting.incident import Batch, Incident, Outcome
-from checks.observation import State, Subject
+from checks.observation import Cause, State, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Transition:
     new: State
     since: float
     at: float
+    cause: Cause | None = None
+    detail: str = ""  # why, in one sentence
 
 
 @dataclass(frozen=True, slots=True)

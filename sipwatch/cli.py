@@ -91,6 +91,68 @@ def probe(**options: Any) -> None:
     sys.exit(probing.run(**options))
 
 
+def _of_a_user(command: Any) -> Any:
+    """Options of commands that ask a registrar as somebody."""
+    for option in reversed(_USER):
+        command = option(command)
+    return command
+
+
+_USER = (
+    click.option("-u", "--user", help="User of the address of record."),
+    click.option("--auth-user", help="User of the digest, where it is another."),
+    click.option("--password-file", metavar="FILE", help="Read the password there."),
+    click.option("--password-env", metavar="NAME", help="Or in this variable."),
+    click.option("--timeout", default="10s", show_default=True, help="A request."),
+    click.option("--ca-file", metavar="FILE", help="Trust these CAs."),
+)
+
+
+@main.command()
+@click.argument("account", required=False, metavar="[ACCOUNT | SIP-URI]")
+@_of_a_user
+@click.option("--aor", metavar="AOR", help="Address of record: user@domain.")
+@click.option("--proxy", metavar="SIP-URI", help="Send it there instead.")
+@click.option("--bind", is_flag=True, help="Register a test contact, and remove it.")
+@click.option("--dedicated", is_flag=True, help="No phone uses it: needed by --bind.")
+@click.option("--expires", default="60s", show_default=True, help="What --bind asks.")
+@click.option("--user-agent", help="User-Agent to show.")
+@click.option("--source", metavar="IP", help="Address to send from.")
+@click.option("--local", is_flag=True, help="Test here, not in the daemon.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the SIP exchange.")
+@_config
+@_socket
+@_json
+def register(**options: Any) -> None:
+    """Register as a phone would, and say what is wrong and what to do.
+
+    A configured ACCOUNT, or all of them, is tested by the daemon; a SIP-URI from here,
+    as -u USER, whose password is read from a file, a variable or the terminal. Without
+    --bind it only asks for the bindings, which changes nothing. Exit status: 0 ok,
+    1 in use or not removed, 2 refused or no answer, 3 wrong use.
+    """
+    from sipwatch import registering
+
+    sys.exit(registering.run(**options))
+
+
+@main.command()
+@click.argument("aor")
+@click.option("--registrar", metavar="SIP-URI", help="Ask this one, from here.")
+@_of_a_user
+@_socket
+@_json
+def bindings(**options: Any) -> None:
+    """Show the contacts that are registered for an address of record.
+
+    They are what the daemon's registrars hold, and what the registrar of an account
+    of the daemon answers now. Exit status: 0 some, 1 none, 2 no answer, 3 wrong use.
+    """
+    from sipwatch import registering
+
+    sys.exit(registering.bindings(**options))
+
+
 @main.command()
 @_socket
 @_json
@@ -110,6 +172,22 @@ def audit(registrar: str, socket: str, as_json: bool) -> None:
     from sipwatch import auditing
 
     sys.exit(auditing.run(socket, registrar, as_json=as_json))
+
+
+@main.command()
+@click.argument("subject")
+@click.option("--registrar", metavar="NAME", default="", help="Where it is several.")
+@_socket
+@_json
+def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
+    """Show what changed of a phone, a target, a registration or a registrar.
+
+    SUBJECT is its name (1001) or its key (extension:hq/1001). Of a phone these are its
+    state, contacts, addresses and user agents; the latest change is the last line.
+    """
+    from sipwatch import history
+
+    sys.exit(history.run(socket, subject, registrar, as_json=as_json))
 
 
 @main.command("test-notify")

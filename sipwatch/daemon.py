@@ -22,6 +22,7 @@ from sipwatch import __version__, couriers, metrics, outcomes, systemd
 from sipwatch.accounts import TICK, Accounts
 from sipwatch.audit import audit, summarize
 from sipwatch.bindings import asked_for
+from sipwatch.chronicle import FLUSH, Chronicle
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, Diff, diff
@@ -33,6 +34,7 @@ from sipwatch.journal import Journal
 from sipwatch.peers import marks
 from sipwatch.plan import Plan, prepare
 from sipwatch.registrars import Registrars
+from sipwatch.retelling import retold
 from sipwatch.scheduler import Scheduler
 from sipwatch.selfwatch import SelfWatch
 from sipwatch.status import status
@@ -155,6 +157,8 @@ class Daemon:
             site=self._site,
             arrived=self.journal.first_pass,
             refused=lambda refused: self.accounts.heard(refused),
+            news=lambda: self.chronicle.wake(),
+            inquire=self.options.inquiry,
         )
         self.accounts = Accounts(
             self.clock,
@@ -170,6 +174,7 @@ class Daemon:
             explains=self.followings.explains,
             tested=self._account_tested,
         )
+        self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
         self.touched = Touched()
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.counts = metrics.Counts(self.bus)
@@ -216,6 +221,8 @@ class Daemon:
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
         self.scheduler.every(TICK, self.accounts.test_due, "accounts")
+        self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
+        self.scheduler.nightly(self.chronicle.tidy, "history")
         self.scheduler.start()
         self.followings.pair(self.config)
 
@@ -309,6 +316,10 @@ class Daemon:
     async def audit(self, registrar: str) -> dict[str, Any]:
         """The answer of /api/v1/audit; LookupError for what is no registrar."""
         return await audit(self, registrar)
+
+    async def history(self, subject: str, registrar: str) -> dict[str, Any]:
+        """The answer of /api/v1/history; LookupError, ReaderError."""
+        return await retold(self, self.chronicle.reader, subject, registrar)
 
     def register(self, name: str, *, verbose: bool) -> AsyncIterator[bytes] | None:
         """Test an account now, its lines as they come; None where there is none."""
@@ -416,4 +427,5 @@ class Daemon:
             *(listener.close() for listener in self._listeners),
         )
         self.flow.close()
+        await self.chronicle.close()
         await asyncio.to_thread(self.store.close)

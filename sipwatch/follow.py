@@ -27,6 +27,7 @@ from checks.registrations.judge import (
 )
 from checks.registrations.memory import FORGOTTEN, Remembered, shifted
 from checks.sip.resolver import Resolver
+from sipwatch.asking import Asking, Inquire
 from sipwatch.flow import Flow
 
 BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
@@ -51,9 +52,13 @@ class Following:
         arrived: Callable[[Following], None],
         ahead: Callable[[], float] = lambda: 0.0,
         refused: Callable[[Refused], None] = lambda refused: None,
+        news: Callable[[], None] = lambda: None,
+        inquire: Inquire | None = None,
     ) -> None:
         """`arrived` is called once, when every member was read or tried; the wall
-        clock is `ahead` of ours; `refused` hears whom the PBX refused."""
+        clock is `ahead` of ours; `refused` hears whom the PBX refused; `news` is called
+        where somebody stands otherwise than before; `inquire` has OPTIONS of our own
+        sent."""
         self.judge = judge
         self.settings: RegistrarSettings = judge.settings
         self._flow = flow
@@ -61,6 +66,8 @@ class Following:
         self._arrived = arrived
         self._ahead = ahead
         self._refused = refused
+        self._news = news
+        self._asking = Asking(judge, inquire, clock, self._judged) if inquire else None
         self._untried = set(judge.members)
         self._done = 0  # since the loop had its turn
         self._closed = False
@@ -95,6 +102,8 @@ class Following:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._asking is not None:
+            self._asking.close()
 
     async def _follow(self, member: str, registrar: Registrar) -> None:
         least, most = BACK_OFF
@@ -173,6 +182,10 @@ class Following:
         now = self._clock()
         for subject, reason in self.judge.take_removed():
             self._flow.alarms.unwatch(subject, now, reason)
+        if self._asking is not None:
+            self._asking.stir()
+        if self.judge.standings:
+            self._news()
         self._arm()
 
     async def _remember(self) -> None:

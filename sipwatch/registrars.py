@@ -12,6 +12,7 @@ from checks.registrations.judge import Judge, Listed, RegistrarSettings, Remembe
 from checks.registrations.memory import shifted
 from checks.registrations.readings import Refused
 from checks.sip.resolver import Resolver
+from sipwatch.asking import Inquire
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config
 from sipwatch.flow import Flow
@@ -37,12 +38,16 @@ class Registrars(Mapping[str, Following]):
         site: Callable[[str], Subject | None],
         arrived: Callable[[Following], None],
         refused: Callable[[Refused], None] = lambda refused: None,
+        news: Callable[[], None] = lambda: None,
+        inquire: Inquire | None = None,
     ) -> None:
         """`arrived` is called once for each that was read, or tried, in full;
-        `refused` hears whom a PBX refused."""
+        `refused` hears whom a PBX refused; `news` is called where somebody stands
+        otherwise than before; `inquire` has OPTIONS of our own sent."""
         self._clock, self._flow, self._alarms = clock, flow, alarms
         self._store, self._tasks, self._resolver = store, tasks, resolver
         self._site, self._arrived, self._refused = site, arrived, refused
+        self._news, self._inquire = news, inquire
         self._followings: dict[str, Following] = {}
         self.peers: dict[str, list[Following]] = {}  # by target: whom it speaks for
 
@@ -102,6 +107,8 @@ class Registrars(Mapping[str, Following]):
             arrived=self._arrived,
             ahead=lambda: self._clock.skew,
             refused=self._refused,
+            news=self._news,
+            inquire=self._inquire,
         )
         self._followings[name] = following
         self._tasks.spawn(TASK + name, following.run())
@@ -117,9 +124,11 @@ class Registrars(Mapping[str, Following]):
         self, name: str, settings: RegistrarSettings, listed: Iterable[Listed]
     ) -> None:
         """Follow a registrar otherwise; what is known of it stays."""
+        before = self._followings[name].judge
         for subject in self.unfollow(name):
             self._alarms.release(subject)
         self.follow(name, settings, listed)
+        self._followings[name].judge.keep_habits(before)
         for kind in ("registrar:", "extension:", "registration:"):
             self._alarms.unwatch_missing(kind, self._clock.now())
 

@@ -51,6 +51,10 @@ class Scheduler:
         """One more job, which finds out by itself for whom there is something to do."""
         self._jobs.add_job(work, IntervalTrigger(seconds=seconds), id=name)
 
+    def nightly(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """One more job, when nobody looks, and not on the hour when all others run."""
+        self._jobs.add_job(work, CronTrigger(hour=3, minute=27), id=name)
+
     def stop(self) -> None:
         """Run none any more."""
         if self._jobs.running:

@@ -103,7 +103,9 @@ class Alarms:
                 self._changes.subject(w)
             if old is not None or o.state not in QUIET:
                 self._announced.append(
-                    Transition(w.subject, old, o.state, o.since, o.at)
+                    Transition(
+                        w.subject, old, o.state, o.since, o.at, o.cause, o.detail
+                    )
                 )
         if w.trouble is None:
             w.trouble = Trouble(o)

@@ -39,6 +39,7 @@ class Reader:
         self._connection = connect(path, read_only=True)
         self._thread = ThreadPoolExecutor(1, "store-reader")
         self._asked = 0
+        self._closed = False
 
     async def history(self, key: str) -> list[HistoryRow]:
         """How a subject stood, the oldest first; times are of the wall clock."""
@@ -60,6 +61,9 @@ class Reader:
 
     def close(self) -> None:
         """End what is read; blocks until it has."""
+        if self._closed:
+            return
+        self._closed = True
         self._connection.interrupt()
         self._thread.shutdown(cancel_futures=True)
         self._connection.close()

@@ -21,7 +21,9 @@ What was late once raises the bar until it is forgotten.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 SIZE = 16  # bytes: the count, the latest, and the last refreshes
 LEARNED = 4  # refreshes from which a habit can be told
@@ -74,6 +76,31 @@ def patience(habit: bytes, granted: float) -> float | None:
     ordered = sorted(habit[2:])
     spread = EVENLY * (ordered[-1] - ordered[len(ordered) // 4] + 1)
     return granted * (latest + spread * _SLACK[count]) / UNITS + LOST
+
+
+def packed(habits: Mapping[str, bytes]) -> dict[str, Any]:
+    """Habits by AOR as JSON has them: 16 bytes each, in one string."""
+    joined = b"".join(habit.ljust(SIZE, b"\0") for habit in habits.values())
+    return {"aors": list(habits), "habits": b64encode(joined).decode("ascii")}
+
+
+def unpacked(kept: Mapping[str, Any]) -> dict[str, bytes]:
+    """Habits by AOR; what is not as `packed` has it is none."""
+    aors, text = kept.get("aors"), kept.get("habits")
+    if not (isinstance(aors, list) and isinstance(text, str)):
+        return {}
+    try:
+        joined = b64decode(text, validate=True)
+    except ValueError:
+        return {}
+    if len(joined) != SIZE * len(aors):
+        return {}
+    found = (joined[at : at + SIZE] for at in range(0, len(joined), SIZE))
+    return {
+        aor: habit[: 2 + min(habit[0], SIZE - 2)]
+        for aor, habit in zip(aors, found, strict=True)
+        if isinstance(aor, str) and 0 < habit[0] <= ANEW
+    }
 
 
 def _slack(n: int) -> float:

@@ -195,6 +195,12 @@ class Judge:
         of_all = self._cluster.take() + self.summary.take()
         return of_all + self._ledger.take(most)
 
+    def keep_habits(self, before: Judge) -> None:
+        """Take over when phones refresh from the judge that was here before."""
+        for aor, extension in self.extensions.items():
+            if (known := before.extensions.get(aor)) is not None:
+                extension.habit = known.habit
+
     def take_removed(self) -> list[Removed]:
         """Subjects whose incidents are to be closed, with the reason."""
         removed, self._ledger.removed = self._ledger.removed, []
@@ -251,6 +257,11 @@ class Judge:
         None: not any more. With `most` of no more contacts than that.
         """
         return {**self.outgoing.asks(), **self.reaching.changes(most)}
+
+    @property
+    def wants_asked(self) -> bool:
+        """Whether `asks` has changes to tell."""
+        return self.outgoing.wants_asked or self.reaching.wants_asked
 
     def heard(
         self,

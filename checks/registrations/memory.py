@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from checks.observation import State
 from checks.registrations.extension import Extension
+from checks.registrations.habit import packed, unpacked
 from checks.registrations.member import Member
 
 FORGOTTEN = "null"  # the JSON of what is remembered no more
@@ -52,6 +53,11 @@ def of_extension(extension: Extension, members: Iterable[Member]) -> Remembered:
     return Remembered(f"aor/{extension.aor}", json.dumps(kept))
 
 
+def of_habits(habits: Mapping[str, bytes]) -> Remembered:
+    """When everybody refreshes, in one; it may be late, and takes 16 bytes each."""
+    return Remembered("habits", json.dumps(packed(habits)))
+
+
 def forgotten(aor: str) -> Remembered:
     """An AOR that is watched no more."""
     return Remembered(f"aor/{aor}", FORGOTTEN)
@@ -74,6 +80,7 @@ class Memory:
         self.aors: dict[str, dict[str, Any]] = {}
         self._audit: dict[str, dict[str, Any]] = {}
         kinds = {"member": self._members, "aor": self.aors, "audit": self._audit}
+        self._habits: dict[str, bytes] = {}
         for row in remembered:
             kind, _, name = row.name.partition("/")
             try:
@@ -82,6 +89,8 @@ class Memory:
                 continue  # written by a disk that failed: learned anew
             if kind in kinds and isinstance(kept, dict):
                 kinds[kind][name] = kept
+            elif kind == "habits" and isinstance(kept, dict):
+                self._habits = unpacked(kept)
 
     @property
     def audit(self) -> dict[str, Any]:
@@ -107,6 +116,7 @@ class Memory:
         self, extension: Extension, members: Iterable[Member]
     ) -> Extension:
         """Give an extension back what is remembered of it."""
+        extension.habit = self._habits.pop(extension.aor, b"")
         if kept := self.aors.get(extension.aor):
             extension.first_seen = _time(kept, "first") or extension.first_seen
             extension.learned = bool(kept.get("learned"))

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from alerting.store.reader import ReaderError
 from checks.observation import plain
 from sipwatch import __version__
+from sipwatch.subjects import AmbiguousError
 
 TEST_PATIENCE = 60  # s for all notifiers together; the command line waits longer
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,6 +47,9 @@ class Watched(Protocol):
 
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         """A rendering in slices; None while as many as allowed are under way."""
+
+    async def history(self, subject: str, registrar: str) -> dict[str, Any]:
+        """The answer of /api/v1/history; LookupError, ReaderError."""
 
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         """Send a test by each; the error of each, empty where it was accepted."""
@@ -151,6 +156,18 @@ def _add_status(app: FastAPI, watched: Watched) -> None:
             return JSONResponse(await watched.audit(registrar))
         except LookupError as unknown:
             raise HTTPException(404, str(unknown)) from None
+
+    @app.get("/api/v1/history")
+    async def history(subject: str, registrar: str = "") -> Response:
+        """What changed of a subject, by its key or its name; the oldest first."""
+        try:
+            return JSONResponse(await watched.history(subject, registrar))
+        except AmbiguousError as several:
+            raise HTTPException(409, str(several)) from None
+        except LookupError as unknown:
+            raise HTTPException(404, str(unknown)) from None
+        except ReaderError as error:
+            raise HTTPException(503, str(error)) from None
 
     @app.get("/", response_class=PlainTextResponse, include_in_schema=False)
     async def index() -> str:

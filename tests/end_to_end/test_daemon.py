@@ -474,12 +474,12 @@ async def test_times_are_those_of_the_wall_once_it_was_set(
     await daemon.start()
     try:
         await eventually(lambda: daemon.ready, 10, "the first pass")
-        (night,) = daemon.scheduler._jobs.get_jobs()
+        night = daemon.scheduler._jobs.get_job("clean")
         night.modify(next_run_time=datetime.now(UTC) + timedelta(days=9))
         step = 3 * 86400.0
         await eventually(lambda: catcher.mails, 10, "what is told of the clock")
         assert "set forward by 259200 s" in str(catcher.mails[0]["Subject"])
-        (night,) = daemon.scheduler._jobs.get_jobs()
+        night = daemon.scheduler._jobs.get_job("clean")
         assert night.next_run_time < datetime.now(UTC) + timedelta(days=2)
         provider.silent = True
         await eventually(lambda: len(catcher.mails) == 2, 20, "the outage")

@@ -1,0 +1,174 @@
+"""The history on its way to the store, at a pace that holds up nothing.
+
+It is pulled: one slice is under way at a time, and the next is taken from the judges
+when the store has written it, after all that must not be lost. So a mass event costs
+neither a long turn of the loop nor a long queue; what changes again meanwhile is taken
+once, as it stands by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+
+from pyee.base import EventEmitter
+
+from alerting.announcement import Transition
+from alerting.store.database import Store
+from alerting.store.reader import Reader, ReaderError
+from alerting.store.rows import (
+    DropHistory,
+    HistoryFill,
+    HistoryRow,
+    Memo,
+    Note,
+    Place,
+    shifted,
+)
+from checks.observation import Kind
+from checks.registrations.extension import Extension
+from checks.registrations.memory import of_habits
+from checks.registrations.standing import Standing
+from sipwatch.follow import MEMO
+from sipwatch.sources import Sources, sliced
+from sipwatch.subjects import is_watched
+
+SLICE = 200  # rows of one transaction: some 2 ms of the loop, 5 ms of the writer
+WAITING = 20_000  # of other subjects; then the oldest are passed over
+LOOKED_AT = 1_000  # subjects in one turn of the loop, some 2 ms
+KEPT = 90 * 86400.0  # s of history, beside the last row of each
+UNWATCHED = 7 * 86400.0  # s after its last change that an unwatched subject has one
+CLOSING = 0.5  # s for what is left when the daemon stops
+FLUSH = 600.0  # s between two flushes of the refresh habits
+# An extension's comes from its judge; a site or ourselves have none.
+KINDS = (Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT, Kind.REGISTRAR)
+
+log = logging.getLogger(__name__)
+
+
+class Chronicle:
+    """Takes down who stands otherwise than before."""
+
+    def __init__(self, sources: Sources, store: Store, bus: EventEmitter) -> None:
+        self._sources = sources
+        self._store = store
+        self.reader = Reader(store.path)
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Note] = deque(maxlen=WAITING)
+        self._writing = False
+        self._idle = asyncio.Event()  # nothing is left to be taken down
+        self._idle.set()
+        self._soon: asyncio.Handle | None = None
+        bus.on("transition", self._transition)
+
+    # --- what changes ---------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There may be something to take down."""
+        self._idle.clear()
+        if self._soon is None and not self._writing:
+            self._soon = self._loop.call_soon(self._pass_on)
+
+    def _transition(self, t: Transition) -> None:
+        if t.subject.kind in KINDS:
+            row = HistoryRow(t.subject.key, t.since, t.new, t.cause, None, why=t.detail)
+            self._later([row])
+
+    def _later(self, notes: Iterable[Note]) -> None:
+        ahead = self._ahead()
+        self._waiting.extend(shifted(note, ahead) if ahead else note for note in notes)
+        self.wake()
+
+    def _pass_on(self) -> None:
+        self._soon = None
+        notes = self._next()
+        if notes:
+            self._writing = True
+            self._store.note(notes, self._written)
+        else:
+            self._idle.set()
+
+    def _next(self) -> list[Note]:
+        if self._waiting:
+            size = min(SLICE, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(size)]
+        notes: list[Note] = []
+        ahead = self._ahead()
+        for judge in self._sources.judges.values():
+            taken = judge.standings.take(SLICE - len(notes))
+            notes += [_note(standing, ahead) for standing in taken]
+        return notes
+
+    def _written(self, error: Exception | None) -> None:
+        """In the store's thread, or at once where it takes nothing any more."""
+        ended = self._go_on if error is None else self._idle.set
+        self._loop.call_soon_threadsafe(ended)
+
+    def _go_on(self) -> None:
+        self._writing = False
+        self.wake()
+
+    def _ahead(self) -> float:
+        return self._sources.clock.skew
+
+    # --- refresh habits -------------------------------------------------------------
+
+    async def keep_habits(self) -> None:
+        """Store when everybody refreshes: one memo for each registrar."""
+        for judge in list(self._sources.judges.values()):
+            habits: dict[str, bytes] = {}
+            for part in sliced(list(judge.extensions.values()), LOOKED_AT):
+                habits.update(_habits(part))
+                await asyncio.sleep(0)
+            row = await asyncio.to_thread(of_habits, habits)
+            self._later([Memo(f"{MEMO}/{judge.name}/{row.name}", row.json)])
+
+    # --- what is kept ---------------------------------------------------------------
+
+    async def tidy(self) -> None:
+        """Forget what is old, and who is watched no more."""
+        clock = self._sources.clock
+        now = clock.to_wall(clock.now())
+        try:
+            last = await self.reader.history_keys()
+            gone: list[str] = []
+            for part in sliced(last.items(), LOOKED_AT):
+                gone += self._gone(part, now - UNWATCHED)
+                await asyncio.sleep(0)
+            numbers = await self.reader.history_before(now - KEPT)
+            numbers += await self.reader.history_of(gone)
+        except ReaderError as error:
+            log.warning("history is not tidied: %s", error)
+            return
+        # What does not fit is as old tomorrow.
+        self._later(DropHistory(number) for number in numbers[: WAITING // 2])
+
+    def _gone(self, last: Iterable[tuple[str, float]], before: float) -> list[str]:
+        still = [key for key, at in last if at < before]
+        return [key for key in still if not is_watched(self._sources, key)]
+
+    async def close(self) -> None:
+        """Pass on what is left, with the habits as they are, while there is time."""
+        await self.keep_habits()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await self._idle.wait()
+        await asyncio.to_thread(self.reader.close)
+
+
+def _note(standing: Standing, ahead: float) -> Note:
+    key = standing.subject.key
+    contacts = tuple(Place(*place) for place in standing.contacts)
+    if standing.at is None:
+        return HistoryFill(key, contacts)
+    at = standing.at + ahead
+    return HistoryRow(
+        key, at, standing.state, None, standing.loss, standing.why, contacts
+    )
+
+
+def _habits(extensions: Iterable[Extension]) -> dict[str, bytes]:
+    return {e.aor: e.habit for e in extensions if e.habit}
