@@ -7,10 +7,8 @@ import time
 
 import pytest
 
-from checks.observation import Cause, State
-from checks.options.targets import ProbeSettings
+from checks.observation import State
 from checks.registrations.outbound import Registration as Judged
-from checks.registrations.readings import Ask
 from sipwatch.config.load import load
 from tests.conftest import StartAsterisk, StartKamailio
 from tests.end_to_end.conftest import StartWatch
@@ -23,7 +21,8 @@ pytestmark = pytest.mark.real("asterisk", "kamailio")
 
 OK, REJECTED, FAILING = State.OK, State.REJECTED, State.FAILING
 USERS = {"line1": "secret", "line2": "secret"}
-OFTEN = ProbeSettings(interval=1.0, timeout=0.8, confirm=1.0, min_interval=0.0)
+# Servers are asked every minute otherwise.
+OFTEN = {"interval": "1s", "timeout": "800ms", "confirm": "1s"}
 LOST = rules(OutboundRegistrationLost=5)
 
 
@@ -37,20 +36,6 @@ async def sees(watch: Watch, within: float, state: State, name: str = "line1") -
         return found is not None and found.state is state
 
     await eventually(is_it, within, f"{name} {state}")
-
-
-def hurry(watch: Watch, uri: str) -> None:
-    """Ask a server every second, as it is asked every minute otherwise."""
-    following = watch.daemon.followings["hq"]
-
-    def hear(
-        name: str, ok: bool | None, cause: Cause | None, rtt: float | None, at: float
-    ) -> None:
-        now = watch.daemon.clock.now()
-        following._judged(following.judge.outgoing.heard(name, ok, cause, at, now))
-
-    name = f"server/{uri}"
-    watch.daemon.options.inquiry(OFTEN, hear).update({name: Ask(name, uri)})
 
 
 @pytest.fixture
@@ -67,9 +52,8 @@ async def test_a_dead_provider_is_told_while_asterisk_says_registered(
     provider = kamailio(USERS)
     lines = [Registration("line1", provider.uri, "line1", expiration=3600)]
     pbx = asterisk((), lines)
-    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    watch = await watching(asterisk_at(pbx, interval="1s", probe=OFTEN) + LOST)
     await sees(watch, 20, OK)
-    hurry(watch, provider.uri)
     (asked,) = watch.daemon.judges["hq"].outgoing._servers.values()
     await eventually(lambda: asked.answered, 10, "an answer to OPTIONS")
     killed = time.time()
@@ -110,9 +94,8 @@ async def test_a_refused_password_is_a_refusal_and_a_right_one_its_end(
     wrong = Registration("line1", provider.uri, "line1", "wrong")
     right = Registration("line2", provider.uri, "line2")
     pbx = asterisk((), [wrong, right])
-    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    watch = await watching(asterisk_at(pbx, interval="1s", probe=OFTEN) + LOST)
     await sees(watch, 20, OK, "line2")
-    hurry(watch, provider.uri)
     await sees(watch, 20, REJECTED)
     fired = await watch.mail(1, 20)
     assert watch.subjects[0].startswith("[critical] registration line1 refused since ")
@@ -142,9 +125,8 @@ async def test_nobody_there_is_silence_and_no_refusal(
 ) -> None:
     """Asterisk says Rejected for this as well, 32 s after each attempt."""
     pbx = asterisk((), [Registration("line1", nobody, "line1")])
-    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    watch = await watching(asterisk_at(pbx, interval="1s", probe=OFTEN) + LOST)
     await eventually(lambda: kept(watch) is not None, 20, "a registration")
-    hurry(watch, nobody)
     fired = await watch.mail(1, 60)
     assert watch.subjects[0].startswith("[critical] registration line1 lost since ")
     assert row(fired, "why").startswith("its server has never answered OPTIONS; ")
@@ -158,16 +140,14 @@ async def test_a_restart_of_sipwatch_repeats_nothing_and_keeps_since(
 ) -> None:
     provider = kamailio(USERS)
     pbx = asterisk((), [Registration("line1", provider.uri, "line1", "wrong")])
-    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    watch = await watching(asterisk_at(pbx, interval="1s", probe=OFTEN) + LOST)
     await eventually(lambda: kept(watch) is not None, 20, "a registration")
-    hurry(watch, provider.uri)
     await watch.mail(1, 30)
     await watch.settled()
     before = kept(watch)
     assert before is not None
     await watch.restart()
     await watch.read_again()
-    hurry(watch, provider.uri)
     await sees(watch, 20, REJECTED)
     after = kept(watch)
     assert after is not None
@@ -184,7 +164,7 @@ async def test_one_that_is_taken_out_of_the_pbx_closes_its_incident(
     right = Registration("line2", provider.uri, "line2")
     wrong = Registration("line1", provider.uri, "line1", "wrong")
     pbx = asterisk((), [wrong, right])
-    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    watch = await watching(asterisk_at(pbx, interval="1s", probe=OFTEN) + LOST)
     fired = await watch.mail(1, 30)
     await watch.settled()
     pbx.trunks = [right]
@@ -223,11 +203,11 @@ async def test_a_reload_keeps_what_is_known_or_closes_it_with_its_registrar(
 ) -> None:
     provider = kamailio(USERS)
     pbx = asterisk((), [Registration("line1", provider.uri, "line1", "wrong")])
-    watch = await watching(asterisk_at(pbx, interval="1s") + LOST)
+    watch = await watching(asterisk_at(pbx, interval="1s", probe=OFTEN) + LOST)
     fired = await watch.mail(1, 30)
     await watch.settled()
     before = kept(watch)
-    watch.write(asterisk_at(pbx, interval="2s") + LOST)
+    watch.write(asterisk_at(pbx, interval="2s", probe=OFTEN) + LOST)
     await watch.daemon.reload(load(watch.path))
     await watch.read_again()
     after = kept(watch)
