@@ -53,27 +53,28 @@ class Directory:
         """Who should be there, where that is known and has changed; `here` are."""
         if self._static is False:
             return None
-        known = self._users.keys()
-        new = here - known - self._guests
+        new = here - self._users.keys() - self._guests
         changed = now >= self._due or (new and now >= self._asked + LEAST)
         if changed:
             self._asked, self._due = now, now + EVERY
             users = await self._ask(session)
             changed = users != self._users
             self._users = users
+            await asyncio.sleep(0)  # each of these takes some ms for 20,000
             new = here - users.keys() - self._guests
             if self._static is None and users:
                 self._static = not new
                 self._tell_of(new)
         if not self._static or not self._users or not (changed or new):
             return None
+        await asyncio.sleep(0)
         self._guests |= new
         guests = [(aor, "") for aor in self._guests - self._users.keys()]
         return Expected([*self._users.items(), *guests])
 
     async def _ask(self, session: EslSession) -> dict[str, str]:
         """The users by their AORs; none where they cannot be listed."""
-        users, failure = Users(), ""
+        users, failure = Users(self._domain), ""
         try:
             async for piece in session.pieces("api list_users", PATIENCE):
                 for part in slices(piece):
@@ -90,7 +91,7 @@ class Directory:
                 plain(failure or "list_users breaks off", 100),
             )
             return {}
-        return {canonical(a, self._domain): t for a, t in users.titles.items()}
+        return users.titles
 
     def _tell_of(self, strangers: set[str]) -> None:
         if strangers:
@@ -105,8 +106,9 @@ class Directory:
 class Users:
     """`list_users`: the users of the directory, as far as that is in files."""
 
-    def __init__(self) -> None:
-        self.titles: dict[str, str] = {}  # by user@domain; "" where there is none
+    def __init__(self, domain: str = "") -> None:
+        self.titles: dict[str, str] = {}  # by AOR; "" where there is none
+        self._domain = domain
         self._lines = Lines()
         self._begun = False
         self.whole = False  # it has come to its proper end
@@ -114,7 +116,7 @@ class Users:
     def take(self, piece: bytes) -> str:
         """Read on; why it cannot be read, if it cannot."""
         try:
-            for line in self._lines.feed(piece):
+            for line in self._lines.feed(piece).split("\n"):
                 self._line(line)
         except (RefusedError, ValueError) as error:
             return str(error)
@@ -135,7 +137,6 @@ class Users:
         user, domain = columns[0], columns[2]
         if user and domain:
             name = readable("|".join(columns[6:-1])).strip()
+            aor = canonical(readable(f"{user}@{domain}"), self._domain)
             # A user of several groups stands in each of them.
-            self.titles.setdefault(
-                readable(f"{user}@{domain}"), "" if name == user else name
-            )
+            self.titles.setdefault(aor, "" if name == user else name)

@@ -48,7 +48,7 @@ NAME = re.compile(r"[!-~]+")  # of a profile: it stands in our commands
 RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # Core-UUID
 
 ROW_LIMIT = 200_000  # registrations of one list
-STEP = SLICE // 2  # bindings judged in one turn of the loop: some 5 ms
+STEP = SLICE // 4  # bindings judged in one turn of the loop: new ones take 10 ms
 STARTING = 10.0  # s of uptime within which profiles may be missing
 PROFILE_WAIT = 10.0  # s for a profile to come back that is being restarted
 PROFILE_GONE = 600.0  # s after which a profile is believed to be gone for good

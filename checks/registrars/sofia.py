@@ -9,8 +9,8 @@ of its profile. Until a margin is known, the end of a row that no event told of 
 
 from __future__ import annotations
 
-import html
 import re
+import sys
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from checks.observation import Binding, Loss
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import QUARTER
 from checks.registrars.esl import Event
-from checks.registrars.sofia_text import readable
+from checks.registrars.sofia_text import readable, unescaped
 from checks.registrations.judge import Added, Gone, Reach
 
 MARGIN_LIMIT = 3600  # s; a longer one would be two refreshes taken for one
@@ -45,7 +45,7 @@ class Held:
     """What is known of one contact; times are the PBX's."""
 
     profile: str
-    call: str  # Call-ID: the row's own name
+    call: int  # its Call-ID's hash: the row's own name
     end: float = 0.0  # as the row has it, with the margin; 0: not read yet
     registered: float = 0.0  # by the event of the REGISTER; 0: not seen
     granted: int = 0  # s, by the same
@@ -59,7 +59,7 @@ class Row:
 
     aor: str
     contact: str
-    call: str
+    call: int
     end: float | None  # with the margin, PBX's clock
     agent: str
     received: str
@@ -75,7 +75,7 @@ class Registrations:
 
     def __init__(self, domain: str) -> None:
         self.offset: float | None = None
-        self.held: dict[str, Held] = {}  # by key()
+        self.held: dict[int, Held] = {}  # by key()
         self._domain = domain
         self._margins: dict[str, deque[int]] = {}  # by profile
 
@@ -119,7 +119,7 @@ class Registrations:
             return None
         name = key(aor, uri)
         old = self.held.get(name)
-        profile, call = event.get("profile-name", ""), event.get("call-id", "")
+        profile, call = sys.intern(event.get("profile-name", "")), called(event)
         held = self.held[name] = Held(profile, call, granted=granted)
         held.registered = stamped(event) or 0.0
         if old:
@@ -147,24 +147,17 @@ class Registrations:
         """sofia::unregister: the phone logged out."""
         aor = self.aor(event.get("from-user", ""), event.get("from-host", ""))
         uri = uri_of(event.get("contact", ""))
-        if self.held.pop(key(aor, uri), None) is None:
-            uri = self._forget_call(aor, event.get("call-id", "")) or uri
+        if not uri or uri == "*":
+            return None  # all of its contacts: the next list tells
+        self.held.pop(key(aor, uri), None)
         return Gone(aor, uri, self.when(event, now), Loss.DEREGISTERED)
-
-    def _forget_call(self, aor: str, call: str) -> str:
-        """The contact that this Call-ID registered: it logs out as `*`."""
-        for name, held in self.held.items():
-            if held.call == call and name.startswith(f"{aor}\n"):
-                del self.held[name]
-                return name.partition("\n")[2]
-        return ""
 
     def expire(self, event: Event, now: float) -> Gone | None:
         """sofia::expire: a row was removed, at its end or before."""
         aor = self.aor(event.get("user", ""), event.get("host", ""))
         uri = uri_of(event.get("contact", ""))
         held = self.held.get(key(aor, uri))
-        call, profile = event.get("call-id", ""), event.get("profile-name", "")
+        call, profile = called(event), event.get("profile-name", "")
         if held is None:
             held = Held(profile, call)
         elif held.call != call:
@@ -203,7 +196,7 @@ class Registrations:
         if answers is None:
             return None
         if held := self.held.get(key(aor, uri)):
-            if held.call != event.get("call-id", held.call):
+            if held.call != called(event):
                 return None  # an older row of the same contact
             held.silent = not answers
         return Reach(aor, uri, answers, None, self.when(event, now))
@@ -221,17 +214,13 @@ class Listing:
     def __init__(self, registrations: Registrations) -> None:
         self._all = registrations
         self._old = registrations.held
-        self._held: dict[str, Held] = {}
+        self.aors: set[str] = set()  # who is registered
+        self._held: dict[int, Held] = {}
         self._spare: list[tuple[str, Row]] = []
-        self._margins: list[tuple[str, str, int]] = []  # key, profile, s
+        self._margins: list[tuple[int, str, int]] = []  # key, profile, s
 
     def __len__(self) -> int:
         return len(self._held) + len(self._spare)
-
-    @property
-    def aors(self) -> set[str]:
-        """Who is registered."""
-        return {name.partition("\n")[0] for name in self._held}
 
     def take(self, profile: str, fields: dict[str, str], now: float) -> Binding | None:
         """A row; None where another row of the same contact stands for it."""
@@ -260,13 +249,13 @@ class Listing:
 
     def settle(self, events: Iterable[Event]) -> None:
         """The list is whole; `events` came beside it, and are newer."""
-        fresh = {event.get("call-id") for event in events}
+        fresh = {called(event) for event in events}
         for name, profile, margin in self._margins:
             if self._held[name].call not in fresh:
                 self._all.learn(profile, margin)
         self._all.held = self._held
 
-    def _put(self, name: str, profile: str, row: Row, now: float) -> Binding | None:
+    def _put(self, name: int, profile: str, row: Row, now: float) -> Binding | None:
         other = self._held.get(name)
         if other and (row.end is None or row.end <= other.end):
             return None
@@ -277,6 +266,7 @@ class Listing:
         elif held.silent and held.end <= now + (self._all.offset or 0.0) + JITTER:
             held.end = 0.0  # was it cut short, or has it run out? its end is not known
         self._held[name] = held
+        self.aors.add(row.aor)
         granted = held.granted or None
         return Binding(
             row.aor,
@@ -289,7 +279,7 @@ class Listing:
             rtt=row.rtt,
         )
 
-    def _inherit(self, name: str, held: Held, old: Held) -> None:
+    def _inherit(self, name: int, held: Held, old: Held) -> None:
         """What the event of its REGISTER told, if the row is still of that one."""
         if old.call != held.call or not held.end:
             return
@@ -311,7 +301,7 @@ class Listing:
 
     def _read(self, fields: dict[str, str], now: float) -> Row | None:
         user, _, host = readable(fields.get("user", "")).rpartition("@")
-        uri = uri_of(html.unescape(readable(fields.get("contact", ""))))
+        uri = uri_of(unescaped(readable(fields.get("contact", ""))))
         if not user or not uri:
             return None
         status = fields.get("status", "")
@@ -322,9 +312,9 @@ class Listing:
         return Row(
             self._all.aor(user, host),
             uri,
-            readable(fields.get("call-id", "")),
+            hash(readable(fields.get("call-id", ""))),
             self._end(status, now),
-            html.unescape(readable(fields.get("agent", ""))),
+            unescaped(readable(fields.get("agent", ""))),
             received(
                 fields.get("network-ip", ""),
                 fields.get("network-port", ""),
@@ -348,9 +338,14 @@ class Listing:
         return local - QUARTER * round((local - near) / QUARTER)
 
 
-def key(aor: str, uri: str) -> str:
-    """One contact; the collector need not look at strings, of pairs it would."""
-    return f"{aor}\n{uri}"
+def key(aor: str, uri: str) -> int:
+    """One contact; 20,000 of them take a third less by their hashes."""
+    return hash((aor, uri))
+
+
+def called(event: Event) -> int:
+    """The Call-ID of an event, as `Held` has it."""
+    return hash(event.get("call-id", ""))
 
 
 def uri_of(contact: str) -> str:

@@ -8,14 +8,13 @@ FreeSWITCH calls it UP for ever, and it is left out.
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from checks.observation import Cause, State, plain
 from checks.registrars.esl import Event
 from checks.registrars.sofia import whole
-from checks.registrars.sofia_text import readable
+from checks.registrars.sofia_text import readable, unescaped
 from checks.registrations.judge import Outbound
 
 REGISTERED = "REGED"
@@ -164,7 +163,7 @@ def name(row: dict[str, str]) -> str:
 
 def gateway(row: dict[str, str]) -> Gateway:
     """What does not change in its cycle; `to` and `proxy` are not escaped."""
-    client = html.unescape(readable(row.get("from", ""))).strip("<>")
+    client = unescaped(readable(row.get("from", ""))).strip("<>")
     return Gateway(
         readable(row.get("proxy", "")),
         client,

@@ -9,6 +9,7 @@ made, and a document type, which FreeSWITCH never prints, is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 
 from checks.observation import plain
@@ -17,6 +18,21 @@ from checks.registrars.esl import RefusedError, text
 LINE_LIMIT = 64 * 1024  # bytes of one line: no SIP message is longer
 FEED = 32 * 1024  # bytes read in one turn of the loop: 50 rows, some 1 ms
 DEPTH = 8  # elements within each other; FreeSWITCH prints three
+
+# What switch_amp_encode makes; `&` is the last, so that nothing is replaced twice.
+ENTITIES = (
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&quot;", '"'),
+    ("&apos;", "'"),
+    ("&amp;", "&"),
+)
+
+# A line that is an element with its text, a tag, or what begins with <! or <?.
+_LINE = re.compile(
+    r"^[ \t]*<(?:([\w-]+)>(.*)</\1>|(/?[\w-]+)>|([!?].*))[ \t\r]*$",
+    re.MULTILINE | re.ASCII,
+)
 
 Element = tuple[str, dict[str, str]]  # its name, and its children by theirs
 
@@ -27,13 +43,12 @@ class Lines:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, piece: bytes) -> list[str]:
-        """The lines that these bytes complete."""
-        whole, end, rest = (self._rest + piece).rpartition(b"\n")
-        self._rest = rest
-        if len(rest) > LINE_LIMIT:
+    def feed(self, piece: bytes) -> str:
+        """The lines that these bytes complete, with their ends."""
+        whole, end, self._rest = (self._rest + piece).rpartition(b"\n")
+        if len(self._rest) > LINE_LIMIT:
             raise ValueError(f"a line of over {LINE_LIMIT} bytes")
-        return whole.decode("latin-1").split("\n") if end else []
+        return (whole + end).decode("latin-1")
 
     def close(self) -> str:
         """The line that nothing ended."""
@@ -57,39 +72,35 @@ class Document:
 
     def feed(self, piece: bytes) -> list[Element]:
         """The elements that are complete by now."""
-        found: list[Element] = []
-        for raw in self._lines.feed(piece):
-            self._line(raw.strip(" \r\t"), found)
-        return found
+        return self._read(self._lines.feed(piece))
 
     def close(self) -> None:
         """Nothing more comes: ValueError unless it is whole."""
-        if rest := self._lines.close().strip():
-            self._line(rest, [])
+        self._read(self._lines.close())
         if not self._ended:
             raise ValueError(f"it ends before </{self._root}>")
 
-    def _line(self, line: str, found: list[Element]) -> None:
-        if not line:
-            return
+    def _read(self, lines: str) -> list[Element]:
+        found: list[Element] = []
         if not self._begun:
-            self._begin(line)
-            return
-        tag, _, rest = line.partition(">")
-        if rest and self._row is not None:
-            value, _, end = rest.rpartition("</")
-            if end == tag[1:] + ">":
-                self._row.setdefault(end[:-1], value)
-        elif line.startswith("<!"):
-            raise ValueError("a document type or a comment, where none belongs")
-        elif not rest and line[0] == "<" and line[-1] == ">":
-            self._tag(tag[1:], found)
-        # Else it is text between elements: " (retry: 3s)".
+            lines = self._begin(lines.lstrip())
+        for name, value, tag, other in _LINE.findall(lines):
+            if name:
+                if self._row is not None:
+                    self._row.setdefault(name, value)
+            elif tag:
+                self._tag(tag, found)
+            elif other.startswith("!"):
+                raise ValueError("a document type or a comment, where none belongs")
+            # Else it is text between elements: " (retry: 3s)".
+        return found
 
-    def _begin(self, line: str) -> None:
-        if not line.startswith("<?xml"):
-            raise RefusedError(plain(line, 100))
-        self._begun = True
+    def _begin(self, lines: str) -> str:
+        first, _, rest = lines.partition("\n")
+        if first and not first.startswith("<?xml"):
+            raise RefusedError(plain(first, 100))
+        self._begun = bool(first)
+        return rest
 
     def _tag(self, name: str, found: list[Element]) -> None:
         if self._ended:
@@ -110,6 +121,15 @@ class Document:
             found.append((name, self._row))
             self._row = None
         self._ended = not self._open
+
+
+def unescaped(value: str) -> str:
+    """A value without the five entities that FreeSWITCH makes."""
+    if "&" not in value:
+        return value
+    for entity, character in ENTITIES:
+        value = value.replace(entity, character)
+    return value
 
 
 def readable(value: str) -> str:
