@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,10 @@ from checks.registrations.habit import (
     Points,
     is_known,
     learned,
+    packed,
     patience,
     points,
+    unpacked,
 )
 
 
@@ -81,3 +85,30 @@ def test_a_phone_that_draws_its_point_by_lot_is_never_called_late(seed: int) -> 
 
 def test_what_is_beyond_a_byte_is_kept_as_its_most() -> None:
     assert points(habit(40.0)) == Points(1.275, 1.275, 1.275)
+
+
+def test_habits_are_packed_into_sixteen_bytes_each_and_unpacked() -> None:
+    habits = {
+        f"{1000 + n}@pbx.example.com": habit(*[0.5] * n) for n in (1, 13, 14, 300)
+    }
+    kept = json.loads(json.dumps(packed(habits)))
+    assert len(kept["habits"]) == (4 * SIZE + 2) // 3 * 4
+    assert unpacked(kept) == habits
+    assert unpacked(packed({})) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"aors": None},
+        {"aors": ["1001", "1002"]},
+        {"habits": "?"},
+        {"habits": None},
+        {"habits": "AAAA"},
+        {"aors": [7]},
+        {"habits": "A" * 22 + "=="},  # zeros: no refresh
+        {"habits": "/" + "A" * 21 + "=="},  # more than are counted
+    ],
+)
+def test_what_is_not_as_it_was_packed_is_no_habit(change: dict[str, Any]) -> None:
+    assert unpacked(packed({"1001": habit(0.5)}) | change) == {}
