@@ -42,7 +42,7 @@ class ProbeResult:
     code: int | None  # of the final answer
     reason: str  # and its words, as received or as usual
     address: str  # ip:port that was asked; empty where the name has none
-    transport: str  # udp, tcp, tls; empty likewise
+    transport: str  # udp, tcp, tls, ws, wss; empty likewise
     rtt: float | None  # s
     sends: int
     detail: str  # why, in one sentence

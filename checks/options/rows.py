@@ -31,7 +31,7 @@ GROWTH = 256  # rows
 class Lane:
     """What rows that are asked in the same way share: socket, template, rules."""
 
-    transport: str  # "udp", "tcp", "tls"
+    transport: str  # "udp", "tcp", "tls", "ws", "wss"
     template: str  # of a request, for uri, row, nonce, to and nonce
     send: Callable[[bytes, Any], Any]  # (request, address); may raise OSError
     clear: Callable[[], None]  # takes errors of other rows that `send` would raise

@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
                 await self._upgraded
         except TimeoutError:
             self.close()
-            text = f"the WebSocket handshake with {address} did not end in time"
+            text = f"{address} did not answer the WebSocket handshake in time"
             raise SipError(Cause.WEBSOCKET_HANDSHAKE, text) from None
         except ValueError as error:
             self.close()

@@ -28,7 +28,7 @@ class Exchanged:
     "True from us to the peer."
 
     transport: str
-    "udp, tcp or tls."
+    "udp, tcp, tls, ws or wss."
 
     local: tuple[str, int]
     remote: tuple[str, int]

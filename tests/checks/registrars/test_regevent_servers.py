@@ -12,10 +12,18 @@ from typing import Any
 
 import pytest
 
-from checks.observation import Loss
+from checks.observation import Kind, Loss, Scope, State, Subject
 from checks.registrars.sip import Sip, SipSettings
 from checks.registrars.subscriber import Subscriber
-from checks.registrations.readings import Added, Gone, ListEnd, Reading
+from checks.registrations.judge import Judge
+from checks.registrations.readings import (
+    Added,
+    Gone,
+    ListEnd,
+    Reading,
+    RegistrarSettings,
+)
+from checks.registrations.roster import Listed
 from checks.settings import Secret
 from checks.sip.client import Client
 from checks.sip.digest import Credentials
@@ -144,6 +152,46 @@ async def test_kamailio_tells_of_each_change_as_it_happens(
     assert again.binding.granted == 30
     [gone] = of(read, Gone)
     assert (gone.aor, gone.contact, gone.loss) == ("1001", PHONE, Loss.DEREGISTERED)
+
+
+@pytest.mark.real("kamailio")
+async def test_the_judge_knows_of_a_logout_long_before_the_next_query(
+    kamailio: StartKamailio,
+    folders: Callable[[str], Path],
+    phone: Phone,
+    notified: list[Request],
+) -> None:
+    address = phone.address
+    part = regevent(address, folders("presence"))
+    kamailio({"1001": "secret"}, address=address, parts=[part])
+    settings = RegistrarSettings(type="sip", address=address, interval=60.0)
+    subject = Subject(Kind.REGISTRAR, "edge", Scope("edge"))
+    judge = Judge("edge", settings, subject, time.time(), listed=[Listed("1001")])
+
+    def state(read: list[Reading]) -> State | None:
+        for reading in read:
+            judge.apply(address, reading, time.time())
+        read.clear()
+        return judge.extensions["1001"].state
+
+    async with watching(
+        f"sip:{address}",
+        ["1001"],
+        domain=address,
+        username="1001",
+        password=Secret("secret"),
+    ) as read:
+        await eventually(lambda: notified, what="the subscription")
+        assert state(read) is State.NEVER_REGISTERED
+        await phone.register(3600)
+        await eventually(lambda: state(read) is State.REGISTERED)
+        await phone.register(0)
+        left = time.time()
+        await eventually(lambda: state(read) is State.UNREGISTERED)
+    extension = judge.extensions["1001"]
+    assert extension.since == pytest.approx(left, abs=1)
+    assert extension.lost is not None
+    assert extension.lost.loss is Loss.DEREGISTERED
 
 
 @pytest.mark.real("kamailio")
