@@ -22,7 +22,7 @@ from checks.registrars.rpc import FaultError
 from checks.registrations.readings import Bindings, ListEnd, Unreadable
 
 HANDFUL = 50  # AORs asked in a row, some 50 ms
-SHARE = 1 / 3  # of an interval in which AORs are asked; the next pass goes on with them
+SHARE = 2 / 3  # of an interval in which AORs are asked; the next pass goes on with them
 AFTER_END = 1.0  # s from a binding's end to the question whether it is gone
 NEVER = float("-inf")
 BRIEF_AGAIN = 900.0  # s after which a brief list that was not answered is tried again
