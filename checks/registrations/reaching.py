@@ -148,6 +148,8 @@ class Reaching:
     def _answered(
         self, name: str, several: list[Contact], rtt: float | None, at: float
     ) -> bool:
+        if self.silent:
+            self._see_again(at)
         self._answered_at = max(self._answered_at, at)
         self._well.add(name)
         self._doubtful.pop(name, None)
@@ -156,6 +158,13 @@ class Reaching:
             contact.missed = 0
             changed |= contact.answers(True, rtt, at)
         return changed
+
+    def _see_again(self, at: float) -> None:
+        """We are heard: what was asked in vain until now is no evidence."""
+        for name in self._doubtful:
+            for contact in self._asked[name].contacts:
+                if contact.ask and contact.ask.name == name:
+                    contact.failed_at = at
 
     def _failed(
         self,
@@ -175,7 +184,7 @@ class Reaching:
         for contact in several:
             contact.rtt, contact.cause = None, cause
             contact.missed += 1
-            contact.failed_at = at
+            contact.failed_at = max(at, contact.failed_at)
             if not contact.strikes:
                 contact.strikes, contact.unreachable_since = 1, at
             elif believed and contact.strikes < TWICE:
@@ -232,10 +241,10 @@ def routed(proxies: str) -> str:
     several = [part.strip() for part in proxies.split(",") if part.strip()]
     if not several or len(several) > ROUTES:
         return ""
-    found = [_PROXY.fullmatch(part) for part in several]
     parts = []
-    for one in found:
-        if one is None:
+    for part in several:
+        one = _PROXY.fullmatch(part)
+        if one is None or (part[0] == "<") is not (part[-1] == ">"):
             return ""
         loose = any(p.partition("=")[0] == "lr" for p in one[4].lower().split(";"))
         parts.append(f"<{one[1]}>" if loose else f"<{one[1]};lr>")
