@@ -49,37 +49,36 @@ def show(answer: dict[str, Any], console: Console) -> None:
 def _show_one(registrar: dict[str, Any], console: Console) -> None:
     console.print(Text(f"{plain(registrar['name'])}: {_wanted(registrar['expiry'])}"))
     if registrar["state"] != "readable":
-        console.print(f"  it is {registrar['state']}: this is what was read last")
+        console.print(f"it is {registrar['state']}: this is what was read last")
     kinds = registrar["kinds"]
     if not kinds:
-        console.print("  no registrations")
+        console.print("no registrations")
         return
     console.print(_table(kinds))
     every = sum(kind["registrations"] for kind in kinds)
     outside = sum(kind["registrations"] for kind in kinds if kind["outside"])
     if outside:
-        console.print(f"  {outside} of {every} are outside the policy")
+        console.print(f"{outside} of {every} are outside the policy")
 
 
 def _wanted(expiry: dict[str, dict[str, float]]) -> str:
     udp, streams = (
-        f"{bounds['least']:g} to {bounds['most']:g} s"
+        f"{bounds['least']:g}-{bounds['most']:g} s"
         for bounds in (expiry["UDP"], expiry["TCP"])
     )
-    wanted = udp if udp == streams else f"{udp} over UDP, {streams} over TCP, TLS, WS"
+    wanted = udp if udp == streams else f"{udp} (UDP), {streams} (TCP, TLS, WS)"
     return f"wanted {wanted}, refreshed near half"
 
 
 def _table(kinds: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    table.add_column("", width=0)  # the margin
-    for name in ("phones", "vendor", "over", "granted", "refreshed", "late", "verdict"):
-        number = name in ("phones", "late")
-        table.add_column(name, justify="right" if number else "left")
+    for name in ("phones", "vendor", "over", "granted", "refreshed", "overdue"):
+        number = name in ("phones", "overdue")
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    table.add_column("verdict")
     for kind in kinds:
         style = "yellow" if kind["outside"] else ""
         table.add_row(
-            "",
             str(kind["registrations"]),
             Text(plain(kind["vendor"], CELL)),
             Text(plain(kind["transport"], CELL)),

@@ -3,7 +3,7 @@
 A kind is a vendor by its user agent, a transport and a verdict. A summary is told when
 the kinds that are outside the policy are others than those last told: one that came,
 one that went, one that is granted another Expires. How many phones there are of a kind
-changes with every reboot, and is no news.
+changes with every reboot, and is no news; nor is that those of a vendor are all off.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAME = re.compile(r"[^\W\d_]+")
 WORDS = {
     Breach.SHORT: "too short",
     Breach.LONG: "too long",
-    Breach.LATE: "refreshed late",
+    Breach.LATE: "late",
 }
 WELL = "well"
 NOT_KNOWN = "not known yet"
@@ -57,7 +57,7 @@ def vendor(user_agent: str) -> str:
 
 
 def verdict(breach: Breach | None) -> str:
-    """ "well", "too long, refreshed late", "not known yet"."""
+    """ "well", "too long, late", "not known yet"."""
     if breach is None:
         return NOT_KNOWN
     return ", ".join(text for one, text in WORDS.items() if breach & one) or WELL
@@ -98,10 +98,15 @@ class Row:
         return "".join(parts)
 
     @property
+    def family(self) -> str:
+        """Whose phones they are."""
+        return f"{self.vendor}/{self.transport}"
+
+    @property
     def kind(self) -> str:
         """What makes it another kind; Expires by its power of two, as it may vary."""
         power = int(self.granted.most).bit_length() if self.granted else 0
-        return f"{self.vendor}/{self.transport}/{int(self.breach or 0)}/{power}"
+        return f"{self.family}/{int(self.breach or 0)}:{power}"
 
 
 @dataclass(slots=True)
@@ -199,10 +204,14 @@ class Summary:
 
         A first table with nothing outside the policy is none.
         """
-        kinds = sorted({row.kind for row in rows if row.breach})
+        before = self._told or []
+        here = {row.family for row in rows}
+        found = {row.kind for row in rows if row.breach}
+        found.update(kind for kind in before if kind.rpartition("/")[0] not in here)
+        kinds = sorted(found)
         if kinds == self._told:
             return []
-        before, self._told = self._told or [], kinds
+        self._told = kinds
         self._unsaved = True
         if kinds == before:
             return []

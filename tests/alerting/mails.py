@@ -343,14 +343,10 @@ CASES: dict[str, Batch] = {
             State.READABLE,
             detail="212 of 240 are outside the policy",
             evidence=(
+                Fact(None, "200 Yealink over UDP: 3600 s granted (too long)"),
                 Fact(
                     None,
-                    "200 Yealink over UDP: 3600 s granted, refreshed at 50 % (too long)",
-                ),
-                Fact(
-                    None,
-                    "12 snom over TLS: 120 s granted, refreshed at 96 % "
-                    "(refreshed late)",
+                    "12 snom over TLS: 120 s granted, refreshed at 96 % (late)",
                 ),
             ),
         )

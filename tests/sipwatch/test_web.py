@@ -138,6 +138,17 @@ async def test_the_paths_answer_over_tcp() -> None:
         assert b"/metrics" in (await ask(port, "/")).body
 
 
+async def test_the_audit_is_that_of_the_registrar_asked_for() -> None:
+    async with serving(Shown()) as port:
+        audit = await ask(port, "/api/v1/audit?registrar=hq%20two")
+        assert json.loads(audit.body) == {"registrars": [{"name": "hq two"}]}
+        unknown = await ask(port, "/api/v1/audit?registrar=nosuch")
+        assert (unknown.status, json.loads(unknown.body)) == (
+            404,
+            {"detail": "there is no registrar nosuch"},
+        )
+
+
 async def test_unwell_and_not_ready_are_503_with_the_reason() -> None:
     async with serving(Shown(ready=False, why="the sweep stands still")) as port:
         healthy = await ask(port, "/-/healthy")

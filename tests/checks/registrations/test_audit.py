@@ -55,7 +55,7 @@ def test_a_vendor_is_what_a_user_agent_begins_with(agent: str, family: str) -> N
         (None, "not known yet"),
         (Breach.NONE, "well"),
         (Breach.SHORT, "too short"),
-        (Breach.LONG | Breach.LATE, "too long, refreshed late"),
+        (Breach.LONG | Breach.LATE, "too long, late"),
     ],
 )
 def test_a_verdict_in_words(breach: Breach | None, words: str) -> None:
@@ -77,10 +77,10 @@ def test_expires_in_words(granted: Granted, words: str) -> None:
 
 def test_a_kind_in_one_line() -> None:
     row = Row("snom", "TLS", Breach.LATE, 12, 0, Granted(120, 120, True))
-    assert str(row) == "12 snom over TLS: 120 s granted (refreshed late)"
+    assert str(row) == "12 snom over TLS: 120 s granted (late)"
     row.refresh = Points(0.9, 0.955, 1.0)
     assert str(row) == (
-        "12 snom over TLS: 120 s granted, refreshed at 96 % (refreshed late)"
+        "12 snom over TLS: 120 s granted, refreshed at 96 % (late)"
     )
     assert str(Row("snom", "UDP", None, 1)) == (
         "1 snom over UDP: Expires unknown (not known yet)"
@@ -162,7 +162,7 @@ def test_a_row_as_json() -> None:
         "granted": {"least": 120, "most": 120, "exact": True},
         "refresh": {"first": 0.9, "median": 0.9, "last": 0.9},
         "overdue": 1,
-        "verdict": "refreshed late",
+        "verdict": "late",
         "outside": True,
     }
     assert shown(Row("snom", "TLS", None, 1))["granted"] is None
@@ -200,11 +200,23 @@ WELL = row("snom", 120, Breach.NONE, 5)
             ["3 of 3 are outside the policy"] * 2,
         ),
         (
-            [[WELL], [WELL, row("Yealink", 3600)], [WELL]],
+            [[WELL], [WELL, row("Yealink", 3600)], [row("snom", 600)]],
             [
                 None,
                 "3 of 8 are outside the policy",
-                "all 5 are within the policy now, or not known yet",
+                "3 of 3 are outside the policy",
+            ],
+        ),
+        # Those that are all off are neither gone nor back; one that is well again is.
+        (
+            [[row("Yealink", 3600)], [], [WELL], [row("Yealink", 3600)]],
+            ["3 of 3 are outside the policy", None, None, None],
+        ),
+        (
+            [[row("Yealink", 3600)], [row("Yealink", 120, Breach.NONE)]],
+            [
+                "3 of 3 are outside the policy",
+                "all 3 are within the policy now, or not known yet",
             ],
         ),
     ],
