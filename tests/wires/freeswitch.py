@@ -12,7 +12,8 @@ import asyncio
 import random
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
@@ -236,15 +237,18 @@ def crowd(count: int, now: float, *, domain: str = "example.com") -> Iterator[by
 # --- the server ----------------------------------------------------------------------
 
 
+Answer = bytes | list[bytes] | Callable[[], bytes]
+
+
 @dataclass
 class EslServer:
     """An event socket, by a table of what it answers to each command.
 
-    An answer may hold events before or after it, HANG and CLOSE. With `seed` all is
-    sent in pieces of random lengths.
+    An answer may hold events before or after it, HANG and CLOSE, or be made when it is
+    asked for. With `seed` all is sent in pieces of random lengths.
     """
 
-    answers: Mapping[str, bytes | list[bytes]]
+    answers: Mapping[str, Answer]
     greeting: list[bytes] = field(default_factory=lambda: [AUTH_REQUEST])
     password: str = PASSWORD
     seed: int | None = None
@@ -297,6 +301,8 @@ class EslServer:
             self.commands.append(command)
             self._stirred.notify_all()
         said = self.answers.get(command) or self._by_itself(command)
+        if callable(said):
+            said = said()
         await self._say(writer, said if isinstance(said, list) else [said])
 
     def _by_itself(self, command: str) -> bytes | list[bytes]:
@@ -335,6 +341,132 @@ class EslServer:
             size = self._random.choice((1, 2, 7, 100, 1460))
             yield piece[at : at + size]
             at += size
+
+
+@dataclass
+class Phone:
+    """One registration of a `Switch`."""
+
+    call: str
+    contact: str
+    end: float  # with the margin
+    ping: tuple[str, str] = ("Reachable", "0.80")
+
+
+class Switch(EslServer):
+    """A FreeSWITCH of one profile that lives: phones come, go and end by the clock."""
+
+    def __init__(self, margin: float = 3.0, **how: Any) -> None:
+        super().__init__(self._table(), **how)
+        self.margin = margin
+        self.phones: dict[str, Phone] = {}  # by AOR, one contact each
+        self.users = [f"{n}@example.com|Phone {n}" for n in (1001, 1002)]
+        self.trunk = {"name": "trunk", "from": "&lt;sip:u9@lab.test&gt;"} | {
+            "proxy": "sip:127.0.0.1:9",
+            "freq": "60",
+            "pingfreq": "5",
+            "state": "REGED",
+            "status": "UP",
+        }
+        self.start()
+
+    def start(self) -> None:
+        """Another run begins."""
+        self.run = (
+            f"{self.port:08x}-{time.time_ns() % 2**16:04x}-4000-8000-000000000001"
+        )
+        self.started = time.time() - 60
+
+    def _table(self) -> dict[str, Answer]:
+        return {
+            OVERVIEW: api(overview("internal")),
+            REG: lambda: api(xmlstatus(self._rows())),
+            GATEWAYS: lambda: api(gateways(self.trunk)),
+            USERS: lambda: api(users(*self.users)),
+            CLOCK: lambda: api(str(round(time.time() * 1e6))),
+            UPTIME: lambda: api(f"{int(time.time() - self.started)}\n"),
+            CORE: lambda: api(self.run),
+        }
+
+    def _rows(self) -> Iterator[bytes]:
+        for aor, phone in self.phones.items():
+            yield registration(
+                aor,
+                phone.contact,
+                end=phone.end,
+                left=int(phone.end - time.time()),
+                call=phone.call,
+                ping=phone.ping,
+            )
+
+    async def register(self, aor: str, expires: int) -> float:
+        """A REGISTER, the first or a refresh; when what it granted ends."""
+        now = time.time()
+        user, _, host = aor.partition("@")
+        contact = f"sip:{user}@10.0.0.31:5060"
+        self.phones[aor] = Phone(
+            f"call-{user}", contact, int(now) + expires + self.margin
+        )
+        await self.push(
+            event(
+                "sofia::register",
+                now,
+                profile_name="internal",
+                from_user=user,
+                from_host=host,
+                contact=f'"" <{contact}>',
+                call_id=f"call-{user}",
+                status="Registered(UDP)",
+                expires=str(expires),
+                network_ip="10.0.0.31",
+                network_port="5060",
+                user_agent="Phone 1.0",
+            )
+        )
+        return now + expires
+
+    async def sweep(self) -> None:
+        """Its registration thread passes: what has ended is removed."""
+        now = time.time()
+        for aor, phone in list(self.phones.items()):
+            if phone.end <= now:
+                del self.phones[aor]
+                user, _, host = aor.partition("@")
+                await self.push(
+                    event(
+                        "sofia::expire",
+                        now,
+                        profile_name="internal",
+                        call_id=phone.call,
+                        user=user,
+                        host=host,
+                        contact=f'"" <{phone.contact}>',
+                        expires=str(int(phone.end)),
+                    )
+                )
+
+    async def steps(self, *several: tuple[str, int, str]) -> None:
+        """The trunk goes through states: ("FAILED", 403, "Forbidden")."""
+        for state, code, phrase in several:
+            up = state in ("REGED", "REGISTER")
+            self.trunk |= {"state": state, "status": "UP" if up else "DOWN"}
+            told = {"Status": str(code), "Phrase": phrase} if code else {}
+            await self.push(
+                event(
+                    "sofia::gateway_state",
+                    time.time(),
+                    Gateway="trunk",
+                    State=state,
+                    Ping_Status=self.trunk["status"],
+                    **told,
+                )
+            )
+
+    async def drop(self) -> None:
+        """It ends, with a word, and is there again."""
+        await self.push(event("SHUTDOWN", time.time()), GOODBYE, CLOSE)
+        self._writers.clear()
+        self.start()
 
 
 def recorded(version: str) -> dict[str, bytes]:
