@@ -130,6 +130,8 @@ async def test_a_certificate_for_another_name_and_one_that_fits(
         (entry,) = json.loads(capsys.readouterr().out)
         assert entry["cause"] == (None if status == 0 else "tls_verify")
         assert entry["certificate_days"] > 0
+        [address] = entry["addresses"]
+        assert address["certificate_days"] == entry["certificate_days"]
         assert entry["transport"] == "tls"
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from checks.observation import Cause, Kind, Observation, Scope, State, Subject
+from checks.options.streams import Streams
+from checks.options.targets import TargetSettings
+from checks.sip.resolver import Address
 from sipwatch import __version__
 from sipwatch.status import INCIDENTS, status
 from tests.sipwatch.watching import START, Watching
@@ -35,11 +38,34 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
         "since": "2026-09-21T14:13:20.000Z",
         "registrars": [],
         "targets": {"up": 0, "degraded": 0, "down": 0, "unknown": 0},
+        "accounts": [],
+        "reload": None,
         "certificates": [],
         "incidents": [],
         "incidents_open": 0,
         "outbox": {"pending": 0, "oldest": None},
     }
+
+
+async def test_certificates_are_told_by_address(
+    site: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = Subject(Kind.TARGET, "twilio", Scope("twilio"))
+    address = Address("54.172.60.1", 443, "wss", "/ws")
+    streams = Streams(
+        lambda: START, lambda m: None, lambda *_: None, hold=print, begun=print
+    )
+    link = streams.link(address, "acme.pstn.twilio.com", TargetSettings(uri="a"))
+    link.not_after = START + 86400
+    monkeypatch.setattr(site.options, "certificates", lambda most: [(subject, link)])
+    assert shown(site)["certificates"] == [
+        {
+            "target": "target:twilio",
+            "address": "54.172.60.1:443",
+            "transport": "wss",
+            "not_after": "2026-09-22T14:13:20.000Z",
+        }
+    ]
 
 
 async def test_times_are_told_by_the_wall_clock(site: Watching) -> None:
