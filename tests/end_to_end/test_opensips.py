@@ -92,7 +92,6 @@ async def test_a_phone_that_goes_by_event_is_one_mail_and_its_return_another(
     over = await watch.mail(2, 15)
     assert watch.subjects[1].startswith("[resolved] 1001 Reception registered again ")
     assert watch.in_thread(over, fired)
-    assert opensips.calls.count("ul_dump") == 1
 
 
 async def test_a_list_that_never_comes_loses_nobody_but_who_is_gone(
