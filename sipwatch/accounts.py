@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import sqlite3
@@ -30,6 +31,8 @@ MEMO = "account/"
 TICK = 1.0  # s between two looks at who is due
 AT_ONCE = 8  # tests under way; each may wait for its answers for some 10 s
 REFUSALS = 256  # heard of the PBXs and kept: attackers are refused all day
+THOROUGH = 2  # tests in a row that fail and look at other transports as well
+START_WAIT = 3.0  # s that PBXs have to be read in, before the first tests
 HINT_WAIT = 0.5  # s that a PBX's word on a refusal may come after its answer
 
 # What the PBX says of one request, the most telling first.
@@ -74,6 +77,7 @@ class Accounts(Mapping[str, Account]):
         self._leftovers: dict[str, Intent] = {}
         self._refusals: OrderedDict[str, set[Cause]] = OrderedDict()
         self._refused = asyncio.Event()
+        self._begun = asyncio.Event()
         self._waiting: asyncio.Queue[Account] = asyncio.Queue()
         self._queued: set[Account] = set()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -95,13 +99,18 @@ class Accounts(Mapping[str, Account]):
     # --- who is tested --------------------------------------------------------------
 
     def start(self, configured: Mapping[str, AccountSettings]) -> None:
-        """Test these from now on; what a crash left registered is removed first."""
+        """Test these as soon as it is time to `begin`; what a crash left registered is
+        removed first."""
         for name, text in self._store.recall(MEMO).items():
             self._find_leftover(name.removeprefix(MEMO), text, configured)
         for name, settings in configured.items():
             self.watch(name, settings)
         self._tasks.spawn(TASK, self._run())
         self.tick()
+
+    def begin(self) -> None:
+        """All that could explain a refusal has been heard, or tried."""
+        self._begun.set()
 
     def watch(self, name: str, settings: AccountSettings) -> None:
         """Test one more, at once."""
@@ -142,6 +151,9 @@ class Accounts(Mapping[str, Account]):
         self.tick()
 
     async def _run(self) -> None:
+        # What was refused before a PBX is listened to, nobody would explain.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._begun.wait(), START_WAIT)
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(self._work())
@@ -157,7 +169,7 @@ class Accounts(Mapping[str, Account]):
 
     async def test(self, name: str, tell: Callable[[Step], None]) -> Outcome:
         """Test one by hand; KeyError where there is none of this name."""
-        return await self._test(self._accounts[name], tell)
+        return await self._test(self._accounts[name], tell, by_hand=True)
 
     async def ask(self, name: str) -> Outcome:
         """Only ask for the bindings of one; KeyError where there is none."""
@@ -167,7 +179,9 @@ class Accounts(Mapping[str, Account]):
         async with self._lock(name):  # it would take a test contact for a leftover
             return await Trial(asking, own, self._around(lambda step: None)).run()
 
-    async def _test(self, account: Account, tell: Callable[[Step], None]) -> Outcome:
+    async def _test(
+        self, account: Account, tell: Callable[[Step], None], *, by_hand: bool = False
+    ) -> Outcome:
         async with self._lock(account.name):
             trial = Trial(
                 account.settings,
@@ -177,7 +191,7 @@ class Accounts(Mapping[str, Account]):
                 leftover=self._leftovers.get(account.name),
                 forbidden=account.forbidden,
                 places=account.outcome.places if account.outcome else (),
-                thorough=account.failing < 2,
+                thorough=by_hand or account.failing < THOROUGH,
             )
             outcome = await trial.run()
         if self._accounts.get(account.name) is account:

@@ -155,7 +155,7 @@ class Daemon:
             self.tasks,
             resolver=self.resolver,
             site=self._site,
-            arrived=self.journal.first_pass,
+            arrived=self._registrar_read,
             refused=lambda refused: self.accounts.heard(refused),
             news=lambda: self.chronicle.wake(),
             inquire=self.options.inquiry,
@@ -220,6 +220,7 @@ class Daemon:
         self.tasks.spawn("selfwatch", self.selfwatch.run(self._beat))
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
+        self._begin_accounts()
         self.scheduler.every(TICK, self.accounts.test_due, "accounts")
         self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
         self.scheduler.nightly(self.chronicle.tidy, "history")
@@ -250,6 +251,14 @@ class Daemon:
         if following := self.peers.get(o.subject.name):
             for one in following:
                 one.options_answer(o.state is not State.DOWN)
+
+    def _registrar_read(self, following: Following) -> None:
+        self.journal.first_pass(following)
+        self._begin_accounts()
+
+    def _begin_accounts(self) -> None:
+        if all(f.passed for f in self.followings.values()):
+            self.accounts.begin()
 
     def _account_tested(self, account: Account, o: Observation, news: bool) -> None:
         if news:

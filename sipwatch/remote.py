@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -34,15 +35,12 @@ class NoAnswerError(Exception):
     """The daemon did not answer, in one sentence."""
 
 
-def ask(path: str, method: str, url: str, body: Any = None) -> Any:
-    """One request over the socket at `path`; the decoded JSON answer."""
+@contextlib.contextmanager
+def _conversation(path: str) -> Iterator[_Connection]:
+    """A connection to the socket at `path`; what hinders it is one sentence."""
     connection = _Connection(path)
-    headers = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        content = json.dumps(body) if body is not None else None
-        connection.request(method, url, content, headers)
-        response = connection.getresponse()
-        text = response.read(BODY)
+        yield connection
     except FileNotFoundError:
         raise NoAnswerError(f"no daemon at {path}: is sipwatch running?") from None
     except PermissionError:
@@ -53,8 +51,34 @@ def ask(path: str, method: str, url: str, body: Any = None) -> Any:
         raise NoAnswerError(f"the daemon at {path} does not answer: {why}") from None
     finally:
         connection.close()
+
+
+def ask(path: str, method: str, url: str, body: Any = None) -> Any:
+    """One request over the socket at `path`; the decoded JSON answer."""
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    content = json.dumps(body) if body is not None else None
+    with _conversation(path) as connection:
+        connection.request(method, url, content, headers)
+        response = connection.getresponse()
+        text = response.read(BODY)
     if response.status != 200:
         raise NoAnswerError(f"the daemon answered {response.status}: {_told(text)}")
+    return _decoded(path, text)
+
+
+def lines(path: str, method: str, url: str) -> Iterator[Any]:
+    """One request whose answer comes line by line, each a JSON text."""
+    with _conversation(path) as connection:
+        connection.request(method, url)
+        response = connection.getresponse()
+        if response.status != 200:
+            said = _told(response.read(BODY))
+            raise NoAnswerError(f"the daemon answered {response.status}: {said}")
+        while line := response.readline(BODY):
+            yield _decoded(path, line)
+
+
+def _decoded(path: str, text: bytes) -> Any:
     try:
         return json.loads(text)
     except ValueError:
@@ -89,10 +113,13 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
     yield from _incidents(answer, width)
     yield ""
     registrars = answer["registrars"]
-    longest = max((len(r["name"]) for r in registrars), default=0)
+    named = [*registrars, *answer.get("accounts", ())]
+    longest = max((len(one["name"]) for one in named), default=0)
     column = max(SHORTEST, min(LONGEST, longest)) + 2
     for registrar in registrars:
         yield from _registrar(registrar, column, width)
+    for account in answer.get("accounts", ()):
+        yield from _account(account, column, width)
     targets = ", ".join(f"{n} {s}" for s, n in answer["targets"].items() if n)
     yield from wrapped("targets".ljust(column), targets or "none", width)
     for certificate in answer.get("certificates", ())[:CERTIFICATES]:
@@ -137,6 +164,18 @@ def _end(certificate: dict[str, Any]) -> str:
     whose = plain(certificate["target"]).removeprefix("target:")
     where = f"{certificate['address']} over {certificate['transport'].upper()}"
     return f"certificate of {whose} at {where}: {left}"
+
+
+def _account(account: dict[str, Any], column: int, width: int) -> Iterator[str]:
+    first = f"{account['name']:<{column}}{account['state']:<12}"
+    said = f"account {account['aor']}, tested "
+    said += _local(account["tested_at"]) if "tested_at" in account else "soon"
+    yield from wrapped(first, said, width)
+    if account["cause"] is not None:
+        edge = " " * column
+        since = _local(account["since"])
+        yield from wrapped(edge, f"since {since}: {plain(account['detail'])}", width)
+        yield from wrapped(f"{edge}next step: ", plain(account["next_step"]), width)
 
 
 def _local(at: str | None) -> str:

@@ -65,6 +65,7 @@ def _words(seen: Seen) -> dict[str, object]:
     wait = seen.retry_after
     return {
         **{one: getattr(seen, one) for one in Seen.__slots__},
+        "detail": seen.detail.removeprefix(f"{seen.place}: "),
         "others": ", ".join(seen.others[:3]),
         "left": ", ".join(seen.left[:3]),
         "answering": " and ".join(seen.answering),
@@ -200,7 +201,7 @@ TABLE: tuple[Row, ...] = (
         caused(Cause.ICMP_UNREACHABLE),
         FAILING,
         None,
-        "{detail}",
+        "{place} cannot be reached: {detail}",
         "check that {host} is on, that it listens on {port}, and the route to it",
     ),
     Row(
@@ -279,8 +280,9 @@ TABLE: tuple[Row, ...] = (
         hinted(Cause.NOT_FOUND),
         REJECTED,
         Cause.FORBIDDEN,
-        "the PBX knows {user}, but nobody may register there: it has no AOR",
-        "give the endpoint `aors`, and the AOR max_contacts of 1 or more",
+        "nobody may register at the endpoint that the PBX takes us for: it has no AOR",
+        "check that the endpoint {user} exists and has `aors`; of a user that does not "
+        "exist an identify that matches this host's address is taken",
     ),
     Row(
         hinted(Cause.IN_USE),

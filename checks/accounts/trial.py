@@ -157,8 +157,7 @@ class Trial:
         )
         try:
             seen, response = await self._tested(exchange, contact, problem)
-            if self.thorough:
-                seen = await self._looked_around(exchange, seen)
+            seen = await self._looked_around(exchange, seen)
             await contact.settle()
         finally:
             contact.close()
@@ -322,9 +321,8 @@ class Trial:
         """Why it was refused, as its PBX tells; where silent, what else answers."""
         if seen.status in (401, 403, 407):
             return replace(seen, hint=await self.around.hint(exchange))
-        if seen.cause not in UNREACHED or not exchange.places or seen.left:
-            return seen
-        if seen.phase is not Phase.QUERY:
+        silent = seen.cause in UNREACHED and seen.phase is Phase.QUERY
+        if not (silent and self.thorough and exchange.places):
             return seen
         found = await ports.answering(
             exchange.client,
