@@ -216,6 +216,10 @@ class Mi:
             said = await self.ask("uptime", Uptime)
         except FaultError:
             return Clocks(self._clock(), None, "")
+        except Unreadable as failure:
+            if failure.cause is Cause.MALFORMED and NO_MI not in failure.detail:
+                failure.detail += f": {NO_MI}"  # another page of httpd's, or of another
+            raise
         found = _SECONDS.match(said.uptime)
         uptime = float(found[1]) if found else 0.0
         there, boot = clocks(said.now, said.since, uptime, asked, self._clock)

@@ -193,7 +193,7 @@ FAILURES: dict[str, tuple[dict[str, Answer], Cause, str]] = {
     "nothing but pages": (
         {"uptime": b"<html><body>Unable to parse URL!</body></html>"},
         Cause.MALFORMED,
-        "uptime",
+        "give the URL with its path",
     ),
     "an uptime beyond all time": (
         {"uptime": result({"Now": 5})},
