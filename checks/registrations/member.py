@@ -69,7 +69,7 @@ class Return:
     def words(self, now: float) -> str:
         """31 of 40 back, the rest due by 10:14 UTC."""
         if not self.missing and self.kept:
-            return f"all {self.expected} kept by the PBX, which proves no phone"
+            return f"all {self.expected} kept by the PBX, none proven yet"
         if not self.missing:
             return f"all {self.expected} back"
         are = "are" if now <= self.due_by else "were"

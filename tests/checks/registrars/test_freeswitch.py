@@ -349,7 +349,7 @@ async def test_a_restart_is_seen_by_another_run_and_proves_no_phone() -> None:
                     told += judged.apply("pbx", reading, time.monotonic())
             judged.lost("pbx", Cause.CONNECTION_RESET, "gone", time.monotonic())
     (restart,) = [o for o in told if o.event is Event.RESTARTED]
-    assert restart.detail == "all 1 kept by the PBX, which proves no phone"
+    assert restart.detail == "all 1 kept by the PBX, none proven yet"
     assert judged.extensions[AOR].state is State.REGISTERED
 
 
