@@ -17,10 +17,19 @@ from typing import Any
 
 import pytest
 
+from alerting.store.reader import ReaderError
 from sipwatch import __version__, remote
 from sipwatch.exposition import Exposition, Family
+from sipwatch.subjects import AmbiguousError
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
+
+
+HISTORY_ERRORS = {
+    "1009": LookupError("nothing is known of 1009"),
+    "1002": AmbiguousError("several are named 1002: a, b"),
+    "1003": ReaderError("32 others are reading the database; ask again"),
+}
 
 
 @dataclass
@@ -52,6 +61,11 @@ class Shown:
 
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         return self.exposition.render(gzip=gzip)
+
+    async def history(self, subject: str, registrar: str) -> dict[str, Any]:
+        if (error := HISTORY_ERRORS.get(subject)) is not None:
+            raise error
+        return {"subject": f"extension:{registrar or 'hq'}/{subject}", "rows": []}
 
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         self.told = list(notifiers)
@@ -147,6 +161,33 @@ async def test_the_audit_is_that_of_the_registrar_asked_for() -> None:
             404,
             {"detail": "there is no registrar nosuch"},
         )
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "answer"),
+    [
+        ("subject=1001", 200, {"subject": "extension:hq/1001", "rows": []}),
+        (
+            "subject=1001&registrar=lab",
+            200,
+            {"subject": "extension:lab/1001", "rows": []},
+        ),
+        ("subject=1009", 404, {"detail": "nothing is known of 1009"}),
+        ("subject=1002", 409, {"detail": "several are named 1002: a, b"}),
+        (
+            "subject=1003",
+            503,
+            {"detail": "32 others are reading the database; ask again"},
+        ),
+    ],
+)
+async def test_a_history_is_told_or_why_not(
+    query: str, status: int, answer: dict[str, Any]
+) -> None:
+    async with serving(Shown()) as port:
+        history = await ask(port, f"/api/v1/history?{query}")
+        assert (history.status, json.loads(history.body)) == (status, answer)
+        assert (await ask(port, "/api/v1/history")).status == 422
 
 
 async def test_unwell_and_not_ready_are_503_with_the_reason() -> None:
