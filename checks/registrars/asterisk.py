@@ -34,6 +34,7 @@ from checks.registrars.pjsip import (
     title,
     title_question,
 )
+from checks.registrars.qualify import Qualifying
 from checks.registrars.session import RefusedError, Session
 from checks.registrars.trunks import Trunks
 from checks.registrations.judge import (
@@ -117,6 +118,13 @@ class Asterisk:
         self._warned = False
         self._titles: dict[str, str] = {}  # by AOR, until a reload
         self._hold_back = HoldBack()
+        self._qualifying = self._qualifier()
+
+    def _qualifier(self) -> Qualifying:
+        settings = self._settings
+        return Qualifying(
+            settings.probe, on=settings.probe_contacts, where=self.address
+        )
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the PBX's load allows."""
@@ -177,6 +185,7 @@ class Asterisk:
         self._booted = self._boot = None
         self._next_roster = 0.0
         self._titles.clear()
+        self._qualifying = self._qualifier()
         await session.greeting()
         await self._log_in(session)
         await self._ping(session)
@@ -272,6 +281,7 @@ class Asterisk:
         self._contacts.once = dict.fromkeys(self._contacts.once)
         yield await self._registrations(session)
         self._pace.end(began)
+        self._qualifying.list_ended(self._clock())
         yield ListEnd(began, self._clock() + self._contacts.offset, self._boot)
 
     async def _roster(self, session: Session) -> Roster:
@@ -327,17 +337,20 @@ class Asterisk:
                 "PJSIPShowRegistrationInboundContactStatuses", "ContactStatusDetail"
             )
             async for rows in listing:
-                yield [self._contacts.listed(row, binding(row)) for row in rows]
+                yield [self._row(row, binding(row)) for row in rows]
             return
         except RefusedError as refused:
             if UNKNOWN_COMMAND not in str(refused):
                 raise
         try:  # older than 13.9, or in the middle of loading
             async for rows in session.rows("PJSIPShowContacts", "ContactList"):
-                yield [self._contacts.listed(row, old_binding(row)) for row in rows]
+                yield [self._row(row, old_binding(row)) for row in rows]
         except RefusedError as refused:
             if str(refused) != NO_CONTACTS:
                 raise
+
+    def _row(self, row: Message, found: Binding) -> Binding:
+        return self._qualifying.listed(row, self._contacts.listed(row, found))
 
     async def _registrations(self, session: Session) -> Outbounds:
         """What it registers elsewhere; the passwords in between end in the parser."""
@@ -359,7 +372,10 @@ class Asterisk:
             ping_at = session.heard + IDLE_PING
             if now >= ping_at:
                 await self._ping(session)
-            for event in await session.gather(min(due, max(ping_at, now)) - now):
+            async for failed in self._qualifying.run(session, now):
+                yield failed
+            wake = min(due, ping_at, self._qualifying.due())
+            for event in await session.gather(max(wake, now) - now):
                 if reading := self._read(event, session):
                     yield reading
 
@@ -368,6 +384,7 @@ class Asterisk:
         now = self._clock()
         match event["Event"]:
             case "ContactStatus":
+                self._qualifying.event(event, now)
                 reading = self._contacts.status(event, now)
                 if isinstance(reading, Added):
                     self._pace.wish(now + EXPIRY_DELAY)

@@ -138,6 +138,8 @@ def binding(row: Message) -> Binding:
         user_agent=row.get("UserAgent", ""),
         received=row.get("ViaAddress", ""),
         rtt=seconds(row.get("RoundtripUsec")) if reachable else None,
+        asked=row.get("QualifyFrequency", "0") != "0",
+        path=row.get("Path", ""),
     )
 
 
