@@ -24,7 +24,6 @@ from sipwatch.subjects import AmbiguousError
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
 
-
 HISTORY_ERRORS = {
     "1009": LookupError("nothing is known of 1009"),
     "1002": AmbiguousError("several are named 1002: a, b"),
