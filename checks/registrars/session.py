@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from checks.observation import Cause, plain
 from checks.registrars.ami import LIST_LIMIT, ROW_LIMIT, AmiParser, Message, action
-from checks.registrars.clocks import pause
-from checks.registrars.failures import MANAGER_CONF, unreadable
+from checks.registrars.failures import MANAGER_CONF
+from checks.registrars.stream import Stream
 from checks.registrations.judge import Unreadable
 
-BATCH = 500  # messages handled before the loop gets its turn: some 5 ms
 LIST_SECONDS = 120.0  # a list that trickles for longer is no list
 NO_GREETING = (
     "AMI closes the connection without a greeting: too many sessions that are not "
@@ -23,7 +21,7 @@ class RefusedError(Exception):
     """`Response: Error` to one action; the text says which of its meanings."""
 
 
-class Session(asyncio.Protocol):
+class Session(Stream[Message]):
     """Bytes to messages, and questions to their answers by ActionID.
 
     Events that come between an answer's rows are kept aside, in order, and only those
@@ -33,89 +31,27 @@ class Session(asyncio.Protocol):
     def __init__(
         self, timeout: float, clock: Callable[[], float], events: Collection[str]
     ) -> None:
-        self.heard = clock()  # when bytes last came
+        self._parser = AmiParser()
+        super().__init__("AMI", self._parser.feed, clock)
         self.shutting_down = False
         self._timeout = timeout
-        self._clock = clock
         self._events = events
-        self._parser = AmiParser()
         self._kept: list[Message] = []
-        self._queue: list[Message] = []
-        self._received = 0
         self._serial = 0
-        self._stirred = asyncio.Event()
-        self._failure: Unreadable | None = None
-        self._transport: asyncio.Transport | None = None
 
-    # --- what asyncio calls ---------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes came; a sender that is faster than we are is held back by TCP."""
-        self.heard = self._clock()
-        self._received += len(data)
-        try:
-            self._queue += self._parser.feed(data)
-        except ValueError as error:
-            self._fail(Unreadable(Cause.MALFORMED, f"AMI: {error}"))
-            self.close()
-        if len(self._queue) > BATCH and self._transport:
-            self._transport.pause_reading()
-        self._stirred.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The peer closed, or the network did."""
-        if isinstance(exc, OSError):
-            self._fail(unreadable(exc, "the AMI connection"))
-        elif self._parser.greeting is None:
-            self._fail(Unreadable(Cause.OVERLOADED, NO_GREETING))
-        else:
-            why = "it shuts down" if self.shutting_down else "Asterisk ended or died"
-            self._fail(
-                Unreadable(Cause.CONNECTION_RESET, f"AMI closed the connection: {why}")
-            )
-
-    def _fail(self, failure: Unreadable) -> None:
-        self._failure = self._failure or failure
-        self._stirred.set()
-
-    # --- what the registrar calls ---------------------------------------------------
-
-    def nudge(self) -> None:
-        """End a wait."""
-        self._stirred.set()
-
-    def close(self) -> None:
-        """Drop the connection; safe to call twice."""
-        if self._transport:
-            self._transport.close()
+    def closed(self) -> Unreadable:
+        """What it means that Asterisk closed the connection."""
+        if self._parser.greeting is None:
+            return Unreadable(Cause.OVERLOADED, NO_GREETING)
+        why = "it shuts down" if self.shutting_down else "Asterisk ended or died"
+        return Unreadable(Cause.CONNECTION_RESET, f"AMI closed the connection: {why}")
 
     def send(self, name: str, **values: str) -> str:
         """Send one action and return its ActionID."""
         self._serial += 1
         action_id = f"sipwatch-{self._serial}"
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(action(name, action_id, **values))
+        self.write(action(name, action_id, **values))
         return action_id
-
-    async def wait(self, timeout: float) -> list[Message]:
-        """Messages that came, at most BATCH; none after `timeout` or a nudge."""
-        if self._queue or self._failure:
-            await asyncio.sleep(0)  # a flood must not keep the loop from its turn
-        else:
-            self._stirred.clear()
-            await pause(self._stirred, max(0.0, timeout))
-        if not self._queue and self._failure:
-            raise self._failure
-        batch = self._queue[:BATCH]
-        del self._queue[:BATCH]
-        if self._transport and len(self._queue) <= BATCH:
-            self._transport.resume_reading()
-        return batch
 
     async def greeting(self) -> None:
         """Wait for the line that Asterisk sends first."""
@@ -174,12 +110,12 @@ class Session(asyncio.Protocol):
 
     async def rows(self, name: str, event: str) -> AsyncIterator[list[Message]]:
         """The rows of a list as they come; their number proves its end."""
-        size, began = self._received, self._clock()
+        size, began = self.received, self._clock()
         action_id = (await self.ask(name))["ActionID"]
         count = 0
         while True:
             batch = await self.wait(self.heard + self._timeout - self._clock())
-            self._bound(name, count, self._received - size, began, silent=not batch)
+            self._bound(name, count, self.received - size, began, silent=not batch)
             rows = [m for m in batch if m.get("ActionID") == action_id]
             if len(rows) < len(batch):
                 self._set_aside([m for m in batch if m.get("ActionID") != action_id])

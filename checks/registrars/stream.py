@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from checks.observation import Cause
+from checks.registrars.clocks import pause
 from checks.registrars.failures import unreadable
 from checks.registrations.judge import Unreadable
 
@@ -31,6 +31,7 @@ class Stream(asyncio.Protocol, Generic[T]):
     ) -> None:
         """`name` is the protocol's, for sentences; `feed` raises ValueError."""
         self.heard = clock()  # when bytes last came
+        self.received = 0  # bytes in all
         self._name = name
         self._feed = feed
         self._clock = clock
@@ -51,6 +52,7 @@ class Stream(asyncio.Protocol, Generic[T]):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self.heard = self._clock()
+        self.received += len(data)
         try:
             self._queue += self._feed(data)
         except ValueError as error:
@@ -99,8 +101,7 @@ class Stream(asyncio.Protocol, Generic[T]):
             await asyncio.sleep(0)  # a flood must not keep the loop from its turn
         else:
             self._stirred.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), max(0.0, timeout))
+            await pause(self._stirred, max(0.0, timeout))
         if not self._queue and (self._failure or self._ended):
             raise self._failure or self.closed()
         batch = self._queue[:BATCH]
