@@ -405,3 +405,18 @@ async def test_what_is_registered_elsewhere_may_be_unreadable_alone(
             read = await until_end(readings, 2)
     assert (len(rows(read)), kept(read)) == (2, {})
     assert server.calls.count("reg_list") <= 2
+
+
+async def test_a_phone_that_answers_no_ping_of_nathelper_is_unreachable() -> None:
+    phone = Bound("1", "sip:1@10.0.0.1", time.time() + 60, latency=1500)
+    usrloc, judged = Usrloc(), Judged(time.time())
+    usrloc.add(phone)
+    states = []
+    async with OpenSips(usrloc) as server:
+        registrar = watched(server, interval=0.01)
+        async with aclosing(registrar.watch()) as readings:
+            for phone.latency in (1500, 1_800_000_000, 1_800_000_000, 1500):
+                judged.take(await until_end(readings), time.time())
+                states.append(judged.states()["1"])
+    here, unreachable = State.REGISTERED, State.UNREACHABLE
+    assert states == [here, here, unreachable, here]
