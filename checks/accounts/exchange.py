@@ -90,22 +90,26 @@ class Exchange:
         """Ask for the bindings, which changes nothing (RFC 3261 10.2.3)."""
         return await self._over_places(Phase.QUERY, (), None)
 
-    async def bind(self, contact: str) -> tuple[Response, int]:
+    async def bind(self, uri: str) -> tuple[Response, int]:
         """Register a contact; what was asked for may be raised to its Min-Expires."""
         expires = round(self.settings.expires)
         try:
-            return await self._ask(Phase.BIND, [contact], expires), expires
+            return await self._register(Phase.BIND, [uri], expires), expires
         except RegisterError as error:
             least = error.seen.min_expires
             if error.seen.status != 423 or least is None or not least <= LONGEST:
                 raise
         text = f"423, so for {least} s instead of {expires} s (Min-Expires)"
         self.tell(Step(None, "REGISTER", text))
-        return await self._ask(Phase.BIND, [contact], least), least
+        return await self._register(Phase.BIND, [uri], least), least
 
-    async def remove(self, contacts: list[str]) -> Response:
+    async def remove(self, uris: list[str]) -> Response:
         """Remove exactly these contacts of ours, never `*`."""
-        return await self._ask(Phase.REMOVE, contacts, 0)
+        return await self._register(Phase.REMOVE, uris, 0)
+
+    async def _register(self, phase: Phase, uris: list[str], expires: int) -> Response:
+        contacts = [self.own.field(uri, expires) for uri in uris]
+        return await self._ask(phase, contacts, expires)
 
     def contacts(self, response: Response) -> tuple[NameAddr, ...]:
         """Those that a 200 lists, the ended ones left out."""

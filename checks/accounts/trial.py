@@ -274,9 +274,7 @@ class Trial:
         return True
 
     async def _bound_and_removed(self, exchange: Exchange, uri: str) -> Seen:
-        response, expires = await exchange.bind(
-            self.own.field(uri, round(self.settings.expires))
-        )
+        response, expires = await exchange.bind(uri)
         if expires != round(self.settings.expires):
             self._evidence.append(f"registered for {expires} s, its Min-Expires")
         listed = exchange.contacts(response)
@@ -294,8 +292,7 @@ class Trial:
         """Remove contacts of ours; `left` are those that stay all the same."""
         response = None
         for _ in range(REMOVALS):
-            fields = [self.own.field(uri, 0) for uri in ours]
-            response = await exchange.remove(fields)
+            response = await exchange.remove(ours)
             ours = self._ours(exchange, response)
             if not ours:
                 break
@@ -313,7 +310,7 @@ class Trial:
         """Remove it without much waiting; the intent stays, until it is seen gone."""
         with contextlib.suppress(RegisterError, TimeoutError):
             async with asyncio.timeout(FAREWELL):
-                await exchange.remove([self.own.field(uri, 0)])
+                await exchange.remove([uri])
 
     # --- what else is known ---------------------------------------------------------
 
