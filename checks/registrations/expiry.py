@@ -38,6 +38,7 @@ class Breach(IntFlag):
     SHORT = 1  # less granted than the least: load for nothing
     LONG = 2  # more than the most: a dead phone is seen late
     LATE = 4  # refreshed so late that one lost REGISTER may cost it
+    UNNAMED = 8  # one of so many that only their number is told
 
 
 class Policy:

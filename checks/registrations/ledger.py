@@ -69,6 +69,7 @@ class Ledger:
         """Watch an AOR from now."""
         extension = Extension(self._roster.subject(aor), now)
         self._memory.restore_extension(extension, self._cluster)
+        self._refreshes.admit(extension)
         self.extensions[aor] = extension
         if not extension.learned:
             self.young.add(aor)
@@ -83,6 +84,7 @@ class Ledger:
             if m.restart:
                 m.restart.missing.discard(aor)
         self.young.discard(aor)
+        self._refreshes.forget(extension)
         self._memory.aors.pop(aor, None)  # if it is watched again, it begins anew
         del self.extensions[aor]
         if extension.bound:

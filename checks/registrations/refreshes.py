@@ -17,7 +17,7 @@ import heapq
 from typing import NamedTuple
 
 from checks.observation import Fact, Figures, Observation, State
-from checks.registrations.expiry import LATE, Policy
+from checks.registrations.expiry import LATE, Breach, Policy
 from checks.registrations.extension import HERE, Contact, Extension, last_seen
 from checks.registrations.habit import LATEST, learned, patience, points
 
@@ -26,6 +26,7 @@ LEFT = 60.0  # s of the binding that must be left for a warning to be one
 BRIEF = 5.0  # s between two refreshes that were one, sent twice or told twice
 BUCKET = 5.0  # s
 AT_ONCE = 1000  # due times looked at in one go, some ms
+NAMED = 200  # extensions outside the policy that are told one by one
 
 
 class Turn(NamedTuple):
@@ -74,6 +75,17 @@ class Refreshes:
         self._buckets: dict[int, list[Extension]] = {}
         self._order: list[int] = []  # a heap of the buckets' numbers
         self._suspects: set[str] = set()  # AORs that the next read decides on
+        self._named = 0  # extensions that are told to be outside the policy
+
+    # --- who ------------------------------------------------------------------------
+
+    def admit(self, e: Extension) -> None:
+        """An extension is watched from now, as it is remembered."""
+        self._named += _is_named(e.breach)
+
+    def forget(self, e: Extension) -> None:
+        """An extension is watched no more."""
+        self._named -= _is_named(e.breach)
 
     # --- what comes -----------------------------------------------------------------
 
@@ -90,19 +102,35 @@ class Refreshes:
 
     def differs(self, e: Extension) -> bool:
         """Whether what is known by now is another verdict than the last."""
-        breach = self.policy.of(e)
-        return breach not in (None, e.breach) or self._late(e, None) is not e.overdue
+        told = e.breach & ~Breach.UNNAMED
+        return (
+            self.policy.of(e) not in (None, told)
+            or self._late(e, None) is not e.overdue
+        )
 
     def judge(self, e: Extension, now: float) -> bool:
         """Bring the verdict on an extension up to date; whether it is another."""
         if not e.contacts:
             return False
         found, overdue = self.policy.of(e), self._late(e, now)
-        breach = e.breach if found is None else int(found)
+        breach = e.breach if found is None else self._named_or_not(e, found)
         news = (breach, overdue) != (e.breach, e.overdue)
+        self._named += _is_named(breach) - _is_named(e.breach)
         e.breach, e.overdue = breach, overdue
         self._expect(e)
         return news
+
+    def _named_or_not(self, e: Extension, found: Breach) -> int:
+        """A breach, and whether it is told of this extension by name.
+
+        Where a registrar grants all of its phones too much, that is one matter of the
+        registrar, which the audit tells.
+        """
+        if not found:
+            return 0
+        if e.breach:
+            return int(found) | (e.breach & Breach.UNNAMED)
+        return int(found) | (0 if self._named < NAMED else int(Breach.UNNAMED))
 
     def tell(self, o: Observation, e: Extension) -> None:
         """Put into an observation what rules ask of refreshes and the policy."""
@@ -110,7 +138,8 @@ class Refreshes:
         o.figures = figures
         if o.state not in HERE:
             return
-        figures.breach = (self.policy.words(e) or None) if e.breach else ""
+        if not e.breach & Breach.UNNAMED:
+            figures.breach = (self.policy.words(e) or None) if e.breach else ""
         if found := points(e.habit):
             figures.refresh_point = found.median
         due = due_at(e) if e.overdue else None
@@ -188,6 +217,10 @@ class Refreshes:
             heapq.heappush(self._order, number)
         bucket.append(e)
         e.place = number
+
+
+def _is_named(breach: int) -> bool:
+    return breach != 0 and not breach & Breach.UNNAMED
 
 
 def due_at(e: Extension) -> float | None:

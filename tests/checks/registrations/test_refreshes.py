@@ -14,6 +14,7 @@ from checks.observation import Fact, Observation, State
 from checks.registrations.extension import Extension
 from checks.registrations.habit import points
 from checks.registrations.readings import ExpirySettings
+from checks.registrations.refreshes import NAMED
 from tests.checks.registrations.judging import Timeline, bound
 
 PHONE = "1001"
@@ -372,3 +373,27 @@ def test_facts_are_in_the_order_of_their_times() -> None:
     site.until(site.end)
     facts: tuple[Fact, ...] = site.late[0].evidence
     assert list(facts) == sorted(facts, key=lambda fact: fact.at or 0.0)
+
+
+def test_of_very_many_outside_the_policy_a_few_are_named_and_the_others_counted() -> (
+    None
+):
+    aors = [f"{1000 + n}" for n in range(NAMED + 50)]
+    t = Timeline(*aors)
+
+    def named() -> set[str]:
+        told = {aor: t.last(aor).figures.breach for aor in aors}
+        return {aor for aor, breach in told.items() if breach}
+
+    t.at(10).list(*(bound(aor, 3610, granted=3600) for aor in aors))
+    while t.judge.next_deadline() == 0.0:
+        t.advance()
+    assert len(named()) == NAMED
+    again = Timeline(*aors, remembered=t.judge.take())
+    assert again.judge.refreshes._named == NAMED
+    for aor in aors:  # none comes to be named, nor is forgotten, by our restart
+        again.judge.restore(aor, State.REGISTERED, 10.0)
+    again.at(40).list(*(bound(aor, 3640, granted=3600) for aor in aors))
+    while again.judge.next_deadline() == 0.0:
+        again.advance()
+    assert [o for o in again.told if o.subject is not again.subject] == []
