@@ -60,6 +60,7 @@ class Params(msgspec.Struct):
     aor: str = ""
     uri: str = ""
     received: str | None = None
+    path: str | None = None
     user_agent: str | None = None
     bflags: Whole = 0
     expires: Whole = 0  # epoch s on the server's clock, 0: never
@@ -222,6 +223,7 @@ def _binding(aor: str, said: Params) -> Binding:
         user_agent=said.user_agent or "",
         received=host_part(said.received or said.uri),
         rtt=rtt,
+        path=said.path or "",
     )
 
 

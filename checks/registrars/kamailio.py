@@ -63,6 +63,7 @@ class Contact(msgspec.Struct, rename=str.title):
     address: str
     expires: Whole | str  # s left, or a word
     received: str = NOT_SET
+    path: str = NOT_SET
     socket: str = ""
     user_agent: str = msgspec.field(name="User-Agent", default="")
     last_keepalive: Whole = msgspec.field(name="Last-Keepalive", default=0)  # epoch s
@@ -166,6 +167,7 @@ def binding(aor: str, contact: Contact, now: float, timer_interval: float) -> Bi
         user_agent="" if contact.user_agent == NOT_SET else contact.user_agent,
         received=host_part(received),
         rtt=contact.roundtrip / 1e6 if reachable else None,
+        path="" if contact.path == NOT_SET else contact.path,
     )
 
 

@@ -61,6 +61,7 @@ class Contact(msgspec.Struct):
     expires: Whole | str = msgspec.field(name="Expires")  # s left, or a word
     user_agent: str = msgspec.field(name="User-agent", default="")
     received: str = msgspec.field(name="Received", default="")
+    path: str = msgspec.field(name="Path", default="")
     latency: Whole = msgspec.field(name="Ping-Latency", default=0)  # us, 0: not asked
 
 
@@ -150,6 +151,7 @@ def binding(aor: str, contact: Contact, now: float) -> Binding:
         reachable=reachable,
         user_agent=contact.user_agent,
         received=host_part(contact.received or contact.address),
+        path=contact.path,
         rtt=rtt,
     )
 

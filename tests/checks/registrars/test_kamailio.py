@@ -169,6 +169,12 @@ def test_a_keep_alive_that_stopped_tells(
     assert binding("1", contact, 1000.0, 10.0).reachable is reachable
 
 
+def test_through_which_proxies_a_contact_registered() -> None:
+    contact = Contact("sip:1@10.0.0.1", 60, path="<sip:10.0.0.9;lr>")
+    assert binding("1", contact, 0.0, 10.0).path == "<sip:10.0.0.9;lr>"
+    assert binding("1", Contact("sip:1@10.0.0.1", 60), 0.0, 10.0).path == ""
+
+
 async def test_two_thousand_recorded_contacts_come_in_slices() -> None:
     body = wire.read("kamailio/kam_ul_dump_2000.json.gz")
     async with serving(body) as server:

@@ -151,6 +151,11 @@ def test_where_a_contact_was_received_from() -> None:
     assert binding("1", contact, 0.0).received == "192.0.2.9:40123"
 
 
+def test_through_which_proxies_a_contact_registered() -> None:
+    contact = Contact("sip:1@10.0.0.1", 60, path="<sip:10.0.0.9;lr>")
+    assert binding("1", contact, 0.0).path == "<sip:10.0.0.9;lr>"
+
+
 async def test_names_of_3_6_are_called_and_no_others() -> None:
     async with OpenSips(recorded("4.0.1")) as server:
         async with aclosing(watched(server).watch()) as readings:
