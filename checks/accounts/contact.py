@@ -22,7 +22,7 @@ from checks.sip.uri import NameAddr, SipUri
 ACCEPT_LIMIT = 8  # connections to a TCP contact at once: a registrar opens one
 LINGER = 4.0  # s that an INVITE is waited for to be acknowledged, before we leave
 PREFIX = "sipwatch-"
-_TEST = f"sip:{PREFIX}"
+_TEST = f":{PREFIX}"  # behind sip: or sips:
 
 
 def is_test(contact: str) -> bool:

@@ -253,6 +253,8 @@ class Trial:
             raise RegisterError(
                 replace(seen, cause=error.cause, detail=detail)
             ) from None
+        if settings.uri.scheme == "sips":  # RFC 3261 10.2.1: then the contact is too
+            uri = replace(uri, scheme="sips")
         return str(uri)
 
     async def _announced(self, exchange: Exchange, uri: str) -> bool:
