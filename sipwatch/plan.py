@@ -36,8 +36,9 @@ def prepare(config: Config, site: Callable[[str], Subject | None]) -> Plan:
 
 
 def _check_sources(config: Config) -> None:
-    """Try the addresses that targets are asked from: only this machine knows them."""
-    for settings in (*config.targets.values(), *config.target_files):
+    """Try the addresses that others are asked from: only this machine knows them."""
+    probes = [settings.probe for settings in config.registrars.values()]
+    for settings in (*config.targets.values(), *config.target_files, *probes):
         if settings.source:
             family = address_family(settings.source)
             with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -14,8 +14,10 @@ from alerting.rules.rule import RulesError, RuleSettings, build
 from checks.accounts import twilio
 from checks.options.targets import check_uri
 from checks.registrars.failures import check_url, host_and_port
+from checks.registrations.reaching import routed
 from checks.registrations.readings import RegistrarSettings
 from checks.settings import Secret
+from sipwatch.asking import probe_settings
 from sipwatch.config.files import check_files
 from sipwatch.config.settings import Config, is_loopback, web_address
 from sipwatch.config.wording import did_you_mean
@@ -134,6 +136,19 @@ def _check_registrars(document: Document, config: Config) -> None:
             _check_address(document, (*path, "address"), settings, settings.address)
         for index, member in enumerate(settings.members):
             _check_address(document, (*path, "members", index), settings, member)
+        _check_probing(document, path, settings)
+
+
+def _check_probing(
+    document: Document, path: KeyPath, settings: RegistrarSettings
+) -> None:
+    try:
+        probe_settings(settings.probe)
+    except ValueError as error:
+        document.add((*path, "probe"), str(error))
+    if settings.outbound_proxy and not routed(settings.outbound_proxy):
+        text = f"{settings.outbound_proxy!r} is no proxy (write sip:10.0.0.5)"
+        document.add((*path, "outbound_proxy"), text)
 
 
 def _check_address(
