@@ -56,7 +56,7 @@ def vendor(user_agent: str) -> str:
     return found[0][:VENDOR_LIMIT] if found else NAMELESS
 
 
-def verdict(breach: Breach | None) -> str:
+def verdict(breach: int | None) -> str:
     """ "well", "too long, late", "not known yet"."""
     if breach is None:
         return NOT_KNOWN
@@ -83,7 +83,7 @@ class Row:
 
     vendor: str
     transport: str
-    breach: Breach | None
+    breach: int | None
     registrations: int = 0
     overdue: int = 0
     granted: Granted | None = None
@@ -106,7 +106,7 @@ class Row:
     def kind(self) -> str:
         """What makes it another kind; Expires by its power of two, as it may vary."""
         power = int(self.granted.most).bit_length() if self.granted else 0
-        return f"{self.family}/{int(self.breach or 0)}:{power}"
+        return f"{self.family}/{self.breach or 0}:{power}"
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class Audit:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._groups: dict[tuple[str, str, Breach | None], _Group] = {}
+        self._groups: dict[tuple[str, str, int | None], _Group] = {}
         self._vendors: dict[str, str] = {}  # by user agent: most are alike
 
     def add(self, extension: Extension) -> None:
@@ -149,13 +149,13 @@ class Audit:
         late = refreshed(extension)
         known = is_known(extension.habit)
         for contact in extension.contacts:
-            breach: Breach | None = self._policy.granted(contact) | late
+            breach: int | None = self._policy.granted(contact) | late
             told = contact.granted is not None or contact.renewed
             if not breach and not (known and told):
                 breach = None
             self._group(contact, breach).add(extension, contact)
 
-    def _group(self, contact: Contact, breach: Breach | None) -> _Group:
+    def _group(self, contact: Contact, breach: int | None) -> _Group:
         agent = contact.user_agent
         name = self._vendors.get(agent)
         if name is None:

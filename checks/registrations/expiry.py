@@ -7,7 +7,6 @@ than the most, never less than the least.
 
 from __future__ import annotations
 
-from enum import IntFlag
 from typing import NamedTuple
 
 from checks.registrations.extension import Contact, Extension, transport
@@ -31,8 +30,9 @@ _UDP = Bounds(60.0, 120.0)
 _STREAM = Bounds(60.0, 3600.0)
 
 
-class Breach(IntFlag):
-    """How a registration is outside the policy."""
+class Breach:
+    """How a registration is outside the policy: bits of an int, of which there may be
+    thousands a second."""
 
     NONE = 0
     SHORT = 1  # less granted than the least: load for nothing
@@ -45,21 +45,13 @@ class Policy:
     """The policy of one registrar."""
 
     def __init__(self, settings: ExpirySettings) -> None:
-        self._settings = settings
+        self._udp, self._stream = (_wanted(b, settings) for b in (_UDP, _STREAM))
 
     def bounds(self, transport: str) -> Bounds:
         """What is wanted over a transport ("UDP")."""
-        least, most = _UDP if transport == "UDP" else _STREAM
-        wanted = self._settings
-        if wanted.min is not None:
-            least = wanted.min
-            most = max(least, most)
-        if wanted.max is not None:
-            most = wanted.max
-            least = min(least, most)
-        return Bounds(least, most)
+        return self._udp if transport == "UDP" else self._stream
 
-    def of(self, extension: Extension) -> Breach | None:
+    def of(self, extension: Extension) -> int | None:
         """What is proven of its contacts; None: nothing, either way."""
         found, known = Breach.NONE, is_known(extension.habit)
         for contact in extension.contacts:
@@ -68,7 +60,7 @@ class Policy:
         found |= refreshed(extension)
         return found if found or known else None
 
-    def granted(self, contact: Contact) -> Breach:
+    def granted(self, contact: Contact) -> int:
         """What is proven of the Expires that a contact was granted."""
         least, most = self.bounds(transport(contact))
         if (contact.granted or contact.at_least) > most + TOLERANCE:
@@ -89,12 +81,23 @@ class Policy:
         breach, bounds = self.granted(contact), self.bounds(transport(contact))
         if not breach:
             return ""
-        if breach is Breach.SHORT:
+        if breach == Breach.SHORT:
             return f"{contact.granted} s granted, less than {bounds.least:g} s"
         return f"{granted_in_words(contact)} granted, more than {bounds.most:g} s"
 
 
-def refreshed(extension: Extension) -> Breach:
+def _wanted(usual: Bounds, settings: ExpirySettings) -> Bounds:
+    least, most = usual
+    if settings.min is not None:
+        least = settings.min
+        most = max(least, most)
+    if settings.max is not None:
+        most = settings.max
+        least = min(least, most)
+    return Bounds(least, most)
+
+
+def refreshed(extension: Extension) -> int:
     """What its habit says of the point at which it refreshes."""
     if not is_known(extension.habit):
         return Breach.NONE

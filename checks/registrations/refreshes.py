@@ -120,7 +120,7 @@ class Refreshes:
         self._expect(e)
         return news
 
-    def _named_or_not(self, e: Extension, found: Breach) -> int:
+    def _named_or_not(self, e: Extension, found: int) -> int:
         """A breach, and whether it is told of this extension by name.
 
         Where a registrar grants all of its phones too much, that is one matter of the
@@ -129,8 +129,8 @@ class Refreshes:
         if not found:
             return 0
         if e.breach:
-            return int(found) | (e.breach & Breach.UNNAMED)
-        return int(found) | (0 if self._named < NAMED else int(Breach.UNNAMED))
+            return found | (e.breach & Breach.UNNAMED)
+        return found if self._named < NAMED else found | Breach.UNNAMED
 
     def tell(self, o: Observation, e: Extension) -> None:
         """Put into an observation what rules ask of refreshes and the policy."""

@@ -58,7 +58,7 @@ def test_a_vendor_is_what_a_user_agent_begins_with(agent: str, family: str) -> N
         (Breach.LONG | Breach.LATE, "too long, late"),
     ],
 )
-def test_a_verdict_in_words(breach: Breach | None, words: str) -> None:
+def test_a_verdict_in_words(breach: int | None, words: str) -> None:
     assert verdict(breach) == words
 
 
@@ -79,9 +79,7 @@ def test_a_kind_in_one_line() -> None:
     row = Row("snom", "TLS", Breach.LATE, 12, 0, Granted(120, 120, True))
     assert str(row) == "12 snom over TLS: 120 s granted (late)"
     row.refresh = Points(0.9, 0.955, 1.0)
-    assert str(row) == (
-        "12 snom over TLS: 120 s granted, refreshed at 96 % (late)"
-    )
+    assert str(row) == ("12 snom over TLS: 120 s granted, refreshed at 96 % (late)")
     assert str(Row("snom", "UDP", None, 1)) == (
         "1 snom over UDP: Expires unknown (not known yet)"
     )
@@ -171,7 +169,7 @@ def test_a_row_as_json() -> None:
 # --- the summary ----------------------------------------------------------------------
 
 
-def row(vendor: str, most: int, breach: Breach = Breach.LONG, count: int = 3) -> Row:
+def row(vendor: str, most: int, breach: int = Breach.LONG, count: int = 3) -> Row:
     return Row(vendor, "UDP", breach, count, 0, Granted(most, most, True))
 
 

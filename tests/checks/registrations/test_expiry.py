@@ -85,9 +85,9 @@ def test_a_least_above_the_most_is_refused() -> None:
         (contact(None, 20.0, renewed=True), Breach.NONE, ""),
     ],
 )
-def test_granted_expires(found: Contact, breach: Breach, words: str) -> None:
+def test_granted_expires(found: Contact, breach: int, words: str) -> None:
     e = extension(found, at=0.5)
-    assert DEFAULT.granted(found) is breach
+    assert DEFAULT.granted(found) == breach
     assert DEFAULT.words(e) == words
 
 
@@ -104,7 +104,7 @@ def test_granted_expires(found: Contact, breach: Breach, words: str) -> None:
         (extension(contact(60), contact(30), at=0.5), Breach.SHORT),
     ],
 )
-def test_the_verdict_on_an_extension(e: Extension, breach: Breach | None) -> None:
+def test_the_verdict_on_an_extension(e: Extension, breach: int | None) -> None:
     assert DEFAULT.of(e) == breach
 
 
