@@ -11,6 +11,7 @@ BENCHES = {
     "probe": ("bench.probe", "CPU of probing 5,000 targets, against sipsak"),
     "sweep": ("bench.sweep", "CPU of 100,000 targets a minute, against SIPp"),
     "mass": ("bench.mass", "stalls of the loop while 2,000 phones go at once"),
+    "registrars": ("bench.registrars", "CPU, stalls and memory of 20,000 contacts"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),
 }
 
@@ -21,7 +22,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are:")
         for name, (_, what) in BENCHES.items():
-            print(f"  {name:8} {what}")
+            print(f"  {name:10} {what}")
         return 2
     missed = []
     for name in names or BENCHES:

@@ -11,7 +11,7 @@ import json
 import re
 import ssl
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -188,9 +188,12 @@ def listing(event: str, rows: Iterable[Mapping[str, str]]) -> list[bytes]:
 
 @dataclass
 class Rpc:
-    """A JSON-RPC server that answers each method with a status and a body."""
+    """A JSON-RPC server that answers each method with a status and a body.
 
-    answers: dict[str, tuple[int, bytes]]
+    A body may be made when it is asked for.
+    """
+
+    answers: dict[str, tuple[int, bytes | Callable[[], bytes]]]
     calls: list[str] = field(default_factory=list)
     headers: list[Any] = field(default_factory=list)
 
@@ -213,7 +216,7 @@ class Rpc:
         self.calls.append(method)
         self.headers.append(request.headers)
         status, body = self.answers.get(method, (500, fault("Method Not Found")))
-        return web.Response(status=status, body=body)
+        return web.Response(status=status, body=body() if callable(body) else body)
 
 
 def fault(text: str) -> bytes:

@@ -1,0 +1,99 @@
+"""A process that is a PBX of one type with so many contacts, for `bench.registrars`.
+
+python -m bench.lists kamailio 20000    prints its address, and ends with its input
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from tests import wire
+from tests.wires import asterisk, freeswitch, kamailio, opensips
+
+HOUR = 3600
+PIECE = 64  # rows in one write, some 40 kB
+
+
+def of_asterisk(count: int) -> wire.AmiServer:
+    """An Asterisk; its roster names everybody, and so does Caller ID."""
+    done = {"Response": "Success", "ActionID": "x"}
+    contacts = asterisk.crowd(count, time.time())
+    roster = asterisk.roster(count)
+    name = wire.message(**done, Variable="x", Value='"Reception" <1001>')
+    core = {"CoreStartupDate": "2026-01-01", "CoreStartupTime": "00:00:00"}
+    return wire.AmiServer(
+        {
+            "Login": [wire.message(**done, Message="Authentication accepted")],
+            "Ping": [wire.message(**done, Ping="Pong")],
+            "CoreStatus": [wire.message(**done, **core)],
+            "Getvar": [name],
+            asterisk.ROSTER: joined("InboundRegistrationDetail", roster),
+            asterisk.CONTACTS: joined("ContactStatusDetail", contacts),
+        },
+        after_login=[wire.message(Event="FullyBooted", Uptime="9")],
+    )
+
+
+def joined(event: str, rows: Any) -> list[bytes]:
+    """A list in larger pieces; the ActionID of each message is kept."""
+    several = wire.listing(event, rows)
+    return [b"".join(several[n : n + PIECE]) for n in range(0, len(several), PIECE)]
+
+
+def of_kamailio(count: int) -> wire.Rpc:
+    """A Kamailio, as it is at each moment."""
+    ends = time.time() + HOUR
+
+    def dump() -> bytes:
+        return kamailio.dump(list(kamailio.crowd(count, ends, time.time())))
+
+    def uptime() -> bytes:
+        said = {"now": time.ctime(), "up_since": time.ctime(ends - HOUR), "uptime": 9}
+        return json.dumps({"jsonrpc": "2.0", "result": said, "id": 1}).encode()
+
+    return wire.Rpc({"ul.dump": (200, dump), "core.uptime": (200, uptime)})
+
+
+def of_freeswitch(count: int) -> freeswitch.EslServer:
+    """A FreeSWITCH of one profile, whose directory names everybody."""
+    server = freeswitch.Switch()
+    rows = list(freeswitch.crowd(count, time.time() + HOUR))
+    users = (f"{n:06}@example.com|Reception" for n in range(count) if n % 10 != 9)
+    server.answers = {
+        **server.answers,
+        freeswitch.REG: freeswitch.api(freeswitch.xmlstatus(rows)),
+        freeswitch.USERS: freeswitch.api(freeswitch.users(*users)),
+    }
+    return server
+
+
+def of_opensips(count: int) -> opensips.OpenSips:
+    """An OpenSIPS whose httpd has room for the list."""
+    usrloc = opensips.Usrloc(buffer=sys.maxsize)
+    usrloc.add(*opensips.crowd(count, time.time() + HOUR))
+    return opensips.OpenSips(usrloc)
+
+
+SERVERS: dict[str, Callable[[int], AbstractAsyncContextManager[Any]]] = {
+    "asterisk": of_asterisk,
+    "kamailio": of_kamailio,
+    "freeswitch": of_freeswitch,
+    "opensips": of_opensips,
+}
+
+
+async def serve(kind: str, count: int) -> None:
+    """Serve until the input ends."""
+    async with SERVERS[kind](count) as server:
+        print(server.address, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
