@@ -61,6 +61,7 @@ class Extension:
     minimum_expiration: int = 1
     maximum_expiration: int = 7200
     rewrite_contact: bool = False
+    deny: str = ""  # addresses that may not use it: "0.0.0.0/0.0.0.0"
 
     def section(self) -> str:
         callerid = (
@@ -70,6 +71,7 @@ class Extension:
             f"[{self.name}]\ntype=endpoint\ncontext=phones\ndisallow=all\nallow=ulaw\n"
             f"auth={self.name}\naors={self.name}\n{callerid}"
             f"rewrite_contact={'yes' if self.rewrite_contact else 'no'}\n"
+            f"{f'deny={self.deny}' if self.deny else ''}\n"
             f"[{self.name}]\ntype=auth\nauth_type=userpass\n"
             f"username={self.name}\npassword={self.password}\n"
             f"[{self.name}]\ntype=aor\n"

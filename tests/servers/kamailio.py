@@ -104,6 +104,7 @@ class Kamailio:
         timer_interval: int = 1,
         default_expires: int = 60,
         min_expires: int = 1,
+        too_brief: bool = False,  # 423 instead of raising what is asked for
         max_expires: int = 3600,
         keepalive: bool = False,
         parts: Sequence[Part] = (),
@@ -114,6 +115,7 @@ class Kamailio:
         self.timer_interval = timer_interval
         self.default_expires = default_expires
         self.min_expires = min_expires
+        self.too_brief = too_brief
         self.max_expires = max_expires
         self.keepalive = keepalive
         self.parts = tuple(parts)
@@ -235,6 +237,7 @@ class Kamailio:
             ("usrloc", "timer_interval", self.timer_interval),
             ("registrar", "default_expires", self.default_expires),
             ("registrar", "min_expires", self.min_expires),
+            ("registrar", "min_expires_mode", int(self.too_brief)),
             ("registrar", "max_expires", self.max_expires),
             ("registrar", "default_expires_range", 0),
             ("htable", "htable", "users=>size=8;"),

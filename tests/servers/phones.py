@@ -283,8 +283,10 @@ class ScriptedPhone:
         address: str,
         port: int = 5060,
         user_agent: str = "scripted phone",
+        contact_user: str = "",
     ) -> None:
         self.user = user
+        self.contact_user = contact_user or user
         self.user_agent = user_agent
         self.password = password
         self.registrar = registrar
@@ -312,7 +314,7 @@ class ScriptedPhone:
 
     def _exchange(self, expires: int, contacts: list[str], authorization: str) -> str:
         self._cseq += 1
-        bound = "".join(f"Contact: <sip:{self.user}@{c}>\r\n" for c in contacts)
+        bound = "".join(f"Contact: <sip:{self.contact_user}@{c}>\r\n" for c in contacts)
         aor = f"sip:{self.user}@{self.registrar}"
         branch = f"z9hG4bK{secrets.token_hex(8)}"
         request = (

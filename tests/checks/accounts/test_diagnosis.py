@@ -200,8 +200,8 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         Cause.STALE_NONCE,
         "sip.example.com calls each nonce stale, the one it has just given as well "
         "(realm r, MD5)",
-        "check its clock, and whether several servers that share no nonces answer under "
-        "this name",
+        "check its clock, and whether several servers that share no nonces answer "
+        "under this name",
     ),
     (
         answered(407, "Proxy Authentication Required", proven=True, realm="p"),
