@@ -13,6 +13,7 @@ from checks.accounts.account import Account
 from checks.observation import State, Subject
 from checks.options.rows import STATES
 from checks.registrations.judge import Judge
+from checks.registrations.reaching import reach
 from sipwatch import __version__, outbound
 from sipwatch.config.settings import local_zone
 from sipwatch.sources import Sight, Sources, owed_since, readable
@@ -83,6 +84,8 @@ def _registrar(judge: Judge, sources: Sources, iso: _Iso) -> dict[str, Any]:
         "registrations": outbound.shown(judge, sources, iso),
         "registrations_kept": len(judge.outgoing.registrations),
     }
+    if judge.settings.probe_contacts and readable(judge, sources.alarms):
+        shown["contacts"] = reach(judge.extensions.values())
     if len(members) > 1:
         shown["members"] = [
             {

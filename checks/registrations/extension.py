@@ -236,7 +236,9 @@ class Extension:
         """Whether any contact answers the PBX or us; None: not all that might do so
         are asked."""
         reports = [contact.reachable for contact in self.contacts]
-        return any(reports) if True in reports or None not in reports else None
+        if True in reports:
+            return True
+        return False if reports and None not in reports else None
 
     def find(self, uri: str, member: Member) -> Contact | None:
         """Its contact of this URI at this member."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from checks.observation import Binding, Cause, State
@@ -206,6 +206,20 @@ class Reaching:
         """How many fell silent together, and nobody is left who answers; else 0."""
         alone = self._well or len(self._doubtful) < 2
         return 0 if alone else len(self._doubtful)
+
+
+def reach(extensions: Iterable[Extension]) -> dict[str, int]:
+    """How many contacts answer, who asks them aside; those that nobody asks, too."""
+    counts = dict.fromkeys(("reachable", "unreachable", "waiting", "not_probed"), 0)
+    for extension in extensions:
+        for contact in extension.contacts:
+            if contact.reachable is not None:
+                found = "reachable" if contact.reachable else "unreachable"
+            else:
+                asked = contact.pbx_asks or contact.ask is not None
+                found = "waiting" if asked else "not_probed"
+            counts[found] += 1
+    return counts
 
 
 def question(contact: Contact, aor: str, proxy: str = "") -> Ask | None:

@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
-from checks.observation import Cause, Kind, Observation, Scope, State, Subject
+from checks.observation import (
+    Binding,
+    Cause,
+    Kind,
+    Observation,
+    Scope,
+    State,
+    Subject,
+)
 from checks.options.streams import Streams
 from checks.options.targets import TargetSettings
+from checks.registrations.readings import Bindings, ListEnd
 from checks.sip.resolver import Address
 from sipwatch import __version__
 from sipwatch.status import INCIDENTS, status
@@ -95,6 +104,31 @@ async def test_a_registrar_that_can_be_read(site: Watching) -> None:
             "registrations_kept": 0,
         }
     ]
+
+
+async def test_where_contacts_are_probed_those_that_nobody_asks_are_told(
+    site: Watching,
+) -> None:
+    judge = site.registrar("hq", probe_contacts=True)
+    there = ("192.0.2.7:5060", "192.0.2.7:5060", "192.0.2.7:5060", "203.0.113.9:4711")
+    rows = [
+        Binding(str(aor), f"sip:{aor}@192.0.2.7", START + 60, received=received)
+        for aor, received in enumerate(there)
+    ]
+    site.observe(*judge.apply("hq:5038", Bindings(rows), START))
+    site.observe(*judge.apply("hq:5038", ListEnd(START), START))
+    for aor, ok in ((0, True), (1, False), (1, False)):
+        name = f"contact/{aor}/sip:{aor}@192.0.2.7"
+        site.observe(*judge.heard(name, ok, None, None, START, START))
+    (hq,) = shown(site)["registrars"]
+    assert hq["contacts"] == {
+        "reachable": 1,
+        "unreachable": 1,
+        "waiting": 1,
+        "not_probed": 1,
+    }
+    site.observe(*judge.lost("hq:5038", Cause.TIMEOUT, "no answer", START + 5))
+    assert "contacts" not in shown(site)["registrars"][0]
 
 
 async def test_blind_is_not_down(site: Watching) -> None:
