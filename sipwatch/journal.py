@@ -14,7 +14,7 @@ from alerting.announcement import (
     Transition,
     Updated,
 )
-from alerting.incident import Outcome
+from alerting.incident import Outcome, Severity
 from checks.accounts.account import Account
 from checks.observation import State
 from checks.registrations.judge import Judge
@@ -94,7 +94,8 @@ class Journal:
     def _opened(self, opened: Opened) -> None:
         i = opened.incident
         again = " again" if opened.again else ""
-        log.warning(
+        log.log(
+            logging.INFO if i.severity is Severity.INFO else logging.WARNING,
             "incident %d opened%s: [%s] %s: %s %s",
             i.id,
             again,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
 from checks.observation import State, Subject
 from checks.options.rows import STATES, UNKNOWN, UP
 from checks.options.words import not_after, place
+from checks.registrations.audit import WORDS
 from checks.registrations.extension import HERE, Extension
 from checks.registrations.judge import Judge
 from sipwatch.exposition import Family, label, labels
@@ -291,6 +292,8 @@ class _Listed:
     extensions: list[Extension]
     names: list[Sequence[str]]  # as labels, in parts of ROWS
     counts: Counter[State | None]
+    breaches: Counter[int] = field(default_factory=Counter)  # by their bits
+    overdue: int = 0
 
 
 Column = Callable[[list[Extension]], list[Any]]  # None: no sample
@@ -323,6 +326,18 @@ class ExtensionSeries:
             "gauge",
             "Extensions of a registrar, by state.",
             self._counted(),
+        )
+        yield Family(
+            "sipwatch_registrar_extensions_outside_policy",
+            "gauge",
+            "Extensions whose registration is not as `expiry` wants it, by how.",
+            self._outside(),
+        )
+        yield Family(
+            "sipwatch_registrar_extensions_overdue",
+            "gauge",
+            "Extensions whose refresh is later than their habit.",
+            self._overdue(),
         )
         name = "sipwatch_extension_rtt_seconds"
         yield Family(
@@ -368,6 +383,8 @@ class ExtensionSeries:
                     continue
                 states = [e.state for e in part]
                 listed.counts.update(states)
+                listed.breaches.update([e.breach for e in part if e.breach])
+                listed.overdue += sum([e.overdue for e in part])
                 there = [s in HERE for s in states]
                 yield _alike(head, list(compress(names, there)), '"} 1\n')
                 if not all(there):
@@ -382,6 +399,22 @@ class ExtensionSeries:
                     f'{head}{state}"}} {listed.counts[state]}\n'
                     for state in EXTENSION_STATES
                 )
+
+    def _outside(self) -> Iterator[str]:
+        for listed in self._registrars:
+            if readable(listed.judge, self._alarms):
+                name = "sipwatch_registrar_extensions_outside_policy"
+                head = f'{name}{{{_registrar(listed)},breach="'
+                yield "".join(
+                    f'{head}{word.replace(" ", "_")}"}} {_having(listed, bit)}\n'
+                    for bit, word in WORDS.items()
+                )
+
+    def _overdue(self) -> Iterator[str]:
+        for listed in self._registrars:
+            if readable(listed.judge, self._alarms):
+                name = "sipwatch_registrar_extensions_overdue"
+                yield f"{name}{{{_registrar(listed)}}} {listed.overdue}\n"
 
     def _values(self, name: str, values: Column, form: str) -> Iterator[str]:
         line = f'%s"}} {form}\n'
@@ -402,6 +435,10 @@ class ExtensionSeries:
 
 def _registrar(listed: _Listed) -> str:
     return f'registrar="{label(listed.judge.name)}"'
+
+
+def _having(listed: _Listed, bit: int) -> int:
+    return sum(n for breach, n in listed.breaches.items() if breach & bit)
 
 
 def _head(name: str, listed: _Listed) -> str:

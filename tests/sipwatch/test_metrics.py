@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from alerting.incident import Outcome
 from alerting.outbox import Delays
 from checks.observation import Cause, Kind, Observation, Scope, State, Subject
+from checks.registrations.expiry import Breach
 from sipwatch import metrics
 from sipwatch.exposition import RENDERINGS, Family, label
 from tests.servers import require
@@ -37,6 +38,7 @@ options_consecutive_failures options_retransmits_total
 target_certificate_not_after_timestamp_seconds
 extension_registered extension_reachable extension_contacts extension_rtt_seconds
 extension_state_since_timestamp_seconds registrar_up registrar_extensions
+registrar_extensions_outside_policy registrar_extensions_overdue
 registration_up
 incidents incidents_opened_total notifications_total outbox_pending
 outbox_oldest_seconds detection_delay_seconds_count detection_delay_seconds_sum
@@ -298,6 +300,27 @@ async def test_extensions_in_detail(site: Watching) -> None:
     assert reachable == {"1001 hq": 1.0, "1003 hq": 1.0}
     since = await told(site, "extension_state_since_timestamp_seconds")
     assert since["1001 hq"] == START + 3600
+
+
+async def test_who_is_outside_the_policy_and_who_is_overdue_is_counted(
+    site: Watching,
+) -> None:
+    judge = site.registrar("hq", {str(n): True for n in range(1000, 1400)})
+    for breach, overdue, aor in (
+        (Breach.LONG, True, "1000"),
+        (Breach.LONG | Breach.LATE, False, "1001"),
+        (Breach.LONG | Breach.UNNAMED, False, "1399"),
+    ):
+        extension = judge.extensions[aor]
+        extension.breach, extension.overdue = breach, overdue
+    assert await told(site, "registrar_extensions_outside_policy") == {
+        "hq too_short": 0.0,
+        "hq too_long": 3.0,
+        "hq late": 1.0,
+    }
+    assert await told(site, "registrar_extensions_overdue") == {"hq": 1.0}
+    site.observe(*judge.lost("hq:5038", Cause.TIMEOUT, "silent", START + 1))
+    assert await told(site, "registrar_extensions_overdue") == {}
 
 
 async def test_what_an_unreadable_registrar_held_is_unknown_not_zero(
