@@ -20,7 +20,7 @@ from tests.servers.kamailio import Kamailio
 SECRET = Secret("secret")
 
 
-async def tested(
+async def examined(
     registrar: Asterisk | Kamailio,
     user: str,
     mode: str = "query",
@@ -58,11 +58,11 @@ async def test_kamailio_answers_a_query_and_keeps_nothing_of_a_bind(
     kamailio: StartKamailio, transport: str
 ) -> None:
     server = kamailio({"2001": "secret"})
-    asked = await tested(server, "2001", transport=transport)
+    asked = await examined(server, "2001", transport=transport)
     assert verdict(asked) == (State.OK, None)
     assert asked.outcome.bindings == ()
 
-    bound = await tested(server, "2001", "bind", transport)
+    bound = await examined(server, "2001", "bind", transport)
     assert verdict(bound) == (State.OK, None)
     assert [step.what for step in bound.steps] == ["REGISTER", "register", "remove"]
     assert server.contacts() == []
@@ -74,14 +74,14 @@ async def test_kamailio_refuses_wrong_password_and_unknown_user(
     kamailio: StartKamailio,
 ) -> None:
     server = kamailio({"2001": "secret"})
-    wrong = await tested(server, "2001", password=Secret("wrong"))
+    wrong = await examined(server, "2001", password=Secret("wrong"))
     assert verdict(wrong) == (State.REJECTED, Cause.UNAUTHORIZED)
     assert wrong.outcome.sentence == (
         f"401 after a correct digest (realm {server.address}, MD5)"
     )
-    unknown = await tested(server, "7777")
+    unknown = await examined(server, "7777")
     assert verdict(unknown) == (State.REJECTED, Cause.UNAUTHORIZED)
-    other = await tested(server, "2001", aor=f"7777@{server.address}")
+    other = await examined(server, "2001", aor=f"7777@{server.address}")
     assert verdict(other) == (State.REJECTED, Cause.FORBIDDEN)
 
 
@@ -90,7 +90,7 @@ async def test_kamailio_wants_a_longer_registration_and_gets_it(
     kamailio: StartKamailio,
 ) -> None:
     server = kamailio({"2001": "secret"}, min_expires=120, too_brief=True)
-    done = await tested(server, "2001", "bind")
+    done = await examined(server, "2001", "bind")
     assert verdict(done) == (State.OK, None)
     assert "423, so for 120 s instead of 60 s (Min-Expires)" in [
         step.text for step in done.steps
@@ -98,7 +98,7 @@ async def test_kamailio_wants_a_longer_registration_and_gets_it(
     assert server.contacts() == []
 
     far = kamailio({"2001": "secret"}, min_expires=7200, max_expires=0, too_brief=True)
-    refused = await tested(far, "2001", "bind")
+    refused = await examined(far, "2001", "bind")
     assert verdict(refused) == (State.REJECTED, Cause.INTERVAL_TOO_BRIEF)
 
 
@@ -111,27 +111,24 @@ async def test_two_phones_of_a_kamailio_are_listed_and_let_alone(
     phones = [phone("2001", server) for _ in range(2)]
     for one in phones:
         one.register()
-    asked = await tested(server, "2001")
+    asked = await examined(server, "2001")
     assert {b.contact for b in asked.outcome.bindings} == {
         f"sip:2001@{one.contact}" for one in phones
     }
-    refused = await tested(server, "2001", "bind")
+    refused = await examined(server, "2001", "bind")
     assert verdict(refused) == (State.FAILING, Cause.IN_USE)
-    assert (
-        server.contacts() == [f"2001@{server.address}"] * 2
-        or len(server.contacts()) == 2
-    )
+    assert len(server.contacts()) == 2
 
 
 @pytest.mark.real("kamailio")
 async def test_an_overloaded_and_a_silent_kamailio(kamailio: StartKamailio) -> None:
     server = kamailio({"2001": "secret"})
     server.mode("503")
-    busy = await tested(server, "2001")
+    busy = await examined(server, "2001")
     assert verdict(busy) == (State.FAILING, Cause.OVERLOADED)
     assert busy.outcome.retry_after == 10
     server.mode("drop")
-    silent = await tested(server, "2001", timeout=1.0)
+    silent = await examined(server, "2001", timeout=1.0)
     assert verdict(silent) == (State.FAILING, Cause.TIMEOUT)
 
 
@@ -147,11 +144,11 @@ async def test_asterisk_answers_a_query_and_keeps_nothing_of_a_bind(
     asterisk: StartAsterisk, transport: str, rewrites: bool
 ) -> None:
     server = asterisk([Extension("1001", rewrite_contact=rewrites)])
-    assert verdict(await tested(server, "1001", transport=transport)) == (
+    assert verdict(await examined(server, "1001", transport=transport)) == (
         State.OK,
         None,
     )
-    bound = await tested(server, "1001", "bind", transport)
+    bound = await examined(server, "1001", "bind", transport)
     assert verdict(bound) == (State.OK, None)
     assert server.contacts() == []
 
@@ -162,7 +159,7 @@ async def test_asterisk_says_401_to_wrong_password_unknown_user_and_acl(
 ) -> None:
     server = asterisk([Extension("1001"), DENIED], watcher="127.0.0.99")
     for user, password in (("1001", "wrong"), ("1999", "secret"), ("1003", "secret")):
-        done = await tested(server, user, password=Secret(password))
+        done = await examined(server, user, password=Secret(password))
         assert verdict(done) == (State.REJECTED, Cause.UNAUTHORIZED), user
         assert done.outcome.sentence.startswith(
             "401 after a correct digest (realm asterisk, MD5); Asterisk says so of"
@@ -178,10 +175,10 @@ async def test_two_contacts_of_an_asterisk_and_one_that_would_be_thrown_out(
     phones = [phone("1001", server) for _ in range(2)] + [phone("1002", server)]
     for one in phones:
         one.register()
-    asked = await tested(server, "1001")
+    asked = await examined(server, "1001")
     assert len(asked.outcome.bindings) == 2
     for user in ("1001", "1002"):  # 1002: max_contacts=1, remove_existing=yes
-        refused = await tested(server, user, "bind")
+        refused = await examined(server, user, "bind")
         assert verdict(refused) == (State.FAILING, Cause.IN_USE)
     assert server.contacts() == ["1001", "1001", "1002"]
 
@@ -194,18 +191,14 @@ async def test_what_a_crash_left_on_an_asterisk_is_removed(
     rewrites: bool,
 ) -> None:
     server = asterisk([Extension("1001", rewrite_contact=rewrites)])
-    left = phone("1001", server, user_agent="sipwatch/1")
-    left.register(contacts=[left.contact.replace("1001@", "")])
+    left = phone("1001", server, contact_user=OWN.user)
     ip, _, port = left.contact.partition(":")
-    contact = f"sip:{OWN.user}@{left.contact}"
-    answer = left._exchange(60, [], "")  # a fresh nonce
-    fields = left._authorization(answer) + f"Contact: <{contact}>;expires=60\r\n"
-    fields += f"Contact: <sip:1001@{left.contact}>;expires=0\r\n"
-    assert left._exchange(60, [], fields).startswith("SIP/2.0 200")
+    assert left.register().startswith("SIP/2.0 200")
     left.close()  # its port is free, as after a kill
     assert server.contacts() == ["1001"]
 
+    contact = f"sip:{OWN.user}@{left.contact}"
     intent = Intent(contact, server.uri, "1001", ip, int(port), time.time() + 60)
-    done = await tested(server, "1001", "bind", leftover=intent)
+    done = await examined(server, "1001", "bind", leftover=intent)
     assert verdict(done) == (State.OK, None)
     assert server.contacts() == []
