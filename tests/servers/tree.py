@@ -61,6 +61,11 @@ SERVERS = {
         (MACHINE, "sid"),
         {"prometheus": "usr/bin/prometheus", "promtool": "usr/bin/promtool"},
     ),
+    "alertmanager": Server(
+        ("prometheus-alertmanager",),
+        (MACHINE, "sid"),
+        {"alertmanager": "usr/bin/prometheus-alertmanager", "amtool": "usr/bin/amtool"},
+    ),
 }
 
 # machine -> the loader inside a tree, and the folder of its libraries
