@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from sipwatch.terminal import columns, wrapped
 
 TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
 SHORTEST, LONGEST = 8, 30  # characters of the column of names
+FEW = 5  # infos of one rule that are shown one by one
 CERTIFICATES = 5  # shown; `--json` has more, the metrics all
 BODY = 64 * 1024 * 1024  # bytes of an answer
 
@@ -93,7 +95,8 @@ def _told(body: bytes) -> str:
 
 
 def status(path: str, *, as_json: bool) -> int:
-    """Print what the daemon sees; 0 when all is well, 1 with open incidents."""
+    """Print what the daemon sees; 0 when all is well, 1 with open incidents that are
+    more than an info."""
     try:
         answer = ask(path, "GET", "/api/v1/status")
     except NoAnswerError as e:
@@ -103,7 +106,7 @@ def status(path: str, *, as_json: bool) -> int:
         print(json.dumps(answer, indent=2))
     else:
         print("\n".join(_lines(answer, columns())))
-    return 1 if answer["incidents"] else 0
+    return 1 if any(i["severity"] != "info" for i in answer["incidents"]) else 0
 
 
 def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
@@ -134,11 +137,17 @@ def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:
     incidents = answer["incidents"]
     if not incidents:
         yield "no open incident"
+    infos = Counter(i.get("rule", "") for i in incidents if i["severity"] == "info")
+    many = {rule: count for rule, count in infos.items() if count > FEW}
     for incident in incidents:
+        if incident["severity"] == "info" and incident.get("rule") in many:
+            continue
         by = plain(incident["acknowledged_by"])
         taken = f" ({by} is on it)" if by else ""
         severity = f"[{incident['severity']}] "
         yield from wrapped(f"{severity:<11}", plain(incident["text"]) + taken, width)
+    for rule, count in many.items():
+        yield f"{'[info]':<11}{plain(rule)}: {count} of them (--json names each)"
     if (more := answer.get("incidents_open", 0) - len(incidents)) > 0:
         yield f"and {more} more"
 

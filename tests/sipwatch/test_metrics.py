@@ -314,9 +314,9 @@ async def test_who_is_outside_the_policy_and_who_is_overdue_is_counted(
         extension = judge.extensions[aor]
         extension.breach, extension.overdue = breach, overdue
     assert await told(site, "registrar_extensions_outside_policy") == {
-        "hq too_short": 0.0,
-        "hq too_long": 3.0,
-        "hq late": 1.0,
+        "too_short hq": 0.0,
+        "too_long hq": 3.0,
+        "late hq": 1.0,
     }
     assert await told(site, "registrar_extensions_overdue") == {"hq": 1.0}
     site.observe(*judge.lost("hq:5038", Cause.TIMEOUT, "silent", START + 1))

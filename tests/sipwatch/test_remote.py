@@ -212,7 +212,24 @@ def http(status: str, body: str) -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}".encode()
 
 
-@pytest.mark.parametrize(("open_", "status"), [([], 0), ([incident("bad")], 1)])
+def test_many_infos_of_one_rule_are_one_line() -> None:
+    infos = [
+        {**incident(f"100{n} - hq", "info"), "rule": "RegistrationPolicy"}
+        for n in range(6)
+    ]
+    late = {**incident("1007 overdue - hq", "info"), "rule": "RefreshOverdue"}
+    bad = incident("1009 unregistered since 10:02 - hq")
+    assert printed(answer(incidents=[bad, *infos, late], incidents_open=8))[2:5] == [
+        "[warning]  1009 unregistered since 10:02 - hq",
+        "[info]     1007 overdue - hq",
+        "[info]     RegistrationPolicy: 6 of them (--json names each)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("open_", "status"),
+    [([], 0), ([incident("bad")], 1), ([incident("not so bad", "info")], 0)],
+)
 def test_the_exit_status_tells_whether_something_is_open(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
