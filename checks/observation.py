@@ -137,6 +137,7 @@ class Scope:
     role: str = ""  # of targets: trunk, pbx, phone
     labels: dict[str, str] = field(default_factory=dict)  # registrar, site, ...
     parent: Subject | None = None  # its state makes ours effectively unknown
+    depends_on: tuple[Subject, ...] = ()  # so do these: its site, what is configured
 
 
 @dataclass(slots=True, eq=False)
@@ -195,6 +196,8 @@ class Figures:
     refresh_point: float | None = None  # the usual one, as a share of Expires
     refresh_late_by: float | None = None  # s; 0: it is in time, None: not known
     refresh_left: float | None = None  # s until its registration ends, if it is late
+    lost: int | None = None  # registrar, site: extensions lost together, still missing
+    changes: int | None = None  # of state within the window of the rule on flapping
 
 
 NONE = Figures()

@@ -18,11 +18,17 @@ ASK_AGAIN = 60.0  # s between questions to an ancestor that does not answer
 
 
 def above(subject: Subject) -> Iterator[Subject]:
-    """The ancestors, nearest first."""
-    parent = subject.parent
-    while parent is not None:
-        yield parent
-        parent = parent.parent
+    """The ancestors, each once, nearest first: parents before what they depend on."""
+    found = [subject]
+    for one in found:  # it grows meanwhile; a circle ends where it began
+        scope = one.scope
+        if scope.parent is not None and scope.parent not in found:
+            found.append(scope.parent)
+            yield scope.parent
+        for other in scope.depends_on:
+            if other not in found:
+                found.append(other)
+                yield other
 
 
 class Verdict:
