@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 from checks.observation import Binding, Loss
 from checks.registrars.aor import canonical
@@ -26,6 +27,8 @@ from checks.registrations.judge import Added, Gone, Reach
 MARGIN_LIMIT = 3600  # s; a longer one would be two refreshes taken for one
 MARGINS_READ = 64  # in one list
 MARGINS_KEPT = 8  # readings of it; the least is believed, so that no end is too early
+GRANTED_LIMIT = 2**32  # s: RFC 3261 20.19 has no more, and a calendar has
+EPOCH_LIMIT = 2**36  # s; what is later is no time at all
 JITTER = 2.0  # s; FreeSWITCH keeps ends as whole seconds
 PING_LIMIT = 30.0  # s; what took longer was a time-out, no answer
 
@@ -37,6 +40,7 @@ NO_ANSWER = "it did not answer OPTIONS, so FreeSWITCH removed its registration"
 CUT_SHORT = "FreeSWITCH removed its registration before its end (flushed by a command?)"
 
 _STATUS = re.compile(r"exp\(([^()]*)\) expsecs\((-?\d{1,10})\)$", re.IGNORECASE)
+_PATH = re.compile(r";fs_path=([^;>]{1,1024})")
 _TRANSPORT = re.compile(r"[^(]*\((\w+)")
 
 
@@ -65,6 +69,7 @@ class Row:
     received: str
     reachable: bool | None
     rtt: float | None
+    unasked: bool  # OPTIONS have not been answered since its last REGISTER
 
 
 class Registrations:
@@ -113,7 +118,8 @@ class Registrations:
 
     def register(self, event: Event, now: float) -> tuple[Added, bool] | None:
         """sofia::register, of a refresh too; and whether the contact is new."""
-        granted, uri = whole(event.get("expires")), uri_of(event.get("contact", ""))
+        uri = uri_of(event.get("contact", ""))
+        granted = min(whole(event.get("expires")), GRANTED_LIMIT)
         aor = self.aor(event.get("from-user", ""), event.get("from-host", ""))
         if not granted or not uri:
             return None
@@ -131,6 +137,7 @@ class Registrations:
             expires_at=held.registered + granted if known else None,
             granted=granted,
             # A refresh does not change what its OPTIONS have found.
+            asked=held.silent or held.rtt is not None,
             reachable=False if held.silent else held.rtt is not None or None,
             user_agent=event.get("user-agent", ""),
             received=received(
@@ -140,6 +147,7 @@ class Registrations:
                 uri,
             ),
             rtt=held.rtt,
+            path=path_of(uri),
         )
         return Added(binding, self.when(event, now)), old is None
 
@@ -165,7 +173,7 @@ class Registrations:
         self.held.pop(key(aor, uri), None)
         gone = Gone(aor, uri, self.when(event, now), Loss.EXPIRED)
         removed, end = stamped(event), whole(event.get("expires"))
-        if not end or removed is None or self.offset is None:
+        if not 0 < end < EPOCH_LIMIT or removed is None or self.offset is None:
             return gone
         due = held.end
         if held.registered and not due:
@@ -259,9 +267,14 @@ class Listing:
         other = self._held.get(name)
         if other and (row.end is None or row.end <= other.end):
             return None
+        old = self._old.get(name)
+        asked = old is not None and (old.silent or old.rtt is not None)
+        if old and row.unasked and not old.silent and old.rtt is not None:
+            # The row is a new one with each REGISTER, and that came from a live phone.
+            row.reachable, row.rtt = True, old.rtt
         held = Held(profile, row.call, row.end or 0.0, rtt=row.rtt)
         held.silent = row.reachable is False
-        if old := self._old.get(name):
+        if old:
             self._inherit(name, held, old)
         elif held.silent and held.end <= now + (self._all.offset or 0.0) + JITTER:
             held.end = 0.0  # was it cut short, or has it run out? its end is not known
@@ -277,6 +290,8 @@ class Listing:
             user_agent=row.agent,
             received=row.received,
             rtt=row.rtt,
+            asked=asked or row.reachable is not None,
+            path=path_of(row.contact),
         )
 
     def _inherit(self, name: int, held: Held, old: Held) -> None:
@@ -307,7 +322,8 @@ class Listing:
         status = fields.get("status", "")
         reachable = REACHABLE.get(fields.get("ping-status", ""))
         rtt = seconds(fields.get("ping-time", ""))
-        if reachable and rtt is None:
+        unasked = bool(reachable) and rtt is None
+        if unasked:
             reachable = None  # it has not been asked yet, or is not asked at all
         return Row(
             self._all.aor(user, host),
@@ -323,6 +339,7 @@ class Listing:
             ),
             reachable,
             rtt if reachable else None,
+            unasked,
         )
 
     def _end(self, status: str, now: float) -> float | None:
@@ -352,6 +369,16 @@ def uri_of(contact: str) -> str:
     """The URI in `"Alice" <sip:1001@10.0.0.31:5060;transport=tcp>`."""
     _, bracket, uri = contact.rpartition("<")
     return uri.partition(">")[0] if bracket else contact.strip()
+
+
+def path_of(uri: str) -> str:
+    """The proxies that a phone registered through: FreeSWITCH puts them into its URI.
+
+    It puts the phone's own address behind NAT there too, which is no proxy.
+    """
+    found = _PATH.search(uri)
+    route = unquote(found[1]) if found else ""
+    return f"<{route}>" if ";lr" in route else ""
 
 
 def received(ip: str, port: str, status: str, uri: str) -> str:

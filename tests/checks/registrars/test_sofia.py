@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from checks.observation import Binding, Kind, Loss, Scope, State, Subject
 from checks.registrars.esl import Event, event
@@ -153,6 +155,7 @@ def test_a_row_is_a_binding() -> None:
             user_agent='Phone <1> & "2"',
             received="10.0.0.31:5060",
             rtt=pytest.approx(0.0008),
+            asked=True,
         )
     ]
 
@@ -226,6 +229,33 @@ def test_the_end_is_a_whole_second_whatever_the_zone(
     )
     (read,) = rows(known, 1e9, row.replace(b"expsecs(0)", b"expsecs(90)"))
     assert read.expires_at == end - 5
+
+
+def test_a_row_that_a_refresh_made_anew_keeps_the_answer_before_it() -> None:
+    # Without multiple registrations each REGISTER replaces the row.
+    known = registrations()
+    rows(known, 1000.0, fs.registration(AOR, end=1160.0, left=160))
+    fresh = fs.registration(AOR, end=1190.0, left=160, ping=("Reachable", "0.00"))
+    (read,) = rows(known, 1030.0, fresh)
+    assert (read.reachable, read.rtt) == (True, pytest.approx(0.0008))
+    silent = fs.registration(AOR, end=1190.0, left=150, ping=("Unreachable", "0.30"))
+    rows(known, 1040.0, silent)
+    (read,) = rows(known, 1060.0, fresh)
+    assert (read.reachable, read.asked) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        (";fs_path=sip%3A10.0.0.9%3Blr", "<sip:10.0.0.9;lr>"),
+        (";fs_nat=yes;fs_path=sip%3A1001%40198.51.100.7%3A40000", ""),
+        (";transport=tcp", ""),
+    ],
+)
+def test_proxies_on_the_way_are_in_the_contact(params: str, path: str) -> None:
+    row = fs.registration(AOR, URI + params, end=1160.0, left=160)
+    (read,) = rows(registrations(), 1000.0, row)
+    assert read.path == path
 
 
 # --- the margin ----------------------------------------------------------------------
@@ -478,6 +508,48 @@ def test_a_row_that_is_flushed_has_not_expired(uri: str, loss: Loss, why: str) -
     known.register(registered(1000.0, uri=uri), 1000.0)
     gone = known.expire(expired(1010.0, 1120.0, uri), 1010.0)
     assert gone == Gone(AOR, uri, 1010.0, loss, why=why)
+
+
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("call-id", "user", "contact", "agent", "status", "ping-status"),
+            *("ping-time", "network-ip", "network-port", "from-user", "from-host"),
+            *("host", "expires", "Event-Date-Timestamp", "Ping-Status"),
+            *("sip_contact", "profile-name"),
+        ]
+    ),
+    st.one_of(
+        st.text(st.characters(max_codepoint=255), max_size=30),
+        st.sampled_from([AOR, "1001", "example.com", f"<{URI}>", "9" * 17, "60"]),
+        st.sampled_from(
+            [
+                "Registered(UDP) exp(2026-11-20 09:54:57) expsecs(-115)",
+                "exp(9999-12-31 23:59:59) expsecs(9999999999)",
+                "exp(0001-01-01) expsecs(0)",
+                "Unreachable",
+                "UNREACHABLE",
+            ]
+        ),
+    ),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), FIELDS), max_size=30))
+def test_whatever_rows_and_events_hold_they_are_readings_or_nothing(
+    several: list[tuple[int, dict[str, str]]],
+) -> None:
+    known = registrations()
+    hear = [known.register, known.unregister, known.expire, known.state]
+    for what, fields in several:
+        if what < len(hear):
+            hear[what](fields, 1000.0)
+            continue
+        listing = Listing(known)
+        listing.take("internal", fields, 1000.0)
+        for binding in listing.rest(1000.0):
+            assert binding.aor
+        listing.settle([fields])
 
 
 # --- what the judge makes of it ------------------------------------------------------
