@@ -19,6 +19,7 @@ TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
 SHORTEST, LONGEST = 8, 30  # characters of the column of names
 FEW = 5  # infos of one rule that are shown one by one
 CERTIFICATES = 5  # shown; `--json` has more, the metrics all
+RELOAD_SHOWN = 600  # characters of what the last reload did
 BODY = 64 * 1024 * 1024  # bytes of an answer
 
 
@@ -127,6 +128,8 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
     yield from wrapped("targets".ljust(column), targets or "none", width)
     for certificate in answer.get("certificates", ())[:CERTIFICATES]:
         yield from wrapped(" " * column, _end(certificate), width)
+    if reload := answer.get("reload"):
+        yield from wrapped("reload".ljust(column), _reload(reload), width)
     if pending := answer["outbox"]["pending"]:
         since = _local(answer["outbox"]["oldest"])
         plural = "notification waits" if pending == 1 else "notifications wait"
@@ -185,6 +188,13 @@ def _account(account: dict[str, Any], column: int, width: int) -> Iterator[str]:
         since = _local(account["since"])
         yield from wrapped(edge, f"since {since}: {plain(account['detail'])}", width)
         yield from wrapped(f"{edge}next step: ", plain(account["next_step"]), width)
+
+
+def _reload(reload: dict[str, Any]) -> str:
+    told = [f"{one['subject']} {one['state']}" for one in reload["tested"]]
+    told += [f"{subject} not asked yet" for subject in reload["waiting"]]
+    more = f"; {', '.join(told)}" if told else ""
+    return plain(f"{_local(reload['at'])}: {reload['summary']}{more}", RELOAD_SHOWN)
 
 
 def _local(at: str | None) -> str:
