@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from checks.accounts.settings import AccountSettings
 from checks.accounts.trial import Around, Intent, Trial
@@ -16,12 +18,14 @@ from tests.conftest import StartAsterisk, StartKamailio
 from tests.end_to_end.conftest import MakePhone, phone  # noqa: F401 - a fixture
 from tests.servers.asterisk import Asterisk, Extension
 from tests.servers.kamailio import Kamailio
+from tests.servers.kamailio_parts import WS_PORT, WSS_PORT, web
+from tests.servers.loopback import Loopback
 
 SECRET = Secret("secret")
 
 
 async def examined(
-    registrar: Asterisk | Kamailio,
+    server: Asterisk | Kamailio,
     user: str,
     mode: str = "query",
     transport: str = "udp",
@@ -29,7 +33,7 @@ async def examined(
 ) -> Tried:
     """One test of a user of it."""
     keys: dict[str, Any] = {
-        "registrar": f"{registrar.uri};transport={transport}",
+        "registrar": f"{server.uri};transport={transport}",
         "username": user,
         "password": SECRET,
         "mode": mode,
@@ -200,5 +204,46 @@ async def test_what_a_crash_left_on_an_asterisk_is_removed(
     contact = f"sip:{OWN.user}@{left.contact}"
     intent = Intent(contact, server.uri, "1001", ip, int(port), time.time() + 60)
     done = await examined(server, "1001", "bind", leftover=intent)
+    assert verdict(done) == (State.OK, None)
+    assert server.contacts() == []
+
+
+# --- WebSocket ------------------------------------------------------------------------
+
+
+@pytest.mark.real("kamailio")
+@pytest.mark.parametrize(("transport", "port"), [("ws", WS_PORT), ("wss", WSS_PORT)])
+async def test_kamailio_binds_over_web_socket_and_keeps_nothing(
+    kamailio: StartKamailio,
+    loopback: Loopback,
+    tmp_path: Path,
+    transport: str,
+    port: int,
+) -> None:
+    address, authority = loopback.address(), trustme.CA()
+    ca, certificate = tmp_path / "ca.pem", tmp_path / "server.pem"
+    authority.cert_pem.write_to_path(ca)
+    issued = authority.issue_cert(address)
+    issued.private_key_and_cert_chain_pem.write_to_path(certificate)
+    server = kamailio(
+        {"2001": "secret"}, address=address, parts=[web(address, certificate)]
+    )
+    registrar = f"sip:{address}:{port};transport={transport}"
+    done = await examined(server, "2001", "bind", registrar=registrar, ca=str(ca))
+    assert verdict(done) == (State.OK, None)
+    assert server.contacts() == []
+
+    distrusted = await examined(server, "2001", registrar=registrar)
+    if transport == "wss":
+        assert verdict(distrusted) == (State.FAILING, Cause.TLS_VERIFY)
+
+
+@pytest.mark.real("asterisk")
+async def test_asterisk_binds_over_web_socket_and_keeps_nothing(
+    asterisk: StartAsterisk,
+) -> None:
+    server = asterisk([Extension("1001", rewrite_contact=True)])
+    registrar = f"sip:{server.address}:8088;transport=ws"
+    done = await examined(server, "1001", "bind", registrar=registrar)
     assert verdict(done) == (State.OK, None)
     assert server.contacts() == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from checks.accounts.exchange import Exchange
 from checks.accounts.settings import AccountSettings
@@ -113,6 +115,24 @@ async def test_all_of_a_test_is_one_call_id_over_one_way(transport: str) -> None
     numbers = [r.cseq.number for r in registrar.seen]
     assert numbers == sorted(set(numbers))
     assert connections == (0 if transport == "udp" else 1)
+
+
+async def test_over_tls_the_certificate_is_checked_and_its_end_known(
+    tmp_path: Path,
+) -> None:
+    authority, registrar = trustme.CA(), Registrar()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    async with serving(registrar, "tls", tls) as peer:
+        trusted = account(peer, "bind", ca=str(tmp_path / "ca.pem"))
+        done = await tried(trusted)
+        distrusted = await tried(account(peer), thorough=False)
+    assert done.outcome.state is State.OK
+    assert (done.outcome.not_after or 0) > done.outcome.at
+    bound = registers(registrar)[1].contacts[0].sip
+    assert bound.params["transport"] == "tls"
+    assert distrusted.outcome.cause is Cause.TLS_VERIFY
 
 
 # --- bind -----------------------------------------------------------------------------
