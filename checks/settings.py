@@ -12,7 +12,9 @@ import fnmatch
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -66,6 +68,19 @@ Duration = Annotated[
         (("type", "string"), ("pattern", r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$")),
     ),
 ]
+
+
+def time_zone(written: Any) -> str:
+    """The name of a time zone, as text."""
+    try:
+        return ZoneInfo(str(written)).key
+    except (OSError, ValueError, LookupError):
+        near = get_close_matches(str(written)[:100], available_timezones(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "write Europe/Paris"
+        raise ValueError(f"{written} is not a time zone ({hint})") from None
+
+
+Zone = Annotated[str, Parsed(time_zone, (("type", "string"),))]
 
 
 def as_text(written: Any) -> Any:

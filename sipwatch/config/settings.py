@@ -8,18 +8,17 @@ import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings
 from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrations.judge import RegistrarSettings
-from checks.settings import Duration, Parsed
+from checks.settings import Duration, Parsed, Zone
 from sipwatch.config.credentials import SECRETS_DIR
 from sipwatch.config.files import named_by
 
@@ -69,16 +68,6 @@ def network(written: Any) -> str:
         raise ValueError(f"{written} is not a network (write 10.0.0.0/24)") from None
 
 
-def time_zone(written: Any) -> str:
-    """The name of a time zone, as text."""
-    try:
-        return ZoneInfo(str(written)).key
-    except (OSError, ValueError, LookupError):
-        near = get_close_matches(str(written)[:100], available_timezones(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "write Europe/Paris"
-        raise ValueError(f"{written} is not a time zone ({hint})") from None
-
-
 def ip_address(written: Any) -> str:
     """An IP address, as text."""
     try:
@@ -118,7 +107,6 @@ _STRING = (("type", "string"),)
 Listen = Annotated[str, Parsed(listen_address, _STRING)]
 Network = Annotated[str, Parsed(network, _STRING)]
 IpAddress = Annotated[str, Parsed(ip_address, _STRING)]
-Zone = Annotated[str, Parsed(time_zone, _STRING)]
 WebAddress = Annotated[str, Parsed(web_address, (*_STRING, ("format", "uri")))]
 InstanceName = Annotated[str, Parsed(instance_name, _STRING)]
 
