@@ -16,7 +16,7 @@ from checks.registrations.readings import ProbeKeys
 PROMPT = 0.1  # s in which changes gather: each time the rows are put in order anew
 MOST = 500  # changes in one turn of the loop: some 5 ms
 
-Inquire = Callable[[ProbeSettings, Hear], Inquiry]
+Inquire = Callable[[str, ProbeSettings, Hear], Inquiry]
 
 
 class Asking:
@@ -31,9 +31,11 @@ class Asking:
     ) -> None:
         """`judged` takes what the judge makes of the answers."""
         self._judge, self._clock, self._judged = judge, clock, judged
-        self._inquiry = inquire(probe_settings(judge.settings.probe), self._heard)
+        settings = probe_settings(judge.settings.probe)
+        self._inquiry = judge.reaching.sight = inquire(
+            judge.name, settings, self._heard
+        )
         self._timer: asyncio.TimerHandle | None = None
-        judge.reaching.rtt = self._inquiry.rtt
 
     def stir(self) -> None:
         """The judge may want something else asked."""

@@ -37,13 +37,13 @@ def prepare(config: Config, site: Callable[[str], Subject | None]) -> Plan:
 
 def _check_sources(config: Config) -> None:
     """Try the addresses that others are asked from: only this machine knows them."""
-    probes = [settings.probe for settings in config.registrars.values()]
-    for settings in (*config.targets.values(), *config.target_files, *probes):
-        if settings.source:
-            family = address_family(settings.source)
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                try:
-                    probe.bind((settings.source, 0))
-                except OSError as error:
-                    why = f"cannot ask from source {settings.source}: {error.strerror}"
-                    raise OSError(error.errno, why) from None
+    sources = [target.source for target in config.targets.values()]
+    sources += [listed.source for listed in config.target_files]
+    sources += [registrar.probe.source for registrar in config.registrars.values()]
+    for source in filter(None, sources):
+        with socket.socket(address_family(source), socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((source, 0))
+            except OSError as error:
+                why = f"cannot ask from source {source}: {error.strerror}"
+                raise OSError(error.errno, why) from None

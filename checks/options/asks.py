@@ -58,6 +58,7 @@ class Asks:
     ) -> None:
         """`settle` is called after rows have come or gone."""
         self._heard, self._names, self._settle = heard, names, settle
+        self._lanes = lanes
         self._clock = clock
         self._placing = Placing(heard, sweep, lanes, streams, clock)
         self._hops: dict[tuple[str, AskSettings], _Hop] = {}
@@ -65,9 +66,16 @@ class Asks:
         self._hop_of: dict[int, tuple[str, AskSettings]] = {}
         self._numbers = 0
 
-    def inquiry(self, settings: ProbeSettings, hear: Hear) -> Inquiry:
-        """Ask for somebody, who is told what comes of it."""
-        return Inquiry(self, settings, hear)
+    def inquiry(self, name: str, settings: ProbeSettings, hear: Hear) -> Inquiry:
+        """Ask for somebody of this name, who is told what comes of it."""
+        return Inquiry(self, name, settings, hear)
+
+    def heard_at(self, *several: AskSettings) -> float:
+        """When any of those that are asked so last answered, UTC s."""
+        return max(self._lanes.heard_at(settings) for settings in several)
+
+    def __len__(self) -> int:
+        return len(self._heard)
 
     def rtt(self, index: int) -> float | None:
         """s, of the last answer."""
@@ -157,11 +165,13 @@ class Asks:
 class Inquiry:
     """The questions of one who asks."""
 
-    def __init__(self, asks: Asks, settings: ProbeSettings, hear: Hear) -> None:
+    def __init__(
+        self, asks: Asks, name: str, settings: ProbeSettings, hear: Hear
+    ) -> None:
         self._asks, self._hear = asks, hear
-        self._direct = contacts_asked(settings, routed=False)
-        self._routed = contacts_asked(settings, routed=True)
-        self._server = servers_asked(settings)
+        self._direct = contacts_asked(settings, name, routed=False)
+        self._routed = contacts_asked(settings, name, routed=True)
+        self._server = servers_asked(settings, name)
         self._numbers: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -183,6 +193,11 @@ class Inquiry:
         """s, of the last answer; None where the last question had none."""
         index = self._numbers.get(name)
         return None if index is None else self._asks.rtt(index)
+
+    @property
+    def heard_at(self) -> float:
+        """When any of the contacts last answered, UTC s; 0: none has."""
+        return self._asks.heard_at(self._direct, self._routed)
 
     def close(self) -> None:
         """Ask nothing more; nothing is told after it."""

@@ -226,9 +226,14 @@ class OptionsCheck:
 
         self._names.watch(index, SipUri.parse(full_uri(uri)))
 
-    def inquiry(self, settings: ProbeSettings, hear: Hear) -> Inquiry:
+    def inquiry(self, name: str, settings: ProbeSettings, hear: Hear) -> Inquiry:
         """Ask, beside the targets, for a judge, who alone is told what comes of it."""
-        return self._asks.inquiry(settings, hear)
+        return self._asks.inquiry(name, settings, hear)
+
+    @property
+    def asked(self) -> int:
+        """How many are asked beside the targets."""
+        return len(self._asks)
 
     # Names
 

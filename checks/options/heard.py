@@ -182,17 +182,17 @@ class Panel:
         return self._of(row).unsent(row, detail, at)
 
 
-def contacts_asked(settings: ProbeSettings, *, routed: bool) -> AskSettings:
+def contacts_asked(settings: ProbeSettings, asker: str, *, routed: bool) -> AskSettings:
     """How contacts are asked, with the codes that need no second look."""
     healthy = ROUTED_ANSWER if routed else ANY_ANSWER
-    return _asked(settings, "contact", healthy_codes=healthy, routed=routed)
+    kept = _kept(settings) | {"healthy_codes": healthy}
+    return AskSettings(role="contact", routed=routed, asker=asker, **kept)
 
 
-def servers_asked(settings: ProbeSettings) -> AskSettings:
+def servers_asked(settings: ProbeSettings, asker: str) -> AskSettings:
     """How servers are asked."""
-    return _asked(settings, "server")
+    return AskSettings(role="server", asker=asker, **_kept(settings))
 
 
-def _asked(settings: ProbeSettings, role: str, **more: Any) -> AskSettings:
-    kept = {f.name: getattr(settings, f.name) for f in fields(ProbeSettings)}
-    return AskSettings(**{**kept, **more, "role": role})
+def _kept(settings: ProbeSettings) -> dict[str, Any]:
+    return {f.name: getattr(settings, f.name) for f in fields(ProbeSettings)}

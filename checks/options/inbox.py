@@ -97,6 +97,7 @@ class Inbox:
                 continue
             nonces[row] = 0
             doing[row] = IDLE
+            lane.heard_at = at
             answered[row] += 1
             rtts[row] = rtt
             mean = means[row]
@@ -153,6 +154,7 @@ class Inbox:
         elif answer.code < 200:
             rows.doing[row] = PROCEEDING
         else:
+            lane.heard_at = at
             self._time(row, lane.role, max(0.0, at - rows.sent[row]))
             soon = self._judges.answered(row, answer, source, at)
             self._ended(row, soon, at, at)

@@ -70,6 +70,11 @@ class Lanes:
             found = self._lanes[way] = self._make(way)
         return found
 
+    def heard_at(self, settings: Settings) -> float:
+        """When any of those that are asked in these ways last answered, UTC s."""
+        found = [lane for way, lane in self._lanes.items() if way.settings == settings]
+        return max((lane.heard_at for lane in found), default=0.0)
+
     def _make(self, way: Way) -> Lane:
         settings = way.settings
         host = f"[{way.local}]" if ":" in way.local else way.local

@@ -74,6 +74,9 @@ class Roll(Generic[Who]):
     def __iter__(self) -> Iterator[int]:
         return (i for i, subject in enumerate(self.subjects) if subject is not None)
 
+    def __len__(self) -> int:
+        return len(self.subjects) - len(self._free)
+
     @property
     def unjudged(self) -> int:
         """How many have not been judged yet."""

@@ -43,6 +43,7 @@ class Lane:
     floor: float
     local: tuple[str, int]  # our end of it; port 0 where each connection has its own
     strict: bool  # refuse answers from elsewhere
+    heard_at: float = 0.0  # when any of its rows last had a final answer
 
 
 # Of targets, and of what a judge wants asked: registered contacts, and servers at which

@@ -175,6 +175,9 @@ class AskSettings(ProbeSettings):
     routed: bool = False
     "Whether it is asked through a proxy, which may answer in its place."
 
+    asker: str = ""
+    "For whom: what is heard is kept apart."
+
     def __post_init__(self) -> None:
         ProbeSettings.__post_init__(self)
 

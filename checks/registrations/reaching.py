@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
+from typing import Protocol
 
 from checks.observation import Binding, Cause, State
 from checks.registrations.extension import (
@@ -31,7 +32,8 @@ from checks.registrations.readings import Ask, RegistrarSettings
 CONTACT = "contact/"  # what the names of these asks begin with
 ROUTES = 4  # proxies on the way to a phone; there are one or two
 SIP_PORT = 5060
-AT_ONCE = 1.0  # s within which an answer to another is no later than our own question
+AT_ONCE = 1.0  # s, at most a part of `confirm`: what is asked at once is lost at once
+AT_ONCE_PART = 1 / 4
 NEVER = float("-inf")
 
 _HOST = r"(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]{2,45}\])"
@@ -46,14 +48,36 @@ _PROXY = re.compile(
 _PLACE = re.compile(rf"{_HOST}{_PORT}", re.ASCII)
 
 
+class Sight(Protocol):
+    """What whoever asks has measured, and does not tell each time."""
+
+    @property
+    def heard_at(self) -> float:
+        """When any contact last answered, UTC s."""
+
+    def rtt(self, name: str) -> float | None:
+        """The last round trip of an ask (s)."""
+
+
+class Unseeing:
+    """Nothing is measured."""
+
+    heard_at = NEVER
+
+    def rtt(self, name: str) -> float | None:
+        """Not known."""
+        return None
+
+
 class Reaching:
     """The contacts of one registrar that our own OPTIONS ask."""
 
     def __init__(self, settings: RegistrarSettings) -> None:
         self.on = settings.probe_contacts
-        self.rtt: Callable[[str], float | None] = lambda name: None
-        "Tells the last round trip (s) of an ask; whoever asks puts it here."
+        self.sight: Sight = Unseeing()
+        "What is measured besides; whoever asks puts it here."
 
+        self._at_once = min(AT_ONCE, AT_ONCE_PART * settings.probe.confirm)
         self._proxy = routed(settings.outbound_proxy)
         self._asked: dict[str, Extension] = {}
         self._changes: dict[str, Ask | None] = {}
@@ -83,7 +107,7 @@ class Reaching:
             contact.considered, contact.pbx_asks = True, asked
             self.consider(e, contact)
         if contact.ask is not None and contact.reachable:
-            contact.rtt = self.rtt(contact.ask.name)
+            contact.rtt = self.sight.rtt(contact.ask.name)
 
     def consider(self, e: Extension, contact: Contact) -> None:
         """A contact came, moved, or is asked by its PBX: ask it, or no more."""
@@ -196,7 +220,9 @@ class Reaching:
 
     def _witnessed(self, contact: Contact) -> bool:
         """Whether we were heard and answered since it was last asked in vain."""
-        if self._answered_at > contact.failed_at + AT_ONCE:
+        # An answer is no news after the first one, so it is looked up.
+        heard_at = max(self._answered_at, self.sight.heard_at)
+        if heard_at > contact.failed_at + self._at_once:
             return True
         # Nobody else is there who could tell us that we are well.
         return not self._well and len(self._doubtful) <= 1

@@ -62,11 +62,13 @@ class Phones:
     def __init__(self, settings: ProbeSettings = ONCE_A_MINUTE) -> None:
         self.network, self.names = Network(), Names()
         self.told: list[Told] = []
+        self.opened = 0
         self.asks = self.network.asks(self.names)
         self.inquiry = self.open(settings)
 
     def open(self, settings: ProbeSettings = ONCE_A_MINUTE) -> Inquiry:
-        return self.asks.inquiry(settings, self._hear)
+        self.opened += 1
+        return self.asks.inquiry(f"hq{self.opened}", settings, self._hear)
 
     def _hear(
         self,
@@ -251,6 +253,19 @@ def test_the_last_round_trip_is_read_when_it_is_wanted() -> None:
     phones.run_until(130)
     assert phones.inquiry.rtt(name) is None
     assert phones.inquiry.rtt("contact/nobody") is None
+
+
+def test_when_anybody_was_last_heard_is_known_though_it_is_not_told() -> None:
+    phones = Phones()
+    phones.ask()
+    other = phones.open()
+    assert (phones.inquiry.heard_at, other.heard_at) == (0, 0)
+    phones.run_until(130)
+    assert phones.inquiry.heard_at == pytest.approx(START + 120, abs=0.1)
+    assert other.heard_at == 0
+    phones.network.answers[PHONE, 5060] = silent
+    phones.run_until(250)
+    assert phones.inquiry.heard_at == pytest.approx(START + 120, abs=0.1)
 
 
 # --- changes --------------------------------------------------------------------------

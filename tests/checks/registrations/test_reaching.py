@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -24,6 +25,16 @@ SUBJECT = Subject(Kind.REGISTRAR, "hq", Scope("hq"))
 
 def name_of(aor: str, port: int = 5060) -> str:
     return f"contact/{aor}/sip:{aor}@10.20.0.31:{port}"
+
+
+@dataclass
+class Measured:
+    """What the sweep has measured, and told nobody."""
+
+    heard_at: float
+
+    def rtt(self, name: str) -> float | None:
+        return {name_of("1001"): 0.123}.get(name)
 
 
 class Probing(Timeline):
@@ -401,6 +412,18 @@ def test_a_silence_counts_once_another_was_heard_since_the_last_question() -> No
     assert o.evidence[0].text.endswith("unanswered 4 times")
 
 
+def test_an_answer_that_was_no_news_counts_as_well() -> None:
+    t = Probing("1001", "1002")
+    t.judge.reaching.sight = sight = Measured(0.0)
+    t.answers("1001")
+    t.answers("1002")
+    t.fails("1001", now=65)
+    assert t.fails("1001", now=80) == []
+    sight.heard_at = 90
+    (o,) = t.fails("1001", now=95)
+    assert o.state is MUTE
+
+
 def test_an_answer_at_the_same_moment_is_no_witness() -> None:
     t = Probing("1001", "1002")
     t.answers("1001")
@@ -531,7 +554,7 @@ def test_where_probing_was_switched_off_nobody_stays_unreachable() -> None:
 
 def test_a_list_brings_the_round_trip_that_was_measured_since() -> None:
     t = Probing("1001")
-    t.judge.reaching.rtt = {name_of("1001"): 0.123}.get
+    t.judge.reaching.sight = Measured(heard_at=0.0)
     t.answers("1001")
     assert t.judge.extensions["1001"].rtt == 0.02
     t.at(30).list(bound("1001", LONG))
