@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -120,18 +121,34 @@ class Notification:
     text: str
     html: str
     labels: dict[str, str] = field(default_factory=dict)
+    page: str = ""  # URL where people see more
+    runbooks: Mapping[str, str] = field(default_factory=dict)  # URL by rule
+    skew: float = 0.0  # s that the wall clock is ahead of the incidents' times
+    renewal: bool = False  # nothing new: what was told as firing still does
 
 
 class DeliveryError(Exception):
-    """A notifier did not take it; `permanent` says that it never will."""
+    """A notifier did not take it; `permanent` says that it never will.
 
-    def __init__(self, why: str, *, permanent: bool = False) -> None:
+    `retry_after` is how many s it wants to be left alone, where it says so.
+    """
+
+    def __init__(
+        self, why: str, *, permanent: bool = False, retry_after: float = 0.0
+    ) -> None:
         super().__init__(why)
         self.permanent = permanent
+        self.retry_after = retry_after
 
 
 class Notifier(Protocol):
-    """The one-method interface of everything that tells a human."""
+    """The one-method interface of everything that tells a human.
+
+    Two attributes are looked at where it has them. `complaint` is read after a
+    delivery: who has it not although it was accepted. `renew` is a time in s: that
+    often `send` gets all that was told as firing and still fires, as one notification
+    with `renewal` set, at once after a start and for as long as something fires.
+    """
 
     async def send(self, notification: Notification) -> None:
         """Deliver, or raise DeliveryError; returning means it was accepted."""

@@ -12,12 +12,13 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from alerting.incident import (
     Batch,
+    Delivery,
     DeliveryError,
     Incident,
     Notification,
@@ -43,13 +44,26 @@ class Outbox(Protocol):
         """The next batch to send, with its id; None if nothing is due yet."""
 
     def settle(
-        self, batch: Batch, outcome: Outcome, now: float, error: str = ""
+        self,
+        batch: Batch,
+        outcome: Outcome,
+        now: float,
+        error: str = "",
+        retry_after: float = 0.0,
     ) -> object:
         """Mark a batch as told, to be tried again, or dead; `error` says why not, or
         who of several has it not although it was accepted."""
 
     def next_due(self, notifier: str) -> float | None:
         """When something may be due; None if nothing is owed."""
+
+    def told(self, notifier: str) -> list[Delivery]:
+        """What it was told as firing, and still does."""
+
+    def fared(
+        self, notifier: str, outcome: Outcome, now: float, error: str = ""
+    ) -> object:
+        """Mark how an attempt to tell nothing new ended."""
 
 
 @dataclass(slots=True)
@@ -83,6 +97,7 @@ class Courier:
         flush: Callable[[], Awaitable[object]],
         clock: Callable[[], float],
         instance: str,
+        barely: Callable[[Batch], Notification] | None = None,
         patience: float = SEND_PATIENCE,
     ) -> None:
         self.name = name
@@ -94,8 +109,11 @@ class Courier:
         self._render = render
         self._flush = flush
         self._clock = clock
-        self._instance = instance
+        self._barely = barely or (lambda batch: bare(batch, instance))
         self._patience = patience
+        self._every: float = getattr(notifier, "renew", 0.0)
+        # None: nothing is told as firing. At a start nobody knows how long ago it was.
+        self._renew_at: float | None = clock() if self._every else None
         self._woken = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[object] | None = None
@@ -110,6 +128,9 @@ class Courier:
         self._task = asyncio.current_task()
         while not self._stopping:
             self._woken.clear()
+            # First, so that no lot of deliveries lets the peer forget what fires.
+            if told := self._to_renew():
+                await self._renew(told)
             batch = self._alarms.due(self.name, self._clock())
             if batch is None:
                 await self._rest()
@@ -128,7 +149,8 @@ class Courier:
             _, late = await asyncio.wait({self._task}, timeout=STOP_PATIENCE)
 
     async def _rest(self) -> None:
-        due = self._alarms.next_due(self.name)
+        times = (self._alarms.next_due(self.name), self._renew_at)
+        due = min((at for at in times if at is not None), default=None)
         delay = None if due is None else max(due - self._clock(), MIN_REST)
         try:
             async with asyncio.timeout(delay):
@@ -138,10 +160,34 @@ class Courier:
 
     async def _deliver(self, batch: Batch) -> None:
         await self._commit()
-        outcome, error = await self._send(batch)
+        outcome, error, wait = await self._send(batch, self._worded(batch))
         now = self._clock()
         self._count(batch, outcome, now)
-        self._alarms.settle(batch, outcome, now, error)
+        self._alarms.settle(batch, outcome, now, error, wait)
+        self._report(outcome, error)
+        await self._commit()
+
+    def _to_renew(self) -> list[Delivery]:
+        """What is to be told again now, to a notifier that asks for it."""
+        now = self._clock()
+        if not self._every or (self._renew_at is not None and now < self._renew_at):
+            return []
+        told = self._alarms.told(self.name)
+        if told and self._renew_at is None:
+            self._renew_at = now + self._every
+            return []
+        if not told:
+            self._renew_at = None
+        return told
+
+    async def _renew(self, told: list[Delivery]) -> None:
+        batch = Batch("renewal", self.name, Told.FIRING, tuple(told), "renewal")
+        renewal = replace(self._barely(batch), renewal=True)
+        outcome, error, _ = await self._send(batch, renewal)
+        now = self._clock()
+        self._renew_at = now + self._every
+        self.failures = 0 if outcome is Outcome.ACCEPTED else self.failures + 1
+        self._alarms.fared(self.name, outcome, now, error)
         self._report(outcome, error)
         await self._commit()
 
@@ -159,21 +205,23 @@ class Courier:
         if not commit.cancelled() and (error := commit.exception()):
             _log.error("%s: the commit failed: %s", self.name, plain(str(error)))
 
-    async def _send(self, batch: Batch) -> tuple[Outcome, str]:
-        notification = self._worded(batch)
+    async def _send(
+        self, batch: Batch, notification: Notification
+    ) -> tuple[Outcome, str, float]:
+        """How it ended, why, and how many s it wants to be left alone."""
         try:
             async with asyncio.timeout(self._patience):
                 await self.notifier.send(notification)
         except DeliveryError as error:
             outcome = Outcome.PERMANENT if error.permanent else Outcome.TRANSIENT
-            return outcome, plain(str(error))
+            return outcome, plain(str(error)), error.retry_after
         except TimeoutError:
-            return Outcome.TRANSIENT, f"no end within {self._patience:g} s"
+            return Outcome.TRANSIENT, f"no end within {self._patience:g} s", 0.0
         except Exception as error:  # noqa: BLE001 - a stranger's notifier may do anything
             _log.exception("%s: the notifier broke on batch %s", self.name, batch.id)
-            return Outcome.TRANSIENT, plain(f"{type(error).__name__}: {error}")
+            return Outcome.TRANSIENT, plain(f"{type(error).__name__}: {error}"), 0.0
         # Taken, but not for everybody: that is to be known as well.
-        return Outcome.ACCEPTED, plain(getattr(self.notifier, "complaint", ""))
+        return Outcome.ACCEPTED, plain(getattr(self.notifier, "complaint", "")), 0.0
 
     def _worded(self, batch: Batch) -> Notification:
         """In good words; in bare ones if those fail: an ugly mail beats none."""
@@ -181,7 +229,7 @@ class Courier:
             return self._render(batch, self._clock())
         except Exception:  # noqa: BLE001 - part of the one delivery
             _log.exception("%s: batch %s could not be worded", self.name, batch.id)
-            return bare(batch, self._instance)
+            return self._barely(batch)
 
     def _count(self, batch: Batch, outcome: Outcome, now: float) -> None:
         self.outcomes[outcome] += 1

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from alerting.incident import Batch, DeliveryError, Notification
-from alerting.notification.render import render
+from alerting.notification.render import bare, render
 from alerting.notifiers import made
 from alerting.outbox import Courier, send_test
 from checks.observation import Subject
@@ -55,6 +55,7 @@ class Couriers(Mapping[str, Courier]):
             flush=self._flush,
             clock=self._sources.clock.now,
             instance=self._sources.config.instance,
+            barely=self._barely,
         )
         self._couriers[name] = courier
         self._tasks.spawn(TASK + name, courier.run())
@@ -107,10 +108,24 @@ class Couriers(Mapping[str, Courier]):
             around=self._surroundings.around,
             extensions=self._surroundings.extensions,
             external_url=config.web.external_url,
-            runbooks={rule.name: rule.runbook for rule in self._sources.alarms.rules},
+            runbooks=self._runbooks(),
             now=now,
             skew=self._sources.clock.skew,
         )
+
+    def _barely(self, batch: Batch) -> Notification:
+        config = self._sources.config
+        return bare(
+            batch,
+            config.instance,
+            external_url=config.web.external_url,
+            runbooks=self._runbooks(),
+            skew=self._sources.clock.skew,
+        )
+
+    def _runbooks(self) -> dict[str, str]:
+        rules = self._sources.alarms.rules
+        return {rule.name: rule.runbook for rule in rules if rule.runbook}
 
     def _zone(self, subject: Subject) -> ZoneInfo:
         site = self._sources.config.sites.get(subject.scope.labels.get("site", ""))

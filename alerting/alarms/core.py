@@ -305,13 +305,28 @@ class Alarms:
         self._deliveries.retry(notifier, now)
 
     def settle(
-        self, batch: Batch, outcome: Outcome, now: float, error: str = ""
+        self,
+        batch: Batch,
+        outcome: Outcome,
+        now: float,
+        error: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         """Book how the attempt at a delivery ended."""
-        self._deliveries.settle(batch, outcome, now, error)
+        self._deliveries.settle(batch, outcome, now, error, retry_after)
         self._announced.append(Delivered(batch, outcome, now, error))
-        if batch.notifier in self._deliveries.routes.notifiers:
-            o = self._reports.settled(batch.notifier, outcome, now, error)
+        self.fared(batch.notifier, outcome, now, error)
+
+    def told(self, notifier: str) -> list[Delivery]:
+        """What a notifier was told as firing, and still does."""
+        return self._deliveries.told(notifier)
+
+    def fared(
+        self, notifier: str, outcome: Outcome, now: float, error: str = ""
+    ) -> None:
+        """Book what an attempt, be it to tell nothing new, says of its notifier."""
+        if notifier in self._deliveries.routes.notifiers:
+            o = self._reports.settled(notifier, outcome, now, error)
             if o is not None:
                 self.observe(o)
 

@@ -25,6 +25,7 @@ from alerting.store.rows import DeliveryRow
 
 BACK_OFF = 30.0  # s after a first transient refusal, doubled by each further one
 BACK_OFF_MOST = 600.0  # s
+RETRY_AFTER_MOST = 3600.0  # s that a peer may put us off; a wrong clock says years
 DEAD_AFTER = 86400.0  # s after its end that an incident is still worth a retry
 NOT_CONFIGURED = "no longer configured"
 ONLY_ONE_AGAIN = 3600.0  # s; the only notifier refused for good: try once an hour
@@ -119,7 +120,18 @@ class Deliveries:
         """When `due` has something, if nothing else happens."""
         return self._desks[notifier].next_due()
 
-    def settle(self, batch: Batch, outcome: Outcome, now: float, error: str) -> None:
+    def told(self, notifier: str) -> list[Delivery]:
+        """What a notifier was told as firing, and still does."""
+        return self._desks[notifier].told()
+
+    def settle(
+        self,
+        batch: Batch,
+        outcome: Outcome,
+        now: float,
+        error: str,
+        retry_after: float = 0.0,
+    ) -> None:
         """Book how an attempt ended."""
         desk = self._desks[batch.notifier]
         rows = desk.batches.get(batch.id, [])
@@ -135,7 +147,8 @@ class Deliveries:
             if outcome is Outcome.PERMANENT:
                 self._refused(row, now)
             else:
-                row.not_before = now + self._back_off(row.attempts)
+                asked = min(retry_after, RETRY_AFTER_MOST)
+                row.not_before = now + max(self._back_off(row.attempts), asked)
             if row.batch and self._too_late(row, now):
                 self._die(row)
 

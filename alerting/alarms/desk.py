@@ -99,6 +99,12 @@ class Desk:
         ]
         return self.groups[min(found)[1]] if found else None
 
+    def told(self) -> list[Delivery]:
+        """What its notifier was told as firing, and still does."""
+        live = [row for group in self.groups.values() for row in group.live]
+        firing = [row for row in live if row.incident.firing and row.told in KNOWN]
+        return sorted(firing, key=lambda row: row.incident.id)
+
     def next_due(self) -> float | None:
         """When there is something to send, if nothing else happens."""
         times = [rows[0].not_before for rows in self.batches.values()]

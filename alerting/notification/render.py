@@ -112,6 +112,9 @@ def render(
         text=text(story),
         html=page(subject, story),
         labels=_labels(told),
+        page=external_url or "",
+        runbooks=runbooks or {},
+        skew=skew,
     )
 
 
@@ -298,8 +301,15 @@ def _labels(told: Tale) -> dict[str, str]:
     return labels
 
 
-def bare(batch: Batch, instance: str) -> Notification:
-    """The least that can be said: for when `render` itself has failed."""
+def bare(
+    batch: Batch,
+    instance: str,
+    *,
+    external_url: str | None = None,
+    runbooks: Mapping[str, str] | None = None,
+    skew: float = 0.0,
+) -> Notification:
+    """The least that can be said: where `render` has failed, or nobody reads it."""
     incidents = tuple(delivery.incident for delivery in batch.deliveries)
     lines = [
         f"{batch.change} {plain(i.rule)} {plain(i.subject.key)}"
@@ -317,6 +327,9 @@ def bare(batch: Batch, instance: str) -> Notification:
         ),
         text=body,
         html=page("sipwatch", Story(lines[0], listing=lines)),
+        page=external_url or "",
+        runbooks=runbooks or {},
+        skew=skew,
     )
 
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 import alerting.outbox as outbox
-from alerting.incident import Batch, DeliveryError, Notification, Outcome, Told
+from alerting.incident import (
+    Batch,
+    Delivery,
+    DeliveryError,
+    Notification,
+    Outcome,
+    Told,
+)
 from alerting.notification.render import render
 from alerting.outbox import Courier, Delays
 
@@ -31,14 +38,33 @@ class Core:
     steps: list[str] = field(default_factory=list)  # what happened, in order
     done: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: int = 1
+    asked_to_wait: list[float] = field(default_factory=list)
+    firing: list[Delivery] = field(default_factory=list)
+    fares: list[tuple[Outcome, str]] = field(default_factory=list)
+
+    def told(self, notifier: str) -> list[Delivery]:
+        return self.firing
+
+    def fared(
+        self, notifier: str, outcome: Outcome, now: float, error: str = ""
+    ) -> None:
+        self.steps.append(f"fared {outcome}")
+        self.fares.append((outcome, error))
+        self.done.set()
 
     def due(self, notifier: str, now: float) -> Batch | None:
         ready = self.due_at is None or now >= self.due_at
         return self.queue[0] if self.queue and ready else None
 
     def settle(
-        self, batch: Batch, outcome: Outcome, now: float, error: str = ""
+        self,
+        batch: Batch,
+        outcome: Outcome,
+        now: float,
+        error: str = "",
+        retry_after: float = 0.0,
     ) -> None:
+        self.asked_to_wait.append(retry_after)
         self.steps.append(f"settle {outcome}")
         self.settled.append((batch.id, outcome, now, error))
         if outcome is not Outcome.TRANSIENT:
@@ -339,3 +365,105 @@ def test_a_delay_beyond_all_bounds_is_counted() -> None:
     delays.add(1e6)
     assert delays.counts[-1] == 1
     assert len(delays.counts) == len(delays.bounds) + 1
+
+
+class Forgetful(Taker):
+    """A notifier whose peer forgets after a while."""
+
+    renew = 60.0
+
+
+async def turns() -> None:
+    """Let the courier come to rest."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def firing(*ids: int) -> list[Delivery]:
+    several = [reception(id=id) for id in ids]
+    return list(batch(*several).deliveries)
+
+
+async def test_a_peer_that_puts_us_off_is_left_alone_for_so_long() -> None:
+    core = Core(queue=[CASES["unregistered"]])
+    error = DeliveryError("429", retry_after=90)
+    async with working(core, Taker(core, fail(error))):
+        await core.done.wait()
+    assert core.asked_to_wait == [90]
+
+
+async def test_what_fires_is_renewed_at_once_after_a_start_and_then_in_time() -> None:
+    core = Core(firing=firing(1, 2))
+    taker = Forgetful(core)
+    async with working(core, taker) as (courier, _):
+        await core.done.wait()
+        courier.wake()
+        await turns()
+        assert len(taker.got) == 1
+        core.done.clear()
+        core.now += 60
+        courier.wake()
+        await core.done.wait()
+    assert core.steps == ["send", "fared accepted", "flush"] * 2
+    assert [n.renewal for n in taker.got] == [True, True]
+    assert [[i.id for i in n.incidents] for n in taker.got] == [[1, 2], [1, 2]]
+    assert [n.change for n in taker.got] == [Told.FIRING] * 2
+
+
+async def test_what_was_just_told_is_renewed_a_while_later() -> None:
+    core = Core(queue=[CASES["unregistered"]])
+
+    async def begin() -> None:
+        core.firing = firing(4711)
+
+    taker = Forgetful(core, begin)
+    async with working(core, taker) as (courier, _):
+        await core.done.wait()
+        core.done.clear()
+        for after in (0, 59):
+            core.now = START + after
+            courier.wake()
+            await turns()
+            assert [n.renewal for n in taker.got] == [False]
+        core.now = START + 60
+        courier.wake()
+        await core.done.wait()
+    assert [n.renewal for n in taker.got] == [False, True]
+
+
+async def test_a_lot_of_deliveries_does_not_hold_a_renewal_back() -> None:
+    core = Core(queue=[CASES["unregistered"]], firing=firing(7))
+    async with working(core, Forgetful(core)):
+        while not core.settled:
+            await core.done.wait()
+            core.done.clear()
+            await asyncio.sleep(0)
+    assert core.steps[:3] == ["send", "fared accepted", "flush"]
+    assert core.settled[0][1] is Outcome.ACCEPTED
+
+
+async def test_a_renewal_that_fails_counts_against_the_notifier_and_comes_again() -> (
+    None
+):
+    core = Core(firing=firing(7))
+    taker = Forgetful(core, fail(DeliveryError("connection refused")))
+    async with working(core, taker) as (courier, _):
+        await core.done.wait()
+        assert courier.failures == 1
+        core.done.clear()
+        core.now += 60
+        courier.wake()
+        await core.done.wait()
+        assert courier.failures == 0
+    assert core.fares == [
+        (Outcome.TRANSIENT, "connection refused"),
+        (Outcome.ACCEPTED, ""),
+    ]
+
+
+async def test_nothing_is_renewed_for_who_does_not_ask_for_it() -> None:
+    core = Core(queue=[CASES["unregistered"]], firing=firing(7))
+    taker = Taker(core)
+    async with working(core, taker):
+        await core.done.wait()
+    assert [n.renewal for n in taker.got] == [False]
