@@ -211,7 +211,8 @@ async def test_a_restart_that_forgets_all_waits_for_phones_to_return(
     pbx = asterisk([Extension(name) for name in several])
     phones = {name: phone(name, pbx) for name in several}
     watch = await watching(
-        asterisk_at(pbx) + rules(ExtensionUnregistered=1, RegistrarUnreadable=30)
+        asterisk_at(pbx, expiry={"min": "1s"})
+        + rules(ExtensionUnregistered=1, RegistrarUnreadable=30)
     )
     await watch.sees(20, **{f"x{n}": State.NEVER_REGISTERED for n in several})
     for one in phones.values():

@@ -95,7 +95,7 @@ async def test_a_restart_empties_a_memory_and_alarms_nobody_who_returns(
         one.register(grace)
     listed = names(tmp_path, *(f"{name},Office" for name in USERS))
     watch = await watching(
-        kamailio_at(server, interval="2s", **listed)
+        kamailio_at(server, interval="2s", expiry={"min": "1s"}, **listed)
         + rules(ExtensionUnregistered=1, RegistrarUnreadable=30)
     )
     await watch.sees(15, **{f"x{name}": HERE for name in USERS})
