@@ -459,6 +459,33 @@ RULES: dict[str, Wording] = {
         step="check that the PBX runs, and that it lets this host in",
         worse="still ",
     ),
+    "MassUnregistration": Wording(
+        firing="{name} {is_}{adverb}unregistered{since}",
+        resolved="{name} {is_}registered again{after}",
+        late="{name} {was} unregistered{span}",
+        follows="calls to {it} now get 480 Temporarily Unavailable",
+        step="look at what they share: a switch, an uplink, a VPN, a change",
+        because=False,
+        worse="still ",
+    ),
+    "Flapping": Wording(
+        firing="{name} {is_}{adverb}flapping{since}",
+        resolved="{name} {is_}steady again{after}",
+        late="{name} {was} flapping{span}",
+        follows="it comes and goes, and is not told each time until it is steady",
+        step="look for what is loose: a cable, Wi-Fi, a power supply, NAT on the way; "
+        "sipwatch history shows when it came and went",
+        worse="still ",
+    ),
+    "VantageLost": Wording(
+        firing="sipwatch {is_}{adverb}cut off from the network{since}",
+        resolved="sipwatch {is_}on the network again{after}",
+        late="sipwatch {was} cut off from the network{span}",
+        follows="nothing that it watches can be seen: all of it is unknown, not down",
+        step="check link, address, gateway and firewall of this host "
+        "(ip link, ip route)",
+        worse="still ",
+    ),
     "RegistrarRestarted": Wording(
         firing="{name} restarted{at_time}",
         resolved="{name} has settled after its restart{at_time}",
@@ -534,6 +561,7 @@ _BY_STATE = {
     (Kind.REGISTRATION, State.REJECTED): "OutboundRegistrationLost",
     (Kind.REGISTRATION, State.FAILING): "OutboundRegistrationLost",
     (Kind.REGISTRAR, State.UNREADABLE): "RegistrarUnreadable",
+    (Kind.VANTAGE, State.DOWN): "VantageLost",
 }
 
 

@@ -14,12 +14,16 @@ from alerting.rules.grades import (
     Says,
     Verdict,
     breach_in_words,
+    changed_often,
+    changes_in_words,
     contacts_in_words,
     days_in_words,
     ends_within,
     every,
     failed,
     in_states,
+    lost_in_words,
+    lost_together,
     mean_in_words,
     outside_policy,
     rank_of,
@@ -52,6 +56,9 @@ class Numbers:
     keep_firing_for: float = 0.0
     above: float = 0.0
     below: float = 0.0  # s
+    window: float = 0.0  # s
+    changes: int = 0
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Form:
     where: Patterns = field(default_factory=dict)
     says: Says | None = None
     goes_on: bool = False
+    also: tuple[Kind, ...] = ()
 
 
 def _required(o: Observation) -> Verdict:
@@ -170,6 +178,10 @@ def _restarted(n: Numbers) -> tuple[Grade, ...]:
 
 def _failing(n: Numbers) -> tuple[Grade, ...]:
     return (Grade(WARNING, in_states(State.FAILING), n.for_),)
+
+
+def _cut_off(n: Numbers) -> tuple[Grade, ...]:
+    return (Grade(CRITICAL, in_states(State.DOWN), n.for_),)
 
 
 def _own_trouble(name: str) -> Form:
@@ -300,6 +312,33 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             lambda n: (Grade(WARNING, _event(Event.AUDITED)),),
             tuned_by=(),
             clock=Clock.EVENT,
+        ),
+        "MassUnregistration": Form(
+            Kind.REGISTRAR,
+            "mass",
+            lambda n: (Grade(CRITICAL, lost_together, n.for_),),
+            Numbers(for_=30, above=0.2, window=120),
+            ("for", "window", "above %"),
+            clock=Clock.SEEN,
+            says=lost_in_words,
+            also=(Kind.SITE,),
+        ),
+        "Flapping": Form(
+            Kind.EXTENSION,
+            "flapping",
+            lambda n: (Grade(WARNING, changed_often(n.changes, n.until)),),
+            Numbers(window=1800, changes=6, until=2),
+            ("window", "changes", "until"),
+            clock=Clock.SEEN,
+            says=changes_in_words,
+            also=(Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT, Kind.REGISTRAR),
+        ),
+        "VantageLost": Form(
+            Kind.VANTAGE,
+            "liveness",
+            _cut_off,
+            Numbers(for_=30),
+            rank=rank_of([State.DOWN]),
         ),
         "RegistrarRestarted": Form(
             Kind.REGISTRAR,

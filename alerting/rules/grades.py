@@ -64,10 +64,16 @@ class Rule:
     runbook: str = ""
     says: Says | None = None  # the figure in words, where a figure is what it is about
     goes_on: bool = False  # of an event: later observations tell what comes of it
+    also: tuple[Kind, ...] = ()  # other kinds that it watches
+    share: float = 0.0  # of extensions lost together that makes a mass of them
+    window: float = 0.0  # s within which changes, or losses, belong together
+    until: int = 0  # fewer changes than these within it end it
 
     def applies(self, subject: Subject) -> bool:
         """Whether it watches this subject at all."""
-        return subject.kind is self.kind and all(
+        if subject.kind is not self.kind and subject.kind not in self.also:
+            return False
+        return all(
             matches_field(subject, name, several)
             for name, several in self.where.items()
         )
@@ -171,6 +177,36 @@ def silent_together(o: Observation) -> Verdict:
     """The contacts that we ask fell silent together."""
     silent = o.figures.silent
     return None if silent is None else silent > 0
+
+
+def lost_together(o: Observation) -> Verdict:
+    """Many extensions were lost together, and too few of them are back."""
+    lost = o.figures.lost
+    return None if lost is None else lost > 0
+
+
+def changed_often(changes: int, until: int) -> Predicate:
+    """The state changed so often of late; between the thresholds it stays as it is."""
+
+    def matches(o: Observation) -> Verdict:
+        found = o.figures.changes or 0
+        if found >= changes:
+            return True
+        return False if found < until else None
+
+    return matches
+
+
+def lost_in_words(o: Observation) -> str:
+    """ "31 extensions lost together are missing"."""
+    lost = o.figures.lost
+    return f"{lost} extensions lost together are missing" if lost else ""
+
+
+def changes_in_words(o: Observation) -> str:
+    """ "8 changes of state"."""
+    changes = o.figures.changes
+    return f"{changes} changes of state" if changes else ""
 
 
 def contacts_in_words(o: Observation) -> str:

@@ -43,6 +43,8 @@ from alerting.rules.grades import (
 from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 from checks.settings import Duration, Parsed, duration
 
+WINDOW_MOST = 86400.0  # s; what changed longer ago belongs to another day
+
 
 class Threshold(NamedTuple):
     """A written threshold: seconds ("500ms") or a share ("30%")."""
@@ -113,6 +115,9 @@ class RuleSettings:
         None  # mean round trip, or share of probes that were sent again
     )
     below: Duration | None = None  # what is left of a certificate
+    window: Duration | None = None  # within which changes, or losses, belong together
+    changes: int | None = None  # of state within the window
+    until: int | None = None  # fewer changes within it end it
     severity: WrittenSeverity | None = None
     notify: tuple[str, ...] = ()
     runbook: str = ""
@@ -193,7 +198,8 @@ class Rules:
 
     def _compile(self, subject: Subject) -> Compiled:
         chosen = tuple(rule for rule in self if rule.applies(subject))
-        figures = tuple(rule for rule in chosen if rule.clock is Clock.SEEN)
+        # Those with a window are counted by the core: no observation brings it news.
+        figures = tuple(r for r in chosen if r.clock is Clock.SEEN and not r.window)
         return self._compiled.setdefault(chosen, Compiled(chosen, figures))
 
 
@@ -209,6 +215,7 @@ _STATES: dict[Kind, tuple[State, ...]] = {
     Kind.REGISTRATION: (State.OK, State.REJECTED, State.FAILING),
     Kind.ACCOUNT: (State.OK, State.REJECTED, State.FAILING),
     Kind.REGISTRAR: (State.READABLE, State.UNREADABLE),
+    Kind.VANTAGE: (State.UP, State.DOWN),
     Kind.SELF: (State.OK, State.FAILING),
 }
 
@@ -225,7 +232,7 @@ def build(settings: Mapping[str, RuleSettings]) -> Rules:
         if changed.enabled and not wrong:
             numbers = _numbers(form.numbers, changed)
             built.append(_changed(name, form, numbers, changed))
-            used.append((form.kind, numbers, _unit(form)))
+            used += [(kind, numbers, _unit(form)) for kind in (form.kind, *form.also)]
     for name, own in settings.items():
         if name in BUILT_IN:
             continue
@@ -263,6 +270,9 @@ def _numbers(numbers: Numbers, s: RuleSettings) -> Numbers:
         "keep_firing_for": s.keep_firing_for,
         "above": s.above.value if s.above else None,
         "below": s.below,
+        "window": s.window,
+        "changes": s.changes,
+        "until": s.until,
     }
     return replace(numbers, **{k: v for k, v in given.items() if v is not None})
 
@@ -288,6 +298,10 @@ def _changed(name: str, form: Form, numbers: Numbers, s: RuleSettings) -> Rule:
         runbook=s.runbook,
         says=form.says,
         goes_on=form.goes_on,
+        also=form.also,
+        share=numbers.above,
+        window=numbers.window,
+        until=numbers.until,
     )
 
 
@@ -350,7 +364,8 @@ def _wrong_change(name: str, form: Form, s: RuleSettings) -> Iterator[Problem]:
     if form.clock is not Clock.EVENT:
         tuned.add("keep_firing_for")
     if s.on is not None and s.on is not form.kind:
-        yield Problem(name, "on", f"the built-in rule is on {form.kind}")
+        kinds = ", ".join((form.kind, *form.also))
+        yield Problem(name, "on", f"the built-in rule is on {kinds}")
     if s.state:
         yield Problem(name, "state", "is built in; give an own rule another name")
     if s.loss and form.kind is not Kind.EXTENSION:
@@ -361,6 +376,10 @@ def _wrong_change(name: str, form: Form, s: RuleSettings) -> Iterator[Problem]:
     if s.above is not None and "above" in tuned and s.above.unit != unit:
         wanted = "500ms" if unit == "s" else "30%"
         yield Problem(name, "above", f"has the wrong unit (write {wanted})")
+    numbers = _numbers(form.numbers, s)
+    if numbers.until > numbers.changes:
+        text = f"{numbers.until} is more than changes: {numbers.changes}"
+        yield Problem(name, "until", text)
     yield from _wrong_counts(name, s)
 
 
@@ -372,14 +391,20 @@ def _given(s: RuleSettings) -> set[str]:
         "keep_firing_for": s.keep_firing_for,
         "above": s.above,
         "below": s.below,
+        "window": s.window,
+        "changes": s.changes,
+        "until": s.until,
     }
     return {key for key, value in values.items() if value is not None}
 
 
 def _wrong_counts(name: str, s: RuleSettings) -> Iterator[Problem]:
-    for key, count in (("failures", s.failures), ("recover", s.recover)):
+    counts = ("failures", "recover", "changes", "until")
+    for key, count in ((key, getattr(s, key)) for key in counts):
         if count is not None and not 1 <= count <= 32:
             yield Problem(name, key, f"{count} is not between 1 and 32")
+    if s.window is not None and not 60 <= s.window <= WINDOW_MOST:
+        yield Problem(name, "window", "is not between 1m and 1d")
 
 
 def _wrong_own(name: str, s: RuleSettings) -> Iterator[Problem]:
@@ -395,6 +420,8 @@ def _wrong_own(name: str, s: RuleSettings) -> Iterator[Problem]:
             yield Problem(name, "state", f"a {s.on} is never {state} ({known})")
     if s.loss and s.on is not Kind.EXTENSION:
         yield Problem(name, "loss", f"a {s.on} has no loss")
+    for key in sorted(_given(s) & {"window", "changes", "until"}):
+        yield Problem(name, key, "is a matter of Flapping and MassUnregistration")
     for key in sorted(_given(s) & {"failures", "recover", "above", "below"}):
         if s.on is not Kind.TARGET and (s.on, key) != (Kind.ACCOUNT, "failures"):
             yield Problem(name, key, f"is a figure of targets, not of a {s.on}")

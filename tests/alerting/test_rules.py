@@ -246,6 +246,7 @@ def names(rules: Rules, subject: Subject) -> set[str]:
                 "FewContacts",
                 "RefreshOverdue",
                 "RegistrationPolicy",
+                "Flapping",
             },
         ),
         (own("store"), {"StoreFailing"}),
@@ -258,9 +259,12 @@ def names(rules: Rules, subject: Subject) -> set[str]:
                 "RegistrarFailedOver",
                 "ContactsSilent",
                 "RegistrationAudit",
+                "MassUnregistration",
+                "Flapping",
             },
         ),
-        (Subject(Kind.SITE, "lyon", Scope("lyon")), set()),
+        (Subject(Kind.SITE, "lyon", Scope("lyon")), {"MassUnregistration"}),
+        (Subject(Kind.VANTAGE, "network", Scope("network")), {"VantageLost"}),
     ],
 )
 def test_a_subject_is_watched_by_the_rules_of_its_kind(
