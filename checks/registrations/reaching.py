@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable
 from itertools import islice
 from typing import Protocol
@@ -267,10 +268,15 @@ def question(contact: Contact, aor: str, proxy: str = "") -> Ask | None:
     if found is None or transport(contact) != "UDP" or ";maddr=" in uri:
         return None
     place = _place(found[1], found[2])
-    seen = _PLACE.fullmatch(contact.received)
-    if place is None or seen is None or _place(seen[1], seen[2]) != place:
+    if place is None or (place != contact.received and place != _seen(contact)):
         return None  # it is behind NAT
     return Ask(name, uri, place)
+
+
+def _seen(contact: Contact) -> str | None:
+    """Where the PBX saw it, in the one way to write it."""
+    found = _PLACE.fullmatch(contact.received)
+    return _place(found[1], found[2]) if found else None
 
 
 def routed(proxies: str) -> str:
@@ -302,10 +308,12 @@ def _next_hop(route: str) -> str:
 def _place(host: str, port: str | None) -> str | None:
     """ip:port in the one way to write it; None where it is none."""
     number = int(port) if port else SIP_PORT
-    try:
-        ip = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
     if not 0 < number < 65536:
         return None
-    return f"[{ip}]:{number}" if ip.version == 6 else f"{ip}:{number}"
+    try:
+        if host[0] == "[":
+            return f"[{ipaddress.IPv6Address(host[1:-1])}]:{number}"
+        socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):
+        return None
+    return f"{host}:{number}"
