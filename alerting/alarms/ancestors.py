@@ -82,7 +82,8 @@ class Ancestors:
             if found.state in BAD:
                 self._wait(child, ancestor)
                 return Verdict(opens=False, reason=f"{ancestor.name} is {found.state}")
-            if found.well_at <= since:
+            # At the same moment: the reading that told of the one told of the other.
+            if found.well_at < since:
                 self._wait(child, ancestor)
                 return self._ask(ancestor, now)
         return OPENS
