@@ -26,6 +26,8 @@ async def table(judge: Judge) -> list[Row]:
         for extension in part:
             audit.add(extension)
         await asyncio.sleep(0)
+    for registration in judge.outgoing.registrations.values():
+        audit.add_trunk(registration.server, registration.renewals)
     return audit.rows()
 
 

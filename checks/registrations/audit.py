@@ -23,13 +23,15 @@ from checks.observation import (
     Subject,
 )
 from checks.registrations.expiry import Breach, Policy, refreshed
-from checks.registrations.extension import Contact, Extension, transport
+from checks.registrations.extension import Contact, Extension, over, transport
 from checks.registrations.habit import Points, is_known, points
 from checks.registrations.memory import Remembered
+from checks.registrations.renewals import Renewals
 
 KINDS = 60  # told apart, so that made-up user agents make no endless table
 OTHERS = "others"  # the vendor of what is beyond them
 NAMELESS = "unknown"
+TRUNKS = "its trunks"  # what the PBX itself registers elsewhere
 VENDOR_LIMIT = 16  # characters
 MEMO = "audit/told"  # the name under which the last summary is remembered
 
@@ -114,18 +116,17 @@ class _Group:
     row: Row
     usual: list[float] = field(default_factory=list)  # refresh points of its phones
 
-    def add(self, e: Extension, contact: Contact) -> None:
+    def add(self, seconds: float, exact: bool, habit: bytes) -> None:
         row = self.row
         row.registrations += 1
-        row.overdue += e.overdue
-        if seconds := contact.granted or contact.at_least:
+        if seconds:
             known = row.granted or Granted(seconds, seconds, True)
             row.granted = Granted(
                 min(known.least, seconds),
                 max(known.most, seconds),
-                known.exact and contact.granted is not None,
+                known.exact and exact,
             )
-        if found := points(e.habit):
+        if found := points(habit):
             self.usual.append(found.median)
 
     def close(self) -> Row:
@@ -153,14 +154,26 @@ class Audit:
             told = contact.granted is not None or contact.renewed
             if not breach and not (known and told):
                 breach = None
-            self._group(contact, breach).add(extension, contact)
+            group = self._group(self._vendor(contact), transport(contact), breach)
+            seconds, exact = contact.granted, contact.granted is not None
+            group.add(seconds or contact.at_least, exact, extension.habit)
+            group.row.overdue += extension.overdue
 
-    def _group(self, contact: Contact, breach: int | None) -> _Group:
+    def add_trunk(self, server: str, renewals: Renewals) -> None:
+        """Take in a registration of the PBX itself, at a server by its URI."""
+        if renewals.end:
+            group = self._group(TRUNKS, over(server), renewals.breach)
+            group.add(renewals.at_least, False, renewals.habit)
+
+    def _vendor(self, contact: Contact) -> str:
         agent = contact.user_agent
         name = self._vendors.get(agent)
         if name is None:
             name = self._vendors[agent] = vendor(agent)
-        key = (name, transport(contact), breach)
+        return name
+
+    def _group(self, name: str, transport: str, breach: int | None) -> _Group:
+        key = (name, transport, breach)
         if key not in self._groups and len(self._groups) >= KINDS:
             key = (OTHERS, *key[1:])
         group = self._groups.get(key)

@@ -27,7 +27,7 @@ class Bounds(NamedTuple):
 # A phone behind NAT is lost with its mapping, which over UDP holds for a minute or two;
 # a connection tells itself that it has ended.
 _UDP = Bounds(60.0, 120.0)
-_STREAM = Bounds(60.0, 3600.0)
+STREAM = Bounds(60.0, 3600.0)
 
 
 class Breach:
@@ -45,7 +45,7 @@ class Policy:
     """The policy of one registrar."""
 
     def __init__(self, settings: ExpirySettings) -> None:
-        self._udp, self._stream = (_wanted(b, settings) for b in (_UDP, _STREAM))
+        self._udp, self._stream = (_wanted(b, settings) for b in (_UDP, STREAM))
 
     def bounds(self, transport: str) -> Bounds:
         """What is wanted over a transport ("UDP")."""

@@ -283,10 +283,15 @@ _HOST = re.compile(
 
 def transport(contact: Contact) -> str:
     """By what a contact is reached, in capitals."""
-    found = _TRANSPORT.search(contact.received) or _TRANSPORT.search(contact.uri)
+    return over(contact.uri, contact.received)
+
+
+def over(uri: str, received: str = "") -> str:
+    """By what a URI is reached that was received like this, in capitals."""
+    found = _TRANSPORT.search(received) or _TRANSPORT.search(uri)
     if found:
         return found[1].upper()
-    return "TLS" if contact.uri[:5].lower() == "sips:" else "UDP"
+    return "TLS" if uri[:5].lower() == "sips:" else "UDP"
 
 
 def place(contact: Contact) -> tuple[str, str]:

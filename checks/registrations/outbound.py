@@ -32,6 +32,7 @@ from checks.registrations.cluster import Cluster
 from checks.registrations.ledger import Removed
 from checks.registrations.member import Member
 from checks.registrations.readings import Ask, Outbound, Outbounds, RegistrarSettings
+from checks.registrations.renewals import Renewals
 from checks.registrations.servers import Server
 from checks.registrations.words import Finding, Word, judged
 from checks.sip.uri import SipUri
@@ -56,6 +57,7 @@ class Registration:
     detail: str = ""
     words: dict[str, Word] = field(default_factory=dict)  # by member
     told: tuple[object, ...] = ()
+    renewals: Renewals = field(default_factory=Renewals)
 
     @property
     def name(self) -> str:
@@ -184,6 +186,8 @@ class Outgoing:
             word = Word(Outbound(name, None, row.at, trusted=row.trusted), row.at)
             registration.words[m.name] = word
         word.take(row, listed=listed)
+        if row.state is State.OK and row.expires is not None:
+            registration.renewals.take(row.expires, row.at)
         return name
 
     def _remove_unless_kept(self, registration: Registration) -> None:
