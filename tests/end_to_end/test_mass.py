@@ -274,7 +274,8 @@ async def recording(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
     async def start(now: float, **registrar: Any) -> Recording:
         made = Recording(now, tmp_path)
-        await made.start(registrar | {"interval": "30s"})
+        audited = {"expiry": {"min": "1s", "max": "2h"}}  # not of interest here
+        await made.start(registrar | audited | {"interval": "30s"})
         started.append(made)
         return made
 
