@@ -10,6 +10,7 @@ BENCHES = {
     "version": ("bench.version", "CPU of starting the command"),
     "probe": ("bench.probe", "CPU of probing 5,000 targets, against sipsak"),
     "sweep": ("bench.sweep", "CPU of 100,000 targets a minute, against SIPp"),
+    "contacts": ("bench.contacts", "CPU of 20,000 contacts, against targets"),
     "mass": ("bench.mass", "stalls of the loop while 2,000 phones go at once"),
     "registrars": ("bench.registrars", "CPU, stalls and memory of 20,000 contacts"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),

@@ -16,14 +16,14 @@ from typing import Any
 from tests import wire
 from tests.wires import asterisk, freeswitch, kamailio, opensips
 
-HOUR = 3600
+GRANTED = kamailio.GRANTED  # s, as the policy has it; the first ends a minute before
 PIECE = 64  # rows in one write, some 40 kB
 
 
 def of_asterisk(count: int) -> wire.AmiServer:
     """An Asterisk; its roster names everybody, and so does Caller ID."""
     done = {"Response": "Success", "ActionID": "x"}
-    contacts = asterisk.crowd(count, time.time())
+    contacts = asterisk.crowd(count, time.time() + GRANTED)
     roster = asterisk.roster(count)
     name = wire.message(**done, Variable="x", Value='"Reception" <1001>')
     core = {"CoreStartupDate": "2026-01-01", "CoreStartupTime": "00:00:00"}
@@ -48,13 +48,13 @@ def joined(event: str, rows: Any) -> list[bytes]:
 
 def of_kamailio(count: int) -> wire.Rpc:
     """A Kamailio, as it is at each moment."""
-    ends = time.time() + HOUR
+    began = time.time()
 
     def dump() -> bytes:
-        return kamailio.dump(list(kamailio.crowd(count, ends, time.time())))
+        return kamailio.dump(list(kamailio.crowd(count, began + GRANTED, time.time())))
 
     def uptime() -> bytes:
-        said = {"now": time.ctime(), "up_since": time.ctime(ends - HOUR), "uptime": 9}
+        said = {"now": time.ctime(), "up_since": time.ctime(began - 9), "uptime": 9}
         return json.dumps({"jsonrpc": "2.0", "result": said, "id": 1}).encode()
 
     return wire.Rpc({"ul.dump": (200, dump), "core.uptime": (200, uptime)})
@@ -63,7 +63,7 @@ def of_kamailio(count: int) -> wire.Rpc:
 def of_freeswitch(count: int) -> freeswitch.EslServer:
     """A FreeSWITCH of one profile, whose directory names everybody."""
     server = freeswitch.Switch()
-    rows = list(freeswitch.crowd(count, time.time() + HOUR))
+    rows = list(freeswitch.crowd(count, time.time() - 50))
     users = (f"{n:06}@example.com|Reception" for n in range(count) if n % 10 != 9)
     server.answers = {
         **server.answers,
@@ -76,7 +76,7 @@ def of_freeswitch(count: int) -> freeswitch.EslServer:
 def of_opensips(count: int) -> opensips.OpenSips:
     """An OpenSIPS whose httpd has room for the list."""
     usrloc = opensips.Usrloc(buffer=sys.maxsize)
-    usrloc.add(*opensips.crowd(count, time.time() + HOUR))
+    usrloc.add(*opensips.crowd(count, time.time() + GRANTED - 60))
     return opensips.OpenSips(usrloc)
 
 

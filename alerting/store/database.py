@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -47,6 +48,9 @@ from alerting.store.statements import (
 # hours, or in a mass event; then a write is refused with an error, not kept and not
 # lost silently: who asks `takes` before keeps it himself.
 QUEUE_LIMIT = 10_000
+# Rows of one statement: between two of them the interpreter's lock changes hands, and
+# while the loop has much to do it keeps that for 5 ms.
+AT_ONCE = 100
 RETRY_AFTER = 5.0  # s after a failed transaction, unless something is written before
 NOTE_LIMIT = 100  # lots of what may wait; who has more waits for `done`
 
@@ -204,8 +208,7 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for statement, rows in _by_type(writes):
-                    values = [statement.values(row) for row in rows]
-                    self._connection.executemany(statement.sql, values)
+                    self._execute(statement, rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -214,6 +217,16 @@ class Store:
         except sqlite3.Error as error:
             return error
         return None
+
+    def _execute(self, statement: Statement, rows: Sequence[Write | Note]) -> None:
+        values = [statement.values(row) for row in rows]
+        if len(values) >= AT_ONCE and (sql := statement.of_many(AT_ONCE)):
+            last = len(values) - len(values) % AT_ONCE
+            for n in range(0, last, AT_ONCE):
+                several = chain.from_iterable(values[n : n + AT_ONCE])
+                self._connection.execute(sql, [*several])
+            del values[:last]
+        self._connection.executemany(statement.sql, values)
 
     def _put_back(self, writes: dict[Key, Write]) -> None:
         """Keep what failed, under what was queued meanwhile."""

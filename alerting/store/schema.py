@@ -82,6 +82,14 @@ STEPS = (
         contacts TEXT NOT NULL       -- JSON array of [uri, address, user agent]
     );
     CREATE INDEX history_by_key ON history (key);
+    -- Not what is there already: after a restart everybody is seen as if anew.
+    CREATE TRIGGER history_news BEFORE INSERT ON history WHEN EXISTS (
+        SELECT 1 FROM history
+        WHERE n = (SELECT max(n) FROM history WHERE key = NEW.key)
+        AND state = NEW.state AND contacts = NEW.contacts
+    ) BEGIN
+        SELECT RAISE(IGNORE);        -- this row; the others are written
+    END;
     -- Of a subject the last 50 rows, whatever it does.
     CREATE TRIGGER history_bound AFTER INSERT ON history BEGIN
         DELETE FROM history WHERE key = NEW.key AND n <= (

@@ -38,6 +38,14 @@ class Statement:
     key: Callable[[Any], Key]
     values: Callable[[Any], tuple[Any, ...]]
 
+    def of_many(self, rows: int) -> str:
+        """The same for so many rows at once; "" where it is none of values."""
+        head, values, tail = self.sql.partition(" VALUES (")
+        if not values:
+            return ""
+        row, _, rest = tail.partition(")")
+        return f"{head} VALUES {', '.join([f'({row})'] * rows)}{rest}"
+
 
 def _columns(row: type[SubjectRow] | type[IncidentRow] | type[DeliveryRow]) -> str:
     return ", ".join(f'"{field.name}"' for field in fields(row))
@@ -115,11 +123,8 @@ STATEMENTS: dict[type, Statement] = {
         astuple,
     ),
     HistoryRow: Statement(
-        # Not what is there already: after a restart everybody is seen as if anew.
         "INSERT INTO history (key, at, state, cause, loss, why, contacts) "
-        "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS ("
-        "SELECT 1 FROM history WHERE n = (SELECT max(n) FROM history WHERE key = ?1) "
-        "AND state = ?3 AND contacts = ?7)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
         lambda w: ("history", w.key, w.at),
         _history_values,
     ),

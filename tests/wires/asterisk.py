@@ -18,8 +18,8 @@ def aor_of(n: int) -> str:
     return f"{n - 1 if n % 10 == 9 else n:06}"
 
 
-def crowd(count: int, now: float) -> Iterator[Message]:
-    """So many contacts that end an hour and some seconds after `now`."""
+def crowd(count: int, ends: float) -> Iterator[Message]:
+    """So many contacts, of which the last ends at `ends`."""
     for n in range(count):
         aor = aor_of(n)
         place = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}:5060"
@@ -28,7 +28,7 @@ def crowd(count: int, now: float) -> Iterator[Message]:
             "AOR": aor,
             "URI": f"sip:{aor}-{n:012x}@{place}",
             "UserAgent": f"Yealink SIP-T{40 + n % 7}U 108.86.0.{n % 7}",
-            "RegExpire": str(int(now) + 3600 + n % 60),
+            "RegExpire": str(int(ends) - n % 60),
             "ViaAddress": place,
             "CallID": f"{n:016x}",
             "Status": "Unreachable" if silent else "Reachable",

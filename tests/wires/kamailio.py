@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 NOT_SET = "[not set]"
+GRANTED = 110  # s
 
 
 def crowd(count: int, ends: float, now: float) -> Iterator[dict[str, Any]]:
-    """The AORs of so many contacts that end some seconds after `ends`."""
+    """The AORs of so many contacts, of which the last ends at `ends`."""
     for n in range(count):
         if n % 10 != 9:
             several = [n, n + 1] if n % 10 == 8 and n + 1 < count else [n]
@@ -23,7 +24,7 @@ def crowd(count: int, ends: float, now: float) -> Iterator[dict[str, Any]]:
 
 def _contact(n: int, user: int, ends: float, now: float) -> dict[str, Any]:
     place = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}:5060"
-    end, silent = int(ends) + n % 60, n % 50 == 7
+    end, silent = int(ends) - n % 60, n % 50 == 7
     return {
         "Address": f"sip:{user:06}@{place};transport=UDP",
         "Expires": end - int(now),
@@ -46,7 +47,7 @@ def _contact(n: int, user: int, ends: float, now: float) -> dict[str, Any]:
         "Keepalive": 1,
         "Last-Keepalive": int(now) - (600 if silent else 5),
         "KA-Roundtrip": 1000 + n % 500,
-        "Last-Modified": end - 3600,
+        "Last-Modified": end - GRANTED,
     }
 
 
