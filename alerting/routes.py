@@ -87,7 +87,7 @@ class Routes:
         return [
             name
             for route in self._settings
-            if _fits(incident, route.match)
+            if fits(incident, route.match)
             for name in route.notify
         ]
 
@@ -106,11 +106,13 @@ def own_notifier(incident: Incident) -> str | None:
     return name if incident.subject.kind == "self" and kind == "notifier" else None
 
 
-def _fits(incident: Incident, match: Patterns) -> bool:
-    return all(_fits_one(incident, name, several) for name, several in match.items())
+def fits(incident: Incident, match: Patterns) -> bool:
+    """Whether an incident has all of these fields."""
+    return all(fits_one(incident, name, several) for name, several in match.items())
 
 
-def _fits_one(incident: Incident, name: str, several: tuple[Glob, ...]) -> bool:
+def fits_one(incident: Incident, name: str, several: tuple[Glob, ...]) -> bool:
+    """Whether a field of an incident, or of its subject, fits one of the patterns."""
     own = _own_field(incident, name)
     if own is None:
         return matches_field(incident.subject, name, several)

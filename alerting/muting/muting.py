@@ -1,0 +1,94 @@
+"""The one question: may a human be told of this now, and if not, why and until when?
+
+Pure: `now` is the daemon's time, which never jumps; silences, windows and schedules
+live by the wall clock, which is `ahead` of it once it was set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from alerting.incident import Incident
+from alerting.muting.maintenance import Window
+from alerting.muting.schedule import Schedule
+from alerting.muting.silences import Silences
+from checks.observation import Cause
+
+SETTLE = 1800.0  # s after a schedule begins until a rule may open: phones are let start
+LOOK_AGAIN = 60.0  # s; of what has no known end
+
+# Whoever is told so is not reachable on purpose, and that is no alarm.
+ON_PURPOSE = {
+    Cause.DO_NOT_DISTURB: "do not disturb is on",
+    Cause.OUT_OF_HOURS: "it is out of hours",
+    Cause.MAINTENANCE: "it is in maintenance",
+}
+
+
+class Mute(NamedTuple):
+    """Why nobody is told now, and when that is to be looked at again."""
+
+    reason: str
+    until: float
+
+
+class Muting:
+    """Silences, maintenance windows and schedules."""
+
+    def __init__(
+        self,
+        schedules: Mapping[str, Schedule] | None = None,
+        windows: Sequence[Window] = (),
+        *,
+        ahead: Callable[[], float] = lambda: 0.0,
+        silences: Silences | None = None,
+    ) -> None:
+        self.schedules = dict(schedules or {})
+        self.windows = tuple(windows)
+        self.silences = Silences() if silences is None else silences
+        self.ahead = ahead
+
+    def muted_by(self, incident: Incident, now: float) -> Mute | None:
+        """Why nobody is to hear of an incident now, if it is so."""
+        if incident.cause in ON_PURPOSE:
+            return Mute(ON_PURPOSE[incident.cause], now + LOOK_AGAIN)
+        if not (self.silences or self.windows):
+            return None
+        ahead = self.ahead()
+        wall = now + ahead
+        if (found := self.silences.of(incident, wall)) is not None:
+            reason = f"silenced by {found.author}: {found.reason}"
+            return Mute(reason, found.ends - ahead)
+        for window in self.windows:
+            end = window.until(wall)
+            if end is not None and window.fits(incident):
+                return Mute(f"maintenance {window.name}", end - ahead)
+        return None
+
+    def outside(self, schedule: str, now: float) -> Mute | None:
+        """Why a schedule forbids it now, if it does."""
+        found = self.schedules.get(schedule)
+        if found is None:
+            return None
+        ahead = self.ahead()
+        span = found.span(now + ahead)
+        return None if span.open else Mute(f"outside {schedule}", span.end - ahead)
+
+    def within(self, schedule: str, now: float) -> Mute | None:
+        """Why a schedule that must not be open forbids it now, if it does."""
+        found = self.schedules.get(schedule)
+        if found is None:
+            return None
+        ahead = self.ahead()
+        span = found.span(now + ahead)
+        return Mute(f"within {schedule}", span.end - ahead) if span.open else None
+
+    def settled_at(self, schedule: str, now: float) -> float:
+        """From when on a rule with this schedule counts: its start, and patience."""
+        found = self.schedules.get(schedule)
+        if found is None:
+            return 0.0
+        ahead = self.ahead()
+        span = found.span(now + ahead)
+        return (span.begin if span.open else span.end) + SETTLE - ahead
