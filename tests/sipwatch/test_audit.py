@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -128,6 +129,34 @@ async def test_each_phone_outside_the_policy_is_an_info_of_its_own() -> None:
     assert (incident.severity, incident.family) == (Severity.INFO, "policy")
     assert incident.detail == "3600 s granted, more than 120 s"
     assert site.alarms.owed() == []
+
+
+async def test_an_overdue_refresh_is_an_info_until_the_phone_refreshes() -> None:
+    site = Watching()
+    hq = site.registrar("hq")
+    register(site, hq, ("1001", "Yealink", 3600, "tls"))
+    end = hq.extensions["1001"].contacts[0].end or 0.0
+    uri = "sip:1001@10.20.0.31:5060;transport=tls"
+
+    def read(end: float) -> list[Incident]:
+        rows = [Binding("1001", uri, end, 3600, None, "Yealink")]
+        for reading in (Bindings(rows), ListEnd(site.now, site.now, START - 9000)):
+            site.observe(*hq.apply("hq:5038", reading, site.now))
+        site.observe(*hq.advance(site.now))
+        site.until(site.now + 30)
+        return site.alarms.incidents
+
+    while not (found := read(end)):
+        assert site.now < end - 60
+    [incident] = found
+    assert (incident.rule, incident.family) == ("RefreshOverdue", "refresh")
+    assert (incident.severity, incident.state) == (Severity.INFO, State.REGISTERED)
+    assert re.fullmatch(
+        r"its refresh is \d+ s late, its registration ends in 2\d min", incident.detail
+    )
+    assert incident.evidence[0].text == "last refresh"
+    assert read(site.now + 3600) == []
+    assert incident.closed == ""
 
 
 async def test_one_that_cannot_be_read_is_not_summarized() -> None:
