@@ -118,9 +118,7 @@ class Following:
                         continue
                     if (known := without_tests(reading)) is None:
                         continue
-                    told = self.judge.apply(member, known, self._clock())
-                    self._judged(told)
-                    await self._rest(1 + len(told))
+                    await self._take(member, known)
                     if isinstance(reading, ListEnd):
                         pause = least
                         await self._tried(member)
@@ -133,6 +131,14 @@ class Following:
                 await self._tried(member)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(most, 2 * pause)
+
+    async def _take(self, member: str, reading: Reading) -> None:
+        ended = isinstance(reading, ListEnd)
+        for told in self.judge.steps(member, reading, self._clock()):
+            if self._closed:
+                return
+            self._judged(told)
+            await self._rest(SLICE if ended else 1 + len(told))
 
     def relist(self) -> None:
         """Read all members now."""

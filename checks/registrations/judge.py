@@ -16,7 +16,7 @@ Pure: readings and `now` go in, observations come out. What it holds to:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 
 from checks.observation import Cause, Event, Loss, Observation, State, Subject
@@ -25,7 +25,7 @@ from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
 from checks.registrations.extension import HERE, Extension, Lost, observed, present
 from checks.registrations.few import Few
-from checks.registrations.ledger import Ledger, Removed
+from checks.registrations.ledger import STEP, Ledger, Removed
 from checks.registrations.member import REBOOT, Member, Return
 from checks.registrations.memory import Memory, Remembered
 from checks.registrations.outbound import Outgoing
@@ -223,7 +223,7 @@ class Judge:
             case Reach():
                 aor, changed = reading.aor, ledger.reach(m, reading, now)
             case ListEnd():
-                return self._list_end(m, reading, now)
+                return [o for told in self._list_end(m, reading, now) for o in told]
             case Expected():
                 m.expected = dict(reading.aors)
                 return []
@@ -237,6 +237,16 @@ class Judge:
             case Outbounds():
                 return self.outgoing.take_list(m, reading, now)
         return self._settle([aor], min(reading.at, now), now) if changed else []
+
+    def steps(
+        self, member: str, reading: Reading, now: float
+    ) -> Iterator[list[Observation]]:
+        """The same in steps that hold up nobody: the end of a list is compared with
+        every extension. All must be taken, and before the member's next reading."""
+        if isinstance(reading, ListEnd):
+            yield from self._list_end(self.members[member], reading, now)
+        else:
+            yield self.apply(member, reading, now)
 
     def lost(
         self, member: str, cause: Cause, detail: str, now: float
@@ -282,18 +292,22 @@ class Judge:
             told += self._cluster.observe(now)
         return told
 
-    def _list_end(self, m: Member, reading: ListEnd, now: float) -> list[Observation]:
+    def _list_end(
+        self, m: Member, reading: ListEnd, now: float
+    ) -> Iterator[list[Observation]]:
         ledger, last_read, recovered = self._ledger, m.read_at, not m.readable
         survey = recovered or not m.clock.measured
         if reading.pbx_now is not None:
             survey |= m.clock.sample(reading.pbx_now, reading.began, now)
         started = self._started(m, reading, now)
         ledger.revive(m, reading.began, now)
-        ledger.enlist(m, now)
+        for _ in ledger.enlist(m, now):
+            yield []
         there = self._there(m) if started is not None else set()
         touched, m.touched = m.touched, set()
         if recovered or reading.aors is not None or m.marked < m.held:
-            touched |= ledger.miss(m, reading, now, last_read)
+            for _ in ledger.miss(m, reading, now, last_read, touched):
+                yield []
         if recovered and reading.aors is None:
             touched.update(self.extensions)
         elif reading.aors is not None:
@@ -301,14 +315,15 @@ class Judge:
         touched |= self.refreshes.suspects()
         m.finish_list(reading, now, self.settings.interval)
         if survey:
-            ledger.survey(m, now)
+            for _ in ledger.survey(m, now):
+                yield []
         self._cluster.read_well(m, now)
         event = self._event(m, started, there, touched, now)
         self._unjudged.update(dict.fromkeys(touched, now))
         changed = self._judge_some(now)
-        self._learn(now)
         elsewhere = self.outgoing.list_ended(m, now)
-        return [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
+        yield [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
+        yield from self._learn(now)
 
     def _started(self, m: Member, reading: ListEnd, now: float) -> float | None:
         """When the PBX started, if it did since the last list; on our clock."""
@@ -442,13 +457,15 @@ class Judge:
             e.lost = Lost(now, Loss.UNKNOWN, "read, no binding", now)
         return State.UNREGISTERED, e.lost.since, e.lost.not_before
 
-    def _learn(self, now: float) -> None:
+    def _learn(self, now: float) -> Iterator[list[Observation]]:
         if self._roster.given:
             return
         young = self._ledger.young
-        for aor in list(young):
-            e = self.extensions[aor]
-            if e.contacts and e.state in HERE and now - e.since >= LEARNED:
+        for n, aor in enumerate(list(young)):
+            if n % STEP == STEP - 1:
+                yield []
+            e = self.extensions.get(aor)
+            if e and e.contacts and e.state in HERE and now - e.since >= LEARNED:
                 e.learned = True
                 young.discard(aor)
                 self._ledger.save(e)

@@ -7,7 +7,7 @@ the list was asked for is not missed by it, and one that was removed is not revi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from checks.registrations.refreshes import Refreshes, Turn
 from checks.registrations.roster import Roster
 from checks.registrations.standing import described_anew
 
+STEP = 2_000  # extensions looked at in one turn of the loop, some 4 ms
 LATEST = 35.0  # s after its end at which PBXs remove a binding; Asterisk: 30 s
 UNWATCHED = "no longer watched"
 
@@ -92,22 +93,27 @@ class Ledger:
         if extension.state is not None:
             self.removed.append(Removed(extension.subject, UNWATCHED))
 
-    def enlist(self, m: Member, now: float) -> None:
-        """Take the roster that came with a list that is now complete."""
+    def enlist(self, m: Member, now: float) -> Iterator[None]:
+        """Take the roster that came with a list that is now complete, in steps."""
         roster, expected, m.expected = self._roster, m.expected, None
         first = not roster.given
         if expected is None or not roster.expect(m.name, expected):
             return
-        for aor in roster.names():
+        for n, aor in enumerate(roster.names()):
+            if n % STEP == STEP - 1:
+                yield
             if aor in self.extensions:
                 self.extensions[aor].subject.title = roster.title(aor)
             else:
                 self.admit(aor, now)
             m.touched.add(aor)
-        for extension in list(self.extensions.values()):
+        for n, extension in enumerate(list(self.extensions.values())):
+            if n % STEP == STEP - 1:
+                yield
             # What is still bound is watched until that ends.
             unbound = first or not extension.contacts
-            if unbound and not roster.watches(extension.aor):
+            here = self.extensions.get(extension.aor) is extension
+            if here and unbound and not roster.watches(extension.aor):
                 self.forget(extension)
 
     def give_up(self, extension: Extension, *, dormant: bool) -> None:
@@ -339,19 +345,24 @@ class Ledger:
     # --- who is missed --------------------------------------------------------------
 
     def miss(
-        self, m: Member, reading: ListEnd, now: float, last_read: float | None
-    ) -> set[str]:
-        """End what a full list lacks; the AORs concerned."""
+        self,
+        m: Member,
+        reading: ListEnd,
+        now: float,
+        last_read: float | None,
+        touched: set[str],
+    ) -> Iterator[None]:
+        """End what a full list lacks, in steps; the AORs concerned are `touched`."""
         if reading.aors is None:
-            extensions: Iterable[Extension] = self.extensions.values()
+            extensions = list(self.extensions.values())
         else:
             found = map(self.extensions.get, reading.aors)
             extensions = [extension for extension in found if extension]
-        return {
-            e.aor
-            for e in extensions
-            if e.held_by & m.bit and self._missed(e, m, reading.began, now, last_read)
-        }
+        for n, e in enumerate(extensions):
+            if n % STEP == STEP - 1:
+                yield
+            if e.held_by & m.bit and self._missed(e, m, reading.began, now, last_read):
+                touched.add(e.aor)
 
     def _missed(
         self,
@@ -383,10 +394,12 @@ class Ledger:
                     self._detach(extension, contact)
                 extension.held_by &= ~m.bit
 
-    def survey(self, m: Member, now: float) -> None:
-        """Find the soonest end anew: the PBX's clock is known, or was set."""
+    def survey(self, m: Member, now: float) -> Iterator[None]:
+        """Find the soonest end anew, in steps: the PBX's clock is known, or was set."""
         m.ends = None
-        for extension in self.extensions.values():
+        for n, extension in enumerate(list(self.extensions.values())):
+            if n % STEP == STEP - 1:
+                yield
             for contact in extension.contacts:
                 if contact.member is m and contact.end is not None:
                     contact.teach(extension, now)

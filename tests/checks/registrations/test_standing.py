@@ -36,7 +36,7 @@ def said(hq: Timeline) -> list[tuple[str, float | None, State, list[str]]]:
 def test_the_first_list_says_how_everybody_stands() -> None:
     hq = Timeline("1001", "1002").at(10.0)
     hq.list(bound("1001", 60.0))
-    first, second = taken(hq)
+    first, second = sorted(taken(hq), key=lambda standing: standing.subject.name)
     place = Place("sip:1001@10.20.0.31:5060", "10.20.0.31:5060", YEALINK)
     subject = hq.judge.extensions["1001"].subject
     assert first == Standing(subject, 10.0, HERE, None, "", (place,))
