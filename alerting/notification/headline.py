@@ -63,6 +63,14 @@ class Times:
         return _day(day) + (f" {day.year} " if day.year != today.year else " ")
 
 
+class Utc(Times):
+    """The clock of who reads somewhere: its zone is said with every moment."""
+
+    def full(self, at: float) -> str:
+        """A moment in a body: "09:02:14 UTC"."""
+        return f"{super().full(at)} UTC"
+
+
 def _day(day: date) -> str:
     return f"{day.day} {_MONTHS.split()[day.month - 1]}"
 
@@ -200,6 +208,28 @@ def tale(
         times=times,
         instance=instance,
     )
+
+
+def alone(incident: Incident, instance: str) -> Tale:
+    """One incident as it is now, to be told by itself and where no clock is at hand."""
+    words = wording(incident.rule, incident.subject.kind, incident.state)
+    return Tale(
+        incidents=(incident,),
+        change=Told.FIRING if incident.firing else Told.RESOLVED,
+        late=False,
+        repeat=False,
+        words=words,
+        own=incident.rule if borrowed(incident.rule, words) else "",
+        total=None,
+        times=Utc(ZoneInfo("UTC"), incident.since),
+        instance=instance,
+    )
+
+
+def brief(story: Tale) -> str:
+    """The headline without tag and time: "1001 Reception is unregistered - hq"."""
+    line = f"{_own(story)}{sentence(story, long=True)}{_because(story)}{_where(story)}"
+    return plain(line, SUBJECT_LIMIT)
 
 
 def _total(

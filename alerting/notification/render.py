@@ -95,7 +95,7 @@ def render(
     if told.words:
         story.row("around it", plain(around(told.first.subject)))
     if not told.over:
-        story.row("next step", _step(told))
+        story.row("next step", next_step(told))
     if told.words:
         story.row("runbook", (runbooks or {}).get(told.first.rule, ""))
     if told.single:
@@ -210,7 +210,8 @@ def _short(incident: Incident) -> str:
     return reason(incident.cause).short if incident.cause else ""
 
 
-def _step(told: Tale) -> str:
+def next_step(told: Tale) -> str:
+    """What to do first."""
     first = told.first
     if not told.single:
         return _shared_step(told)

@@ -9,12 +9,24 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from alerting.incident import Notifier
+from alerting.notifiers.alertmanager import Alertmanager, AlertmanagerSettings
+from alerting.notifiers.apprise import Apprise, AppriseSettings
+from alerting.notifiers.command import Command, CommandSettings
 from alerting.notifiers.email import Email, EmailSettings
+from alerting.notifiers.pagerduty import PagerDuty, PagerDutySettings
+from alerting.notifiers.sip_message import SipMessage, SipMessageSettings
+from alerting.notifiers.webhook import Webhook, WebhookSettings
 
 Kind = tuple[type[Any], Callable[[Any], Notifier]]  # its settings, and how it is made
 
 NOTIFIERS: dict[str, Kind] = {
     "email": (EmailSettings, Email),
+    "webhook": (WebhookSettings, Webhook),
+    "alertmanager": (AlertmanagerSettings, Alertmanager),
+    "pagerduty": (PagerDutySettings, PagerDuty),
+    "apprise": (AppriseSettings, Apprise),
+    "command": (CommandSettings, Command),
+    "sip_message": (SipMessageSettings, SipMessage),
 }
 
 

@@ -66,6 +66,22 @@ def register_request(
     return Request("REGISTER", str(domain), headers)
 
 
+def message_request(
+    uri: SipUri, *, from_uri: SipUri | str, user_agent: str, text: str
+) -> Request:
+    """MESSAGE with a text (RFC 3428 4). It has no Contact, as no dialog may follow."""
+    headers = Headers(
+        [
+            ("Max-Forwards", MAX_FORWARDS),
+            ("From", f"<{from_uri}>"),
+            ("To", f"<{_address_of(uri)}>"),
+            ("User-Agent", user_agent),
+            ("Content-Type", "text/plain;charset=UTF-8"),
+        ]
+    )
+    return Request("MESSAGE", str(_request_uri(uri)), headers, text.encode("utf-8"))
+
+
 def completed(request: Request) -> Request:
     """A copy with what RFC 3261 8.1.1 wants of every request, where it is missing."""
     request = request.copy()
