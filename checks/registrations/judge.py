@@ -19,14 +19,14 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 
-from checks.observation import Cause, Event, Loss, Observation, State, Subject
+from checks.observation import Cause, Loss, Observation, State, Subject
 from checks.registrations.audit import Summary
 from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
 from checks.registrations.extension import HERE, Extension, Lost, observed, present
 from checks.registrations.few import Few
 from checks.registrations.ledger import STEP, Ledger, Removed
-from checks.registrations.member import REBOOT, Member, Return
+from checks.registrations.member import Member
 from checks.registrations.memory import Memory, Remembered
 from checks.registrations.outbound import Outgoing
 from checks.registrations.reaching import CONTACT, Reaching
@@ -50,6 +50,7 @@ from checks.registrations.readings import (
     Unreadable,
 )
 from checks.registrations.refreshes import Refreshes
+from checks.registrations.returns import Returns, started_at
 from checks.registrations.roster import Listed, Roster, read_list
 from checks.registrations.standing import Standings
 
@@ -81,11 +82,6 @@ __all__ = [
 LEARNED = 600.0  # s registered after which an AOR is one that should be there
 DORMANT = 7 * 86400.0  # s away after which nobody waits for it
 AT_ONCE = 100  # extensions judged in one go, some ms; the others in `advance`
-
-_NOT_BACK = {
-    Event.RESTARTED: "it has not come back since the PBX restarted",
-    Event.FAILED_OVER: "it has not come back since the failover",
-}
 
 
 class Judge:
@@ -123,6 +119,7 @@ class Judge:
             self.refreshes,
             self.reaching,
         )
+        self._returns = Returns(self._cluster, self._ledger)
         self.members = self._cluster.members
         self.extensions = self._ledger.extensions
         self.outgoing = Outgoing(settings, self._cluster)
@@ -299,11 +296,11 @@ class Judge:
         survey = recovered or not m.clock.measured
         if reading.pbx_now is not None:
             survey |= m.clock.sample(reading.pbx_now, reading.began, now)
-        started = self._started(m, reading, now)
+        started = started_at(m, reading, now)
         ledger.revive(m, reading.began, now)
         for _ in ledger.enlist(m, now):
             yield []
-        there = self._there(m) if started is not None else set()
+        there = self._returns.there(m) if started is not None else set()
         touched, m.touched = m.touched, set()
         if recovered or reading.aors is not None or m.marked < m.held:
             for _ in ledger.miss(m, reading, now, last_read, touched):
@@ -318,76 +315,12 @@ class Judge:
             for _ in ledger.survey(m, now):
                 yield []
         self._cluster.read_well(m, now)
-        event = self._event(m, started, there, touched, now)
+        event = self._returns.begin(m, started, there, touched, now)
         self._unjudged.update(dict.fromkeys(touched, now))
         changed = self._judge_some(now)
         elsewhere = self.outgoing.list_ended(m, now)
         yield [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
         yield from self._learn(now)
-
-    def _started(self, m: Member, reading: ListEnd, now: float) -> float | None:
-        """When the PBX started, if it did since the last list; on our clock."""
-        boot, before = reading.boot, m.boot
-        if boot is None:
-            return None
-        if reading.run and m.run:  # by its name: uptime and clock drift apart
-            same = reading.run == m.run
-        else:
-            same = before is not None and abs(boot - before) <= REBOOT
-        m.kept, m.run = reading.kept, reading.run or m.run
-        if same:
-            return None
-        m.boot = boot
-        if before is None:
-            return None
-        at = m.clock.ours(boot)
-        return min(now, at if m.read_at is None else max(at, m.read_at))
-
-    def _event(
-        self,
-        m: Member,
-        started: float | None,
-        there: set[str],
-        touched: set[str],
-        now: float,
-    ) -> list[Observation]:
-        """A restart or failover: one event, and patience with those who are missing."""
-        event = Event.RESTARTED
-        if old := self._cluster.take_over(m):
-            # Who has moved already is one that is back.
-            event, started, there = Event.FAILED_OVER, now, self._there(None)
-            if not old.readable:
-                self._ledger.abandon(old)
-        if started is None:
-            return []
-        m.restart = Return(event, started, len(there), due_by=started)
-        m.restart.kept = m.kept and event is Event.RESTARTED
-        for aor in there:
-            if (e := self.extensions.get(aor)) and not e.contacts:
-                self._miss_since(e, m.restart, now)
-        touched |= there
-        o = self._cluster.happened(m, now)
-        return [o] if o else []
-
-    def _there(self, m: Member | None) -> set[str]:
-        """The AORs that were there; at a member, or it is not known where."""
-        bit = m.bit if m else ~0
-        return {
-            e.aor
-            for e in self.extensions.values()
-            if e.state in HERE and (e.held_by & bit or not e.held_by)
-        }
-
-    def _miss_since(self, e: Extension, restart: Return, now: float) -> None:
-        due, lost = restart.at + self._ledger.patience(e), e.lost
-        if lost is None or lost.noticed == now or lost.since < restart.at:
-            contact = lost.contact if lost else None
-            how, why = "read, no binding", _NOT_BACK[restart.event]
-            lost = Lost(restart.at, Loss.UNKNOWN, how, now, contact, why=why)
-        lost.not_before = due
-        e.lost = lost
-        restart.missing.add(e.aor)
-        restart.due_by = max(restart.due_by, due)
 
     # --- states ---------------------------------------------------------------------
 
