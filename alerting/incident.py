@@ -44,6 +44,20 @@ class Outcome(StrEnum):
 EVENT_OVER = "event"  # how an incident about an event closes: quietly
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The extensions that were lost together, where an incident is about many."""
+
+    lost: int  # missing at once, at most
+    of: int  # extensions that there are
+    missing: int  # still, when it was last looked at
+    through: tuple[str, ...] = ()  # registrars that they are registered at
+    common: str = ""  # "subnet 10.20.0.0/24 (31 of 31)"
+    factor: str = ""  # what that is about: subnet, site, agent, transport
+    told_before: int = 0  # of them have incidents of their own
+    listed: tuple[Fact, ...] = ()  # the first of them, and when they were lost
+
+
 @dataclass(slots=True, eq=False)
 class Incident:
     """One problem of one subject in one family, from opening to resolution."""
@@ -65,6 +79,8 @@ class Incident:
     last_seen: str = ""
     evidence: tuple[Fact, ...] = ()
     acknowledged_by: str = ""
+    part_of: int | None = None  # the incident of many that covers this one
+    crowd: Crowd | None = None
 
     @property
     def firing(self) -> bool:
@@ -82,7 +98,7 @@ class Delivery:
     wanted: Told
     told: Told = Told.NOTHING
     telling: Told = Told.NOTHING  # what `batch` says; until accepted it is in doubt
-    step: int = 0  # 0 tells the incident; above are repeats
+    step: int = 0  # 0 tells the incident; above are repeats, below rungs of a ladder
     thread: str = ""  # batch id of the first notification that was accepted
     batch: str = ""  # the unit of retry; empty until the first attempt
     not_before: float = 0.0
@@ -94,6 +110,11 @@ class Delivery:
     def pending(self) -> bool:
         """Whether something is still owed."""
         return self.wanted != self.told and not self.dead
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for the end of a mute; `error` says of which."""
+        return self.error != "" and not self.batch and not self.dead
 
 
 @dataclass(frozen=True, slots=True)

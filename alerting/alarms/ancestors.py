@@ -76,16 +76,24 @@ class Ancestors:
     def judge(self, child: Watched, since: float, now: float) -> Verdict:
         """Whether a rule of `child`, in trouble since then, may open."""
         for ancestor in above(child.subject):
-            found = self._watched.get(ancestor)
-            if found is None or found.state is None:
-                continue  # never observed (a site): it explains nothing
-            if found.state in BAD:
-                self._wait(child, ancestor)
-                return Verdict(opens=False, reason=f"{ancestor.name} is {found.state}")
-            # At the same moment: the reading that told of the one told of the other.
-            if found.well_at < since:
-                self._wait(child, ancestor)
-                return self._ask(ancestor, now)
+            verdict = self.judge_one(child, ancestor, since, now)
+            if not verdict.opens:
+                return verdict
+        return OPENS
+
+    def judge_one(
+        self, child: Watched, ancestor: Subject, since: float, now: float
+    ) -> Verdict:
+        """The same for one of those that it is seen through."""
+        found = self._watched.get(ancestor)
+        if found is None or found.state is None:
+            return OPENS  # never observed (a site): it explains nothing
+        if found.state in BAD:
+            self._wait(child, ancestor)
+            return Verdict(opens=False, reason=f"{ancestor.name} is {found.state}")
+        if found.well_at <= since:
+            self._wait(child, ancestor)
+            return self._ask(ancestor, now)
         return OPENS
 
     def _wait(self, child: Watched, ancestor: Subject) -> None:

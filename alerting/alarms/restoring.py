@@ -36,6 +36,8 @@ def snapshot(i: Incident) -> IncidentRow:
         last_seen=i.last_seen,
         evidence=i.evidence,
         acknowledged_by=i.acknowledged_by,
+        part_of=i.part_of,
+        crowd=i.crowd,
     )
 
 
@@ -60,6 +62,8 @@ def incident_of(row: IncidentRow) -> Incident:
         last_seen=row.last_seen,
         evidence=row.evidence,
         acknowledged_by=row.acknowledged_by,
+        part_of=row.part_of,
+        crowd=row.crowd,
     )
 
 

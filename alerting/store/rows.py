@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
-from alerting.incident import Severity, Told
+from alerting.incident import Crowd, Severity, Told
 from checks.observation import Cause, Fact, Kind, Loss, State
 
 
@@ -65,6 +65,8 @@ class IncidentRow:
     last_seen: str
     evidence: tuple[Fact, ...]
     acknowledged_by: str
+    part_of: int | None = None
+    crowd: Crowd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,14 @@ def shifted(write: _Row, seconds: float) -> _Row:
         changed["evidence"] = tuple(
             Fact(fact.at and fact.at + seconds, fact.text) for fact in write.evidence
         )
+    if isinstance(write, IncidentRow) and write.crowd is not None:
+        changed["crowd"] = _moved(write.crowd, seconds)
     return replace(write, **changed) if changed else write
+
+
+def _moved(crowd: Crowd, seconds: float) -> Crowd:
+    listed = (Fact(fact.at and fact.at + seconds, fact.text) for fact in crowd.listed)
+    return replace(crowd, listed=tuple(listed))
 
 
 @dataclass(slots=True)

@@ -98,6 +98,10 @@ STEPS = (
         );
     END;
     """,
+    """
+    ALTER TABLE incidents ADD COLUMN part_of INTEGER;
+    ALTER TABLE incidents ADD COLUMN crowd TEXT;     -- JSON object
+    """,
 )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
-from alerting.incident import Severity, Told
+from alerting.incident import Crowd, Severity, Told
 from alerting.store.rows import (
     DeliveryRow,
     DropDelivery,
@@ -71,6 +71,7 @@ def _json_values(row: SubjectRow | IncidentRow) -> tuple[Any, ...]:
     values["evidence"] = json.dumps(row.evidence)
     if isinstance(row, IncidentRow):
         values["labels"] = json.dumps(row.labels)
+        values["crowd"] = json.dumps(asdict(row.crowd)) if row.crowd else None
     return tuple(values.values())
 
 
@@ -199,7 +200,13 @@ def incident_row(row: sqlite3.Row) -> IncidentRow:
     values["kind"] = Kind(row["kind"])
     values["labels"] = json.loads(row["labels"])
     values["severity"] = Severity(row["severity"])
+    values["crowd"] = _crowd(json.loads(row["crowd"])) if row["crowd"] else None
     return IncidentRow(**values)
+
+
+def _crowd(kept: dict[str, Any]) -> Crowd:
+    listed = tuple(Fact(*fact) for fact in kept.pop("listed"))
+    return Crowd(**kept | {"through": tuple(kept["through"])}, listed=listed)
 
 
 def delivery_row(row: sqlite3.Row) -> DeliveryRow:

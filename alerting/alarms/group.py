@@ -1,0 +1,159 @@
+"""The extensions of one registrar or site, and who of them is missing."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import count
+from math import ceil, inf, log2
+from typing import NamedTuple
+
+from alerting.alarms.watched import Watched
+from alerting.incident import Incident
+from checks.observation import Kind, Subject
+
+MASS = "mass"  # the family
+LEAST = 5  # fewer are told one by one
+WHOLE_SITE = 3  # extensions that make a site one of which all can be lost
+MOSTLY = 0.8  # of the missing: nearly all
+
+_order = count()  # of losses at the same time
+
+
+class Spread:
+    """Times in classes of 19 %: their median is known without looking at each."""
+
+    def __init__(self) -> None:
+        self._classes: Counter[int] = Counter()
+        self._total = 0
+
+    def add(self, seconds: float, times: int = 1) -> None:
+        """One more of this length; with -1 one less; 0 s is not known and no length."""
+        if seconds:
+            self._classes[round(4 * log2(max(1.0, seconds)))] += times
+            self._total += times
+
+    def median(self) -> float:
+        """The upper end of its class, s; 0 where there is none."""
+        passed = 0
+        for which in sorted(self._classes):
+            passed += self._classes[which]
+            if 2 * passed > self._total:
+                return float(2.0 ** ((which + 0.5) / 4))
+        return 0.0
+
+
+class Missing(NamedTuple):
+    """How one of them was lost."""
+
+    since: float
+    expires: float  # s granted; 0: not known
+    others: tuple[Group, ...]  # that it is in
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Counts its losses; from `begun` on they are one mass event."""
+
+    subject: Subject
+    expected: int = 0  # extensions that are there or missing: who never was is not
+    # Who is missing by the mass event: since when, in which other groups.
+    members: dict[Watched, Missing] = field(default_factory=dict)
+    others: Counter[Group] = field(default_factory=Counter)  # groups of the members
+    begun: float | None = None  # the first loss of the mass event
+    most: int = 0  # missing at once
+    not_before: float = 0.0  # end of the grace after a restart
+    ended_at: float = -inf  # of the last event that was an incident
+    incident: Incident | None = None
+    joined: list[Watched] = field(default_factory=list)  # members not looked at yet
+    linked: dict[Incident, None] = field(default_factory=dict)  # theirs, told before
+    left: tuple[Watched, ...] = ()  # who was missing when it ended
+    _recent: dict[Watched, Missing] = field(default_factory=dict)  # no event as yet
+    _heap: list[tuple[float, int, Watched]] = field(default_factory=list)  # of them
+    _granted: Spread = field(default_factory=Spread)  # of them
+    _newest: float = -inf
+
+    @property
+    def is_registrar(self) -> bool:
+        """Whether it is that of a registrar, not of a site."""
+        return self.subject.kind is Kind.REGISTRAR
+
+    def least(self, share: float) -> int:
+        """How many must be missing."""
+        wanted = max(LEAST, ceil(share * self.expected))
+        if not self.is_registrar and self.expected >= WHOLE_SITE:
+            return min(wanted, self.expected)
+        return wanted
+
+    def lose(
+        self, w: Watched, expires: float, not_before: float, others: tuple[Group, ...]
+    ) -> None:
+        """One more is missing, of which `expires` s were granted (0: not known)."""
+        self.not_before = max(self.not_before, not_before)
+        missing = Missing(w.since, expires, others)
+        if self.begun is not None and w.since >= self.begun:
+            self._join(w, missing)
+        elif w not in self._recent:
+            self._note(w, missing)
+
+    def drop(self, w: Watched) -> bool:
+        """It is back, or gone for good; whether it was part of a mass event."""
+        if (noted := self._recent.pop(w, None)) is not None:
+            self._granted.add(noted.expires, -1)
+        missing = self.members.pop(w, None)
+        if missing is None:
+            return False
+        self.others.subtract(missing.others)
+        self.others += Counter()  # without those that none is left of
+        return True
+
+    def weigh(self, share: float, window: float) -> None:
+        """Begin a mass event, or end it."""
+        least = self.least(share)
+        if self.begun is not None:
+            if 2 * len(self.members) < least:
+                self.end()
+            return
+        # Within one Expires the phones behind a dead switch are lost one by one.
+        horizon = self._newest - max(window, self._granted.median())
+        while self._heap and self._heap[0][0] < horizon:
+            since, _, w = heapq.heappop(self._heap)
+            if w in self._recent and self._recent[w].since == since:
+                self._granted.add(self._recent.pop(w).expires, -1)
+        if len(self._recent) >= least:
+            self.begin(min(missing.since for missing in self._recent.values()))
+
+    def begin(self, since: float) -> None:
+        """Who is missing since then is one mass event."""
+        self.begun, self.left = since, ()
+        recent, self._recent = self._recent, {}
+        self._heap.clear()
+        self._granted = Spread()
+        for w, missing in recent.items():
+            if missing.since >= since:
+                self._join(w, missing)
+            else:
+                self._note(w, missing)
+
+    def end(self) -> None:
+        """Enough are back; who is not may be part of the next one."""
+        members, self.members = self.members, {}
+        self.begun, self.not_before, self.left = None, 0.0, tuple(members)
+        self.others.clear()
+        self.joined.clear()
+        for w, missing in members.items():
+            self._note(w, missing)
+
+    def _join(self, w: Watched, missing: Missing) -> None:
+        if w not in self.members:
+            self.members[w] = missing
+            self.others.update(missing.others)
+            self.joined.append(w)
+            self.most = max(self.most, len(self.members))
+
+    def _note(self, w: Watched, missing: Missing) -> None:
+        self._recent[w] = missing
+        self._granted.add(missing.expires)
+        self._newest = max(self._newest, missing.since)
+        heapq.heappush(self._heap, (missing.since, next(_order), w))

@@ -1,0 +1,271 @@
+"""Extensions that are lost together: counted by registrar and by site, one by one.
+
+A group (the extensions of a registrar, or of a site) has a *mass event* from when as
+many as its rule says were lost within its window and are missing, until enough are
+back. From then each loss joins it. Counting costs the same for every change, however
+many extensions there are; the rule looks at the count alone.
+
+Meanwhile an extension's own alarm is covered: it does not open, with that reason, for
+whoever is told of the mass event as well. What was told before stays told. Where a
+registrar and one of its sites have lost the same ones it is the site's event; where
+several sites have, the registrar's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from alerting.alarms.ancestors import OPENS, Ancestors, Verdict, above
+from alerting.alarms.group import MASS, MOSTLY, Group
+from alerting.alarms.watched import Watched
+from alerting.rules.grades import Clock, Rule
+from checks.observation import Kind, Loss, Observation, Scope, State, Subject
+
+HERE = (State.REGISTERED, State.UNREACHABLE)
+GROUPS = (Kind.REGISTRAR, Kind.SITE)
+
+Told = Callable[[Subject, Rule, int], frozenset[str]]
+
+
+class Masses:
+    """Counts, and says what of an extension's alarms is covered."""
+
+    def __init__(
+        self, watched: Mapping[Subject, Watched], ancestors: Ancestors, told: Told
+    ) -> None:
+        """`told` are the notifiers that hear of a rule's grade firing for a subject."""
+        self._watched = watched
+        self._ancestors = ancestors
+        self._told = told
+        self._groups: dict[Subject, Group] = {}
+        self._of: dict[Scope, tuple[Group, ...]] = {}
+        self._changed: dict[Group, None] = {}
+        self._waiting: dict[Group, dict[Watched, None]] = {}
+        self._heard: dict[Group, frozenset[str]] = {}
+
+    def relink(self) -> None:
+        """Rules, routes, and what depends on what may be others now."""
+        self._of.clear()
+        self._heard.clear()
+
+    def find(self, subject: Subject) -> Group | None:
+        """The group that a registrar or a site is, if it has lost anybody."""
+        return self._groups.get(subject)
+
+    def groups_of(self, subject: Subject) -> tuple[Group, ...]:
+        """The groups that an extension is in: its registrar's, its own site's."""
+        found = self._of.get(subject.scope)
+        if found is None:
+            found = tuple(map(self._group, _crowds(subject)))
+            self._of[subject.scope] = found
+        return found
+
+    def _group(self, subject: Subject) -> Group:
+        found = self._groups.get(subject)
+        if found is None:
+            found = self._groups[subject] = Group(subject)
+        return found
+
+    # Who comes and goes
+
+    def admit(self, w: Watched) -> None:
+        """An extension is known from before, as it was left."""
+        if not _counts(w.state):
+            return
+        last = w.trouble.last if w.trouble else None
+        gone = w.state is State.UNREGISTERED
+        logged_out = last is not None and last.loss is Loss.DEREGISTERED
+        for group in self.groups_of(w.subject):
+            group.expected += 1
+            if gone and not logged_out:
+                not_before = last.not_before if last else 0.0
+                self._lose(group, w, 0.0, not_before)
+
+    def moved(self, w: Watched, old: State | None, o: Observation) -> bool:
+        """An extension changed its state; whether it comes back from a mass event."""
+        change = _counts(o.state) - _counts(old)
+        gone = o.state is State.UNREGISTERED
+        lost = gone and old in HERE and o.loss is not Loss.DEREGISTERED
+        returns = False
+        for group in self.groups_of(w.subject):
+            group.expected += change
+            if lost:
+                self._lose(group, w, float(o.figures.expires or 0), o.not_before)
+            elif not gone:
+                returns |= self._drop(group, w)
+        return returns
+
+    def leave(self, w: Watched) -> None:
+        """An extension is watched no more, or comes into other groups."""
+        for group in self.groups_of(w.subject):
+            group.expected -= _counts(w.state)
+            self._drop(group, w)
+            self._waiting.get(group, {}).pop(w, None)
+
+    def _lose(
+        self, group: Group, w: Watched, expires: float, not_before: float
+    ) -> None:
+        several = self.groups_of(w.subject)
+        group.lose(w, expires, not_before, tuple(g for g in several if g is not group))
+        self._changed[group] = None
+
+    def _drop(self, group: Group, w: Watched) -> bool:
+        if not group.drop(w):
+            return False
+        self._changed[group] = None
+        return True
+
+    def resume(self, subject: Subject, since: float) -> Group:
+        """A mass event that was open before a restart: who is missing since is it."""
+        group = self._group(subject)
+        if group.begun is None:
+            group.begin(since)
+        return group
+
+    def forget(self, subject: Subject) -> Group | None:
+        """A registrar or a site is watched no more."""
+        group = self._groups.pop(subject, None)
+        if group is not None:
+            self._changed.pop(group, None)
+            self._heard.pop(group, None)
+            self._of = {s: g for s, g in self._of.items() if group not in g}
+        return group
+
+    # What it comes to
+
+    def take(self) -> Iterator[Group]:
+        """Groups whose mass event begins, grows, shrinks or ends."""
+        changed, self._changed = self._changed, {}
+        for group in changed:
+            rule = self._rule(group)
+            was = group.begun
+            if rule is None:
+                group.end()
+            else:
+                group.weigh(rule.share, rule.window)
+            if was is not None or group.begun is not None:
+                yield group
+
+    def _rule(self, group: Group) -> Rule | None:
+        found = self._watched.get(group.subject)
+        rules = found.compiled.rules if found else ()
+        return next((rule for rule in rules if rule.family == MASS), None)
+
+    def count(self, o: Observation) -> None:
+        """Put the count into an observation of a registrar or a site."""
+        group = self._groups.get(o.subject)
+        if group is None:
+            return
+        o.figures = replace(o.figures, lost=len(group.members))
+        o.not_before = max(o.not_before, group.not_before)
+
+    # What is covered by what
+
+    def judge(
+        self, w: Watched, rule: Rule, grade: int, start: float, now: float
+    ) -> Verdict:
+        """Whether a rule may open, for all that is lost together with it."""
+        if rule.family == MASS:
+            return self._judge_mass(w, rule, start, now)
+        if not is_loss(w, rule):
+            return OPENS
+        for group in self.groups_of(w.subject):
+            if w not in group.members or not self._fires(group):
+                continue
+            if self._told(w.subject, rule, grade) <= self._hears(group):
+                self._waiting.setdefault(group, {})[w] = None
+                return Verdict(opens=False, reason=covered_by(group))
+        return OPENS
+
+    def over_since(self, w: Watched) -> float:
+        """When the mass event ended that an extension was part of: from then it has
+        the same time as any other to come back."""
+        if w.subject.kind is not Kind.EXTENSION:
+            return 0.0
+        ends = (g.ended_at for g in self.groups_of(w.subject) if w.since <= g.ended_at)
+        return max(ends, default=0.0)
+
+    def release(self, group: Group) -> dict[Watched, None]:
+        """It covers nobody any more: who has waited for that."""
+        return self._waiting.pop(group, {})
+
+    def _fires(self, group: Group) -> bool:
+        """Whether its mass event is told, or will be unless enough are back."""
+        found = self._watched.get(group.subject)
+        if found is None or found.trouble is None:
+            return False
+        return any(
+            rule.family == MASS and (track.grade is not None or track.matching)
+            for rule, track in found.trouble.tracks.items()
+        )
+
+    def _hears(self, group: Group) -> frozenset[str]:
+        found = self._heard.get(group)
+        if found is None:
+            rule = self._rule(group)
+            found = self._told(group.subject, rule, 0) if rule else frozenset()
+            self._heard[group] = found
+        return found
+
+    def _judge_mass(self, w: Watched, rule: Rule, start: float, now: float) -> Verdict:
+        group = self._groups.get(w.subject)
+        if group is None:
+            return OPENS
+        whole = self._owner(group) or self._bigger(group)
+        if whole is not None and self._hears(group) <= self._hears(whole):
+            return Verdict(opens=False, reason=covered_by(whole))
+        several = [group] if group.is_registrar else list(group.others)
+        for registrar in several:
+            verdict = self._ancestors.judge_one(w, registrar.subject, start, now)
+            if not verdict.opens:
+                return verdict
+        return OPENS
+
+    def _owner(self, group: Group) -> Group | None:
+        """The one site of a registrar that its missing are nearly all of."""
+        if not group.is_registrar:
+            return None
+        for site, number in group.others.items():
+            smaller = site.expected < group.expected
+            if number >= MOSTLY * len(group.members) and smaller:
+                return site if site.begun is not None and self._rule(site) else None
+        return None
+
+    def _bigger(self, group: Group) -> Group | None:
+        """The registrar whose event a site's is part of."""
+        if group.is_registrar:
+            return None
+        for registrar, number in group.others.items():
+            if number >= MOSTLY * len(group.members) and registrar.begun is not None:
+                alone = self._owner(registrar) is None
+                return registrar if alone and self._rule(registrar) else None
+        return None
+
+
+def covered_by(group: Group) -> str:
+    """Why an alarm does not open."""
+    return f"covered by MassUnregistration of {group.subject.name}"
+
+
+def is_loss(w: Watched, rule: Rule) -> bool:
+    """Whether a rule is about the loss of an extension."""
+    gone = w.state is State.UNREGISTERED and w.subject.kind is Kind.EXTENSION
+    return gone and rule.clock is Clock.SINCE
+
+
+def _counts(state: State | None) -> bool:
+    """Whether one in this state is expected to be there."""
+    return state not in (None, State.NEVER_REGISTERED)
+
+
+def _crowds(subject: Subject) -> Iterator[Subject]:
+    """The registrar and the own site of an extension."""
+    site = subject.scope.labels.get("site", "")
+    registrar = False
+    for one in above(subject):
+        if one.kind is Kind.REGISTRAR and not registrar:
+            registrar = True
+            yield one
+        elif one.kind is Kind.SITE and one.name == site:
+            yield one
