@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from checks.observation import Binding, Cause
+from checks.registrars.cutting import Cut, Marks, cut
 from checks.registrars.rpc import Dialect, FaultError, Rpc, decode
 from checks.registrars.usrloc import (
     NOT_LIVE,
@@ -49,6 +51,16 @@ DIALECT = Dialect(
     otherwise=NO_MI,
 )
 
+AORS = Marks(
+    re.compile(rb'"AORs"\s*:\s*\['),
+    # The last table ends with the answer.
+    re.compile(
+        rb'\]\s*\}\s*(?:,\s*\{\s*"name"\s*:'
+        rb'|\]\s*\}\s*(?:,\s*"id"\s*:\s*\d+\s*)?\}\s*\Z)'
+    ),
+    re.compile(rb',\s*\{\s*"AOR"\s*:'),
+)
+
 _SECONDS = re.compile(r"(\d{1,10}) \[sec\]")
 
 T = TypeVar("T")
@@ -73,7 +85,7 @@ class Record(msgspec.Struct):
 
 
 class Table(msgspec.Struct):
-    """One table of usrloc ("location"), its records not decoded yet."""
+    """One table of usrloc ("location"), with records that were not cut out of it."""
 
     records: list[msgspec.Raw] = msgspec.field(name="AORs")
     name: str = ""
@@ -119,16 +131,18 @@ class Clocks(NamedTuple):
     written: str
 
 
-def bindings(dump: Dump, now: float) -> Iterator[Binding]:
-    """The live contacts of all tables, decoded record by record: see `kamailio`.
+def bindings(dump: Dump, now: float, cut_out: Cut | None = None) -> Iterator[Binding]:
+    """The live contacts of all tables, some records decoded at a time.
 
     Of more AORs than are ever meant, ValueError.
     """
-    if sum(len(table.records) for table in dump.tables) > ROW_LIMIT:
-        raise ValueError(f"over {ROW_LIMIT} AORs")
-    for table in dump.tables:
-        for raw in table.records:
-            yield from live(decode(bytes(raw), Record), now)
+    left = (b"[%b]" % bytes(raw) for table in dump.tables for raw in table.records)
+    several = chain(cut_out.rows(AORS) if cut_out else (), left)
+    records = chain.from_iterable(decode(rows, list[Record]) for rows in several)
+    for n, record in enumerate(records):
+        if n >= ROW_LIMIT:
+            raise ValueError(f"over {ROW_LIMIT} AORs")
+        yield from live(record, now)
 
 
 def live(record: Record, now: float) -> Iterator[Binding]:
@@ -227,9 +241,10 @@ class Mi:
         there, boot = clocks(said.now, said.since, uptime, asked, self._clock)
         return Clocks(there, boot, said.now)
 
-    async def dump(self) -> Dump:
+    async def dump(self) -> tuple[Dump, Cut]:
         """All contacts; asked for once, as it may never be answered."""
-        return await self._rpc.call("ul_dump", Dump)
+        cut_out = cut(await self._rpc.fetch("ul_dump"), AORS)
+        return self._rpc.result("ul_dump", cut_out.rest, Dump), cut_out
 
     async def names(self) -> list[str]:
         """The AORs that have a record, some of them past their end: a tenth of a dump.

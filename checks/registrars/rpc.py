@@ -122,12 +122,22 @@ class Rpc:
         within: float | None = None,
     ) -> T:
         """The result of one call, in `within` s; raises FaultError, Unreadable."""
+        return self.result(method, await self.fetch(method, params, within), form)
+
+    async def fetch(
+        self, method: str, params: object = None, within: float | None = None
+    ) -> bytes:
+        """The answer to one call as it came, in `within` s; raises Unreadable."""
         call: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "id": 1}
         if params is not None:
             call["params"] = params
         status, body = await self._post(method, call, within or self._timeout)
         if status not in self._dialect.statuses:
             raise self._refusal(status)
+        return body
+
+    def result(self, method: str, body: bytes, form: type[T]) -> T:
+        """What an answer holds; raises FaultError, Unreadable."""
         try:
             answer = decode(body, Answer[form])  # type: ignore[valid-type]
         except ValueError as error:
