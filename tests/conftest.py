@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.servers import require
+from tests.servers.alertmanager import Alertmanager
 from tests.servers.asterisk import Asterisk, Extension, Registration, Trunk
 from tests.servers.kamailio import Kamailio
 from tests.servers.loopback import Loopback
@@ -25,6 +26,7 @@ StartBaresip = Callable[..., Baresip]
 MakeSippPhones = Callable[..., SippPhones]
 StartAnswering = Callable[..., Answering]
 StartPostfix = Callable[..., Postfix]
+StartAlertmanager = Callable[..., Alertmanager]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -172,6 +174,21 @@ def postfix(servers: ExitStack, loopback: Loopback) -> StartPostfix:
 
     def start(**options: Any) -> Postfix:
         server = Postfix(options.pop("address", None) or loopback.address(), **options)
+        servers.callback(server.close)
+        return server.start()
+
+    return start
+
+
+@pytest.fixture
+def alertmanager(
+    servers: ExitStack, loopback: Loopback, folders: Callable[[str], Path]
+) -> StartAlertmanager:
+    """alertmanager(receiver="http://..."): a running Alertmanager."""
+
+    def start(*arguments: Any, **options: Any) -> Alertmanager:
+        address = options.pop("address", None) or loopback.address()
+        server = Alertmanager(folders("alertmanager"), address, *arguments, **options)
         servers.callback(server.close)
         return server.start()
 
