@@ -11,6 +11,7 @@ from checks.observation import (
     Binding,
     Cause,
     Fact,
+    Figures,
     Loss,
     Observation,
     State,
@@ -220,6 +221,7 @@ class Extension:
     overdue: bool = False  # its refresh is, as last told
     place: int = 0  # among the due refreshes, if it has one
     news: float | None = None  # when its contacts changed, see `standing`
+    found_at: str = ""  # the site that its phones' addresses told
 
     @property
     def aor(self) -> str:
@@ -385,6 +387,8 @@ def observed(extension: Extension, state: State, at: float) -> Observation:
     elif o.state is State.UNREGISTERED and (lost := extension.lost):
         o.loss, o.detail, o.evidence = lost.loss, why(lost), evidence(lost)
         o.last_seen = last_seen(lost.contact) if lost.contact else ""
+        if extension.granted:
+            o.figures = Figures(expires=round(extension.granted))
     elif not contacts:
         o.detail = "it has not registered since it is watched"
     return o

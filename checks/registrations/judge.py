@@ -52,6 +52,7 @@ from checks.registrations.readings import (
 from checks.registrations.refreshes import Refreshes
 from checks.registrations.returns import Returns, started_at
 from checks.registrations.roster import Listed, Roster, read_list
+from checks.registrations.sites import Sites
 from checks.registrations.standing import Standings
 
 __all__ = [
@@ -97,8 +98,10 @@ class Judge:
         members: Sequence[str] = (),
         *,
         listed: Iterable[Listed] | None = None,
+        sites: Sites | None = None,
     ) -> None:
-        """Start blind; `listed` None reads `extensions.file` (OSError, ValueError)."""
+        """Start blind; `listed` None reads `extensions.file` (OSError, ValueError);
+        `sites` tell branches apart."""
         self.name, self.settings, self.subject = name, settings, subject
         if listed is None:
             file = settings.extensions.file
@@ -106,7 +109,8 @@ class Judge:
         memory = Memory(remembered)
         names = list(members) or settings.members or [settings.address]
         self._cluster = Cluster(name, settings, subject, now, names, memory)
-        self._roster = Roster(name, settings, subject, listed)
+        self._roster = Roster(name, settings, subject, listed, sites)
+        self._moved: list[Subject] = []
         self.refreshes = Refreshes(Policy(settings.expiry), settings.interval)
         self.summary = Summary(memory.audit)
         self.reaching = Reaching(settings)
@@ -203,6 +207,18 @@ class Judge:
         removed, self._ledger.removed = self._ledger.removed, []
         elsewhere, self.outgoing.removed = self.outgoing.removed, []
         return removed + elsewhere
+
+    def take_moved(self) -> list[Subject]:
+        """Extensions that belong to another site than before."""
+        moved, self._moved = self._moved, []
+        return moved
+
+    def relocate(self, sites: Sites) -> None:
+        """The sites are configured otherwise: find out anew who belongs where."""
+        self._roster.relocate(sites)
+        for extension in self.extensions.values():
+            if self._ledger.locate(extension):
+                self._moved.append(extension.subject)
 
     # --- what comes -----------------------------------------------------------------
 
@@ -337,6 +353,8 @@ class Judge:
             if extension is None:
                 continue
             state = self._changed(extension, at, now)
+            if self._roster.sites.by_address and self._ledger.locate(extension):
+                self._moved.append(extension.subject)
             self.standings.judged(extension, state)
             if self.refreshes.judge(extension, now) and extension.state in HERE:
                 state = extension.state  # the same, but it says more

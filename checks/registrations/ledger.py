@@ -22,6 +22,7 @@ from checks.registrations.extension import (
     Lost,
     ended_by_absence,
     ended_by_event,
+    place,
     same_phone,
 )
 from checks.registrations.member import GRACE, Member
@@ -70,6 +71,8 @@ class Ledger:
         """Watch an AOR from now."""
         extension = Extension(self._roster.subject(aor), now)
         self._memory.restore_extension(extension, self._cluster)
+        if extension.found_at:
+            self._roster.locate(extension.subject, extension.found_at)
         self._refreshes.admit(extension)
         self.extensions[aor] = extension
         if not extension.learned:
@@ -115,6 +118,15 @@ class Ledger:
             here = self.extensions.get(extension.aor) is extension
             if here and unbound and not roster.watches(extension.aor):
                 self.forget(extension)
+
+    def locate(self, extension: Extension) -> bool:
+        """Find the site of an extension by its phones; whether it is another one."""
+        hosts = [place(contact)[0] for contact in reversed(extension.contacts)]
+        found = self._roster.sites.of_address(hosts)
+        if hosts and found != extension.found_at:
+            extension.found_at = found
+            self.save(extension)
+        return self._roster.locate(extension.subject, extension.found_at)
 
     def give_up(self, extension: Extension, *, dormant: bool) -> None:
         """Wait for it no longer, or do again."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from checks.observation import State
 from checks.registrations.extension import Extension
 from checks.registrations.habit import packed, unpacked
@@ -49,8 +51,10 @@ def of_extension(extension: Extension, members: Iterable[Member]) -> Remembered:
         "dormant": extension.since if extension.dormant else None,
         "breach": extension.breach,
         "overdue": extension.overdue,
+        "site": extension.found_at,
     }
-    return Remembered(f"aor/{extension.aor}", json.dumps(kept))
+    text = msgspec.json.encode(kept).decode()  # of each in a first list
+    return Remembered(f"aor/{extension.aor}", text)
 
 
 def of_habits(habits: Mapping[str, bytes]) -> Remembered:
@@ -125,6 +129,8 @@ class Memory:
             breach = kept.get("breach")
             extension.breach = breach if isinstance(breach, int) else 0
             extension.overdue = bool(kept.get("overdue"))
+            site = kept.get("site")
+            extension.found_at = site if isinstance(site, str) else ""
             held = kept.get("held") or ()
             extension.held_by = sum(m.bit for m in members if m.name in held)
             since = _time(kept, "dormant")

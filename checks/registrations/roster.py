@@ -14,6 +14,7 @@ from pathlib import Path
 
 from checks.observation import Kind, Scope, Subject, plain
 from checks.registrations.readings import RegistrarSettings
+from checks.registrations.sites import Sites
 from checks.settings import Glob
 
 COLUMNS = ("extension", "name", "site", "owner")
@@ -74,10 +75,12 @@ class Roster:
         settings: RegistrarSettings,
         parent: Subject,
         listed: Iterable[Listed] = (),
+        sites: Sites | None = None,
     ) -> None:
         self._name = name
         self._settings = settings
         self._parent = parent
+        self.sites = Sites() if sites is None else sites
         self.listed = {self._canonical(row.aor): row for row in listed}
         self._expected: dict[str, dict[str, str]] = {}  # by member: AOR and title
         self._scopes: dict[str, Scope] = {}
@@ -137,8 +140,7 @@ class Roster:
 
     def subject(self, aor: str) -> Subject:
         """A new subject for an extension."""
-        row = self.listed.get(aor)
-        site = (row.site if row else "") or self._settings.site
+        site = self._fixed_site(aor) or self._settings.site
         patterns = self._settings.extensions
         return Subject(
             Kind.EXTENSION,
@@ -148,6 +150,26 @@ class Roster:
             required=matches(patterns.required, aor),
             logout_ok=matches(patterns.logout_ok, aor),
         )
+
+    def _fixed_site(self, aor: str) -> str:
+        """The site by the file or by the number."""
+        row = self.listed.get(aor)
+        return (row.site if row else "") or self.sites.of_number(aor)
+
+    def locate(self, subject: Subject, found_at: str) -> bool:
+        """Put an extension where it belongs: by file or number, else where its phones
+        were found; whether that is another site than before."""
+        site = self._fixed_site(subject.name) or found_at or self._settings.site
+        scope = self._scope(site)
+        if subject.scope is scope:
+            return False
+        subject.scope = scope
+        return True
+
+    def relocate(self, sites: Sites) -> None:
+        """The sites are configured otherwise."""
+        self.sites = sites
+        self._scopes.clear()
 
     def title(self, aor: str) -> str:
         """A human's name for an extension: the file's before the PBX's."""
@@ -162,7 +184,12 @@ class Roster:
             labels = {**self._parent.scope.labels, "registrar": self._name}
             if site:
                 labels["site"] = site
-            self._scopes[site] = Scope(self._name, labels=labels, parent=self._parent)
+            parent = self._parent
+            own = self.sites.subject(site) if site else None
+            # The site of the PBX is above the PBX already.
+            apart = () if own is None or own is parent.parent else (own,)
+            scope = Scope(self._name, labels=labels, parent=parent, depends_on=apart)
+            self._scopes[site] = scope
         return self._scopes[site]
 
 
