@@ -244,6 +244,14 @@ class Binding:
     path: str = ""  # proxies on the way to it (RFC 3327), as the registrar gives them
 
 
+class Place(NamedTuple):
+    """One contact of an extension as its history has it: where it is, and what."""
+
+    uri: str
+    address: str  # 10.20.0.31:5060, as the PBX saw it
+    user_agent: str
+
+
 def plain(text: str, limit: int = TEXT_LIMIT) -> str:
     """Text from the network made harmless for a line: printable, bounded."""
     if len(text) > limit:

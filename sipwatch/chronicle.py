@@ -25,7 +25,6 @@ from alerting.store.rows import (
     HistoryRow,
     Memo,
     Note,
-    Place,
     shifted,
 )
 from checks.observation import Kind
@@ -161,13 +160,10 @@ class Chronicle:
 
 def _note(standing: Standing, ahead: float) -> Note:
     key = standing.subject.key
-    contacts = tuple(Place(*place) for place in standing.contacts)
     if standing.at is None:
-        return HistoryFill(key, contacts)
-    at = standing.at + ahead
-    return HistoryRow(
-        key, at, standing.state, None, standing.loss, standing.why, contacts
-    )
+        return HistoryFill(key, standing.contacts)
+    at, loss, why = standing.at + ahead, standing.loss, standing.why
+    return HistoryRow(key, at, standing.state, None, loss, why, standing.contacts)
 
 
 def _habits(extensions: Iterable[Extension]) -> dict[str, bytes]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from alerting.store.reader import Reader
-from alerting.store.rows import HistoryRow, Place
-from checks.observation import Kind, State, Subject, plain
+from alerting.store.rows import HistoryRow
+from checks.observation import Kind, Place, State, Subject, plain
 from checks.registrations.habit import points
 from sipwatch.sources import Sources
 from sipwatch.subjects import named, unwatched

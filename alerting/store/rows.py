@@ -8,10 +8,10 @@ reads them while the core goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from alerting.incident import Crowd, Severity, Told
-from checks.observation import Cause, Fact, Kind, Loss, State
+from checks.observation import Cause, Fact, Kind, Loss, Place, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +119,6 @@ class Prune:
     resolved_before: float
 
 
-class Place(NamedTuple):
-    """One contact of an extension: where it is, and what."""
-
-    uri: str
-    address: str  # 10.20.0.31:5060, as the PBX saw it
-    user_agent: str
-
-
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
     """How a subject stands since a moment; not written where it stood so already."""
@@ -212,3 +204,4 @@ class Restored:
     incidents: list[IncidentRow] = field(default_factory=list)  # open, or just closed
     deliveries: list[DeliveryRow] = field(default_factory=list)  # of those incidents
     last_incident: int = 0
+    memos: dict[str, str] = field(default_factory=dict)  # of the core: "alarms/..."

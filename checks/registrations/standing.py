@@ -9,25 +9,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import NamedTuple
 
-from checks.observation import Loss, State, Subject
+from checks.observation import Loss, Place, State, Subject
 from checks.registrations.extension import Contact, Extension, observed, place
 
 CONTACTS = 10  # of one extension: what PBXs allow where they are well configured
 COMPLETED = 0.0  # instead of a moment: more is known of its contacts, no more
-
-
-class Place(NamedTuple):
-    """One contact: where it is, and what."""
-
-    uri: str
-    address: str  # 10.20.0.31:5060, as the PBX saw it
-    user_agent: str
-
-    @classmethod
-    def of(cls, contact: Contact) -> Place:
-        """Where the PBX saw a contact, else where it says that it is."""
-        address = "".join(place(contact)) or contact.received
-        return cls(contact.uri, address, contact.user_agent)
 
 
 class Standing(NamedTuple):
@@ -84,10 +70,22 @@ class Standings:
 
 def _standing(e: Extension, at: float) -> Standing:
     state = e.state or State.NEVER_REGISTERED  # it is judged before it is here
-    contacts = sorted({Place.of(contact) for contact in e.contacts})[:CONTACTS]
     loss, why = None, ""
     if state is not State.REGISTERED:
         o = observed(e, state, at)
         loss, why = o.loss, o.detail
     when = None if at == COMPLETED else at
-    return Standing(e.subject, when, state, loss, why, tuple(contacts))
+    return Standing(e.subject, when, state, loss, why, _places(e.contacts))
+
+
+def _places(contacts: list[Contact]) -> tuple[Place, ...]:
+    """In one order, and once where several members hold the same."""
+    if len(contacts) == 1:
+        return (_place(contacts[0]),)
+    return tuple(sorted(set(map(_place, contacts)))[:CONTACTS])
+
+
+def _place(contact: Contact) -> Place:
+    """Where the PBX saw a contact, else where it says that it is."""
+    address = "".join(place(contact)) or contact.received
+    return Place(contact.uri, address, contact.user_agent)

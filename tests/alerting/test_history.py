@@ -17,11 +17,10 @@ from alerting.store.rows import (
     HistoryRow,
     Memo,
     Note,
-    Place,
     SubjectRow,
     shifted,
 )
-from checks.observation import Cause, Loss, State
+from checks.observation import Cause, Loss, Place, State
 
 KEY = "extension:hq/1001"
 DESK = Place("sip:1001@10.20.0.31:5060", "10.20.0.31:5060", "Yealink SIP-T46U")
@@ -223,3 +222,12 @@ async def test_a_closed_reader_says_so(store: Store) -> None:
     reader.close()
     with pytest.raises(ReaderError, match="the database cannot be read"):
         await reader.history(KEY)
+
+
+async def test_half_a_character_of_a_phone_is_kept_as_it_is(
+    store: Store, reader: Reader
+) -> None:
+    odd = Place("sip:\ud800@10.0.0.1", "10.0.0.1:5060", "\udfff \x00 \u2028")
+    row = HistoryRow(KEY, 5.0, State.REGISTERED, contacts=(odd,))
+    assert note(store, row, GONE) is None
+    assert await reader.history(KEY) == [row, GONE]

@@ -10,8 +10,8 @@ import pytest
 
 from alerting.announcement import Transition
 from alerting.store.database import Done, Store
-from alerting.store.rows import HistoryRow, Note, Place
-from checks.observation import Cause, Kind, Scope, State, Subject
+from alerting.store.rows import HistoryRow, Note
+from checks.observation import Cause, Kind, Place, Scope, State, Subject
 from checks.registrations.memory import Memory, Remembered
 from sipwatch.chronicle import KEPT, SLICE, UNWATCHED, Chronicle
 from tests.servers import eventually

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alerting.store.rows import HistoryRow, Place
-from checks.observation import Cause, Loss, State
+from alerting.store.rows import HistoryRow
+from checks.observation import Cause, Loss, Place, State
 from sipwatch.retelling import retold
 from sipwatch.subjects import AmbiguousError, is_watched, named
 from tests.sipwatch.watching import START, Watching

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from checks.observation import Binding, Loss, State
+from checks.observation import Binding, Loss, Place, State
 from checks.registrations.memory import of_habits
-from checks.registrations.standing import CONTACTS, Place, Standing
+from checks.registrations.standing import CONTACTS, Standing
 from tests.checks.registrations.judging import Timeline, bound
 
 HERE, GONE = State.REGISTERED, State.UNREGISTERED
