@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from alerting.incident import Incident, Severity
 from alerting.matching import (
@@ -28,20 +28,41 @@ def repeats(written: Any) -> Mapping[Severity, float]:
     return {severity(name): duration(value) for name, value in written.items()}
 
 
-Repeats = Annotated[
-    Mapping[Severity, float],
-    Parsed(
-        repeats,
-        (
-            ("type", "object"),
-            ("propertyNames", {"enum": [str(s) for s in Severity]}),
-            ("additionalProperties", {"type": "string"}),
-        ),
-    ),
+def per_severity(written: Any) -> float | Mapping[Severity, float]:
+    """A duration for all severities, or a mapping of them."""
+    return repeats(written) if isinstance(written, Mapping) else duration(written)
+
+
+def by_severity(value: float | Mapping[Severity, float], severity: Severity) -> float:
+    """The duration for a severity; what a mapping leaves out does not wait."""
+    return value.get(severity, 0.0) if isinstance(value, Mapping) else value
+
+
+_DURATIONS: tuple[tuple[str, Any], ...] = (
+    ("type", "object"),
+    ("propertyNames", {"enum": [str(s) for s in Severity]}),
+    ("additionalProperties", {"type": "string"}),
+)
+Repeats = Annotated[Mapping[Severity, float], Parsed(repeats, _DURATIONS)]
+PerSeverity = Annotated[
+    float | Mapping[Severity, float],
+    Parsed(per_severity, (("anyOf", [{"type": "string"}, dict(_DURATIONS)]),)),
 ]
 _REPEAT = MappingProxyType(
     {Severity.CRITICAL: 4 * 3600.0, Severity.WARNING: 24 * 3600.0}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """One step of a ladder: who is told if nobody has acknowledged until then."""
+
+    after: Duration  # since the incident opened
+    notify: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.after <= 0:
+            raise ValueError("after must be more than 0s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,21 @@ class RouteSettings:
 
     notify: tuple[str, ...]
     match: RoutePatterns = field(default_factory=dict)
+    during: str = ""  # a schedule: out of it, this route waits for it
+    outside: str = ""  # a schedule: as long as it is open, this route waits
+    escalate: tuple[StepSettings, ...] = ()  # unless somebody acknowledges
+    repeats: int | None = None  # at most; default: until it ends or is acknowledged
+
+    def __post_init__(self) -> None:
+        if self.repeats is not None and self.repeats < 0:
+            raise ValueError("repeats must not be less than 0")
+
+
+class Rung(NamedTuple):
+    """One notifier of one step of a ladder."""
+
+    after: float
+    notifier: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +93,8 @@ class GroupSettings:
     """Which incidents share a notification, and when it goes."""
 
     by: tuple[str, ...] = ("rule", "registrar")
-    wait: Duration = 10.0  # before the first notification of a group
-    interval: Duration = 300.0  # before the next one of the same group
+    wait: PerSeverity = 10.0  # before the first notification of a group
+    interval: PerSeverity = 300.0  # before the next one of the same group
     repeat: Repeats = field(default_factory=lambda: _REPEAT)  # until acknowledged
 
 
@@ -70,6 +106,7 @@ class Routes:
     ) -> None:
         self._settings = tuple(settings)
         self.notifiers = tuple(notifiers)
+        self.timed = any(route.during or route.outside for route in self._settings)
 
     def of(self, incident: Incident, named: Sequence[str] = ()) -> tuple[str, ...]:
         """The notifiers to tell, in order; a rule's own `notify` goes first."""
@@ -84,12 +121,36 @@ class Routes:
         if not self._settings:
             told = incident.severity >= TOLD_BY_DEFAULT
             return list(self.notifiers) if told else []
+        return [name for route in self._taken(incident) for name in route.notify]
+
+    def _taken(self, incident: Incident) -> list[RouteSettings]:
+        return [route for route in self._settings if fits(incident, route.match)]
+
+    def ways(self, incident: Incident, notifier: str) -> list[RouteSettings]:
+        """The routes by which a notifier is told of an incident, at once or later."""
         return [
-            name
-            for route in self._settings
-            if fits(incident, route.match)
-            for name in route.notify
+            route
+            for route in self._taken(incident)
+            if notifier in route.notify
+            or any(notifier in step.notify for step in route.escalate)
         ]
+
+    def ladder(self, incident: Incident, named: Sequence[str] = ()) -> list[Rung]:
+        """Who is told later unless somebody acknowledges; nobody by a rule's word."""
+        own = own_notifier(incident)
+        return [
+            Rung(step.after, name)
+            for route in (() if named else self._taken(incident))
+            for step in route.escalate
+            for name in step.notify
+            if name in self.notifiers and name != own
+        ]
+
+    def repeats(self, incident: Incident, notifier: str) -> int | None:
+        """How often at most a notifier is told again; None: without end."""
+        found = [route.repeats for route in self.ways(incident, notifier)]
+        limits = [most for most in found if most is not None]
+        return max(limits) if limits and len(limits) == len(found) else None
 
     def after(self, incident: Incident, told: Sequence[str]) -> str | None:
         """Who stands in for a notifier that refused for good: the next untold."""

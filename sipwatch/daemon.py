@@ -12,6 +12,7 @@ from typing import Any
 from pyee.base import EventEmitter
 
 from alerting.alarms.core import Alarms
+from alerting.muting.muting import Muting
 from alerting.store.database import Store
 from checks.accounts.account import Account
 from checks.observation import Kind, Observation, Scope, State, Subject
@@ -25,7 +26,7 @@ from sipwatch.bindings import asked_for
 from sipwatch.chronicle import FLUSH, Chronicle
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
-from sipwatch.config.settings import Config, Diff, diff
+from sipwatch.config.settings import Config, Diff, diff, timetables
 from sipwatch.couriers import Couriers
 from sipwatch.exposition import Exposition
 from sipwatch.flow import Flow
@@ -116,6 +117,7 @@ class Daemon:
             notifiers=list(config.notifiers),
             now=now(),
             restored=self.store.load(),
+            muting=Muting(*timetables(config), ahead=lambda: self.clock.skew),
         )
         self.flow = Flow(
             self.alarms,
@@ -230,7 +232,7 @@ class Daemon:
     def _clock_was_set(self) -> None:
         """Jobs wait for their time of the new clock; what is stored is told in it."""
         self.scheduler.rearm()
-        self.alarms.restate()
+        self.alarms.clock_set(self.clock.now())
         self.flow.flush()
 
     # --- subjects -------------------------------------------------------------------
@@ -391,6 +393,7 @@ class Daemon:
             self.followings.renew(name, config.registrars[name], plan.listed[name])
         for name in change.named("registrars", change.added):
             self.followings.follow(name, config.registrars[name], plan.listed[name])
+        self.alarms.muting.replace(*timetables(config))
         self.alarms.replace(
             plan.rules, config.routes, config.group, list(config.notifiers), now
         )

@@ -15,7 +15,14 @@ from itertools import islice
 from alerting.alarms.restoring import snapshot
 from alerting.alarms.watched import Watched
 from alerting.incident import Delivery, Incident
-from alerting.store.rows import DeliveryRow, DropDelivery, DropSubject, Write
+from alerting.store.rows import (
+    DeliveryRow,
+    DropDelivery,
+    DropMemo,
+    DropSubject,
+    Memo,
+    Write,
+)
 from checks.observation import Subject
 
 
@@ -44,9 +51,10 @@ class Changes:
     def __init__(self) -> None:
         self._of: dict[Subject, _Change] = {}
         self._removed: list[DropSubject] = []
+        self._memos: dict[str, Memo | DropMemo] = {}  # a few, by their names
 
     def __bool__(self) -> bool:
-        return bool(self._of or self._removed)
+        return bool(self._of or self._removed or self._memos)
 
     def _find(self, subject: Subject) -> _Change:
         found = self._of.get(subject)
@@ -69,6 +77,10 @@ class Changes:
     def removed(self, key: str) -> None:
         """A subject is watched no more."""
         self._removed.append(DropSubject(key))
+
+    def memo(self, memo: Memo | DropMemo) -> None:
+        """What is of no subject: a silence, a link that was used."""
+        self._memos[memo.name] = memo
 
     def incident(self, incident: Incident) -> None:
         """An incident is to be written."""
@@ -96,6 +108,8 @@ class Changes:
         left = None if most is None else most - len(writes)
         for subject in list(islice(self._of, left)):
             writes += self._of.pop(subject).rows()
+        writes += self._memos.values()
+        self._memos.clear()
         return writes
 
 

@@ -16,13 +16,16 @@ from alerting.alarms.ancestors import Ancestors
 from alerting.alarms.changes import Changes
 from alerting.alarms.deadlines import Deadlines
 from alerting.alarms.deliveries import Deliveries
+from alerting.alarms.gate import Gate
 from alerting.alarms.incidents import Incidents
 from alerting.alarms.reports import Reports
 from alerting.alarms.restoring import is_idle, resume, resume_incident
 from alerting.alarms.review import Review, happened, watching
+from alerting.alarms.silencing import Silencing
 from alerting.alarms.watched import QUIET, Trouble, Watched, is_named, is_well
 from alerting.announcement import Announcement, Delivered, Transition
 from alerting.incident import Batch, Delivery, Incident, Outcome
+from alerting.muting.muting import Muting
 from alerting.routes import GroupSettings, Routes, RouteSettings
 from alerting.rules.rule import Rules
 from alerting.store.rows import Restored, SubjectRow, Write
@@ -50,6 +53,7 @@ class Alarms:
         restored: Restored | None = None,
         new_id: Callable[[], str] = _hex_id,
         random: Callable[[], float] = random.random,
+        muting: Muting | None = None,
     ) -> None:
         self.rules = rules
         self._now = now
@@ -57,9 +61,12 @@ class Alarms:
         self._ancestors = Ancestors(self._watched)
         self._deadlines: Deadlines[Watched] = Deadlines()
         self._changes = Changes()
+        self.muting = muting or Muting()
+        self._gate = Gate(self.muting, Routes(routes, notifiers), rules)
         self._deliveries = Deliveries(
-            Routes(routes, notifiers), group, new_id, random, self._changes
+            self._gate, group, new_id, random, self._changes
         )
+        self.silences = Silencing(self.muting, self._deliveries, self._changes)
         self._reports = Reports()
         self._incidents = Incidents(rules, self._deliveries, self._changes)
         self._stored: dict[str, SubjectRow] = {}  # restored, not adopted yet
@@ -145,7 +152,7 @@ class Alarms:
         t = w.trouble
         if t is None:
             return
-        review = Review(self._now, self._ancestors)
+        review = Review(self._now, self._ancestors, self.muting)
         review.look(w, t)
         self._announced += review.suppressed
         self._announced += self._ancestors.asks
@@ -267,9 +274,8 @@ class Alarms:
     ) -> None:
         """Go on under another configuration; what is open is judged anew."""
         self._now = max(self._now, now)
-        self.rules = self._incidents.rules = rules
-        self._deliveries.routes = Routes(routes, notifiers)
-        self._deliveries.group = group
+        self.rules = self._incidents.rules = self._gate.rules = rules
+        self._deliveries.replace(Routes(routes, notifiers), group)
         for w in self._watched.values():
             w.compiled = rules.of(w.subject)
             if w.trouble is not None:
@@ -279,6 +285,7 @@ class Alarms:
             self.unwatch(subject, now)
         self._adopt_notifiers(now)
         self._incidents.reroute(now)
+        self._deliveries.release(now)
 
     def _adopt_notifiers(self, now: float) -> None:
         for name in self._deliveries.routes.notifiers:
@@ -360,11 +367,23 @@ class Alarms:
 
     def _restore(self, restored: Restored, now: float) -> None:
         self._stored = dict(restored.subjects)
+        self.silences.restore(restored.memos)
         for incident in self._incidents.restore(restored, now):
             self._orphans.setdefault(incident.subject.key, []).append(incident)
         self._incidents.reroute(now)
+        self._deliveries.release(now)
         for name in self._deliveries.routes.notifiers:
             self._deliveries.retry(name, now)
+
+    def clock_set(self, now: float) -> None:
+        """The wall clock was set: hours, windows and silences are others than they
+        were, and what counts in time is written again."""
+        self._now = max(self._now, now)
+        for w in self._watched.values():
+            if w.trouble is not None:
+                self._deadlines.set(w, self._now)
+        self._deliveries.release(self._now)
+        self.restate()
 
     def restate(self) -> None:
         """Write again what counts in time: the clock that it was written by was set."""
@@ -390,8 +409,9 @@ class Alarms:
 
     def take_announced(self) -> list[Announcement]:
         """What happened, where nobody can wait for it to be written."""
-        announced = [*self._announced, *self._incidents.announced]
-        self._announced, self._incidents.announced = [], []
+        told, held = self._incidents.announced, self._deliveries.held
+        announced = [*self._announced, *told, *held]
+        self._announced, self._incidents.announced, self._deliveries.held = [], [], []
         return announced
 
 

@@ -23,6 +23,9 @@ class Deadlines(Generic[K]):
     def __len__(self) -> int:
         return len(self._at)
 
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._at)
+
     def set(self, key: K, at: float | None) -> None:
         """Look at `key` then, instead of when it was set before; None: never."""
         if at is None:

@@ -2,8 +2,11 @@
 
 A row of step 0 follows its incident: `wanted` is what the notifier should know,
 `told` what it accepted; the row is due while they differ. So a resolve cannot overtake
-its firing, and told-firing implies that a resolve is owed. Rows above step 0 are
-repeats; they are dropped once told, acknowledged or needless.
+its firing, and told-firing implies that a resolve is owed. Rows of other steps are
+reminders; they are dropped once told, acknowledged or needless.
+
+At the moment at which a row would go out it passes the gate: what is muted is held
+until the mute ends, and goes then if it is still so; its `error` says why.
 
 Before the first attempt the due rows of one group become a *batch*, the unit of
 retry. A batch without an `error` is in doubt (the process may have died between
@@ -18,8 +21,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from alerting.alarms.changes import Changes
-from alerting.alarms.desk import KNOWN, Desk, late
+from alerting.alarms.desk import KNOWN, Desk, Group, late
+from alerting.alarms.gate import Gate
+from alerting.alarms.reminders import Reminders
+from alerting.announcement import Suppressed
 from alerting.incident import Batch, Delivery, Incident, Outcome, Told
+from alerting.muting.muting import Mute
 from alerting.routes import GroupSettings, Routes, group_of
 from alerting.store.rows import DeliveryRow
 
@@ -36,28 +43,47 @@ class Deliveries:
 
     def __init__(
         self,
-        routes: Routes,
+        gate: Gate,
         group: GroupSettings,
         new_id: Callable[[], str],
         random: Callable[[], float],
         changes: Changes,
     ) -> None:
-        self.routes = routes
+        self.routes = gate.routes
         self.group = group
+        self.held: list[Suppressed] = []  # to be announced
+        self._gate = gate
         self._new_id = new_id
         self._random = random
         self._rows: dict[Incident, list[Delivery]] = {}
         self._desks: dict[str, Desk] = defaultdict(Desk)
         self._changes = changes
+        self._reminders = Reminders(
+            self._rows, self._desks, changes, gate.routes, group
+        )
+
+    def replace(self, routes: Routes, group: GroupSettings) -> None:
+        """Go on by another configuration."""
+        self.routes = self._gate.routes = self._reminders.routes = routes
+        self.group = self._reminders.group = group
 
     # What happens to an incident
 
-    def opened(self, incident: Incident, named: Sequence[str], now: float) -> None:
-        """Owe the news to every notifier that is routed and does not know yet."""
+    def opened(
+        self,
+        incident: Incident,
+        named: Sequence[str],
+        now: float,
+        begun: float | None = None,
+    ) -> None:
+        """Owe the news to every notifier that is routed and does not know yet, and
+        promise it to those of the ladder, counted from `begun`."""
         known = {row.notifier for row in self.of(incident)}
         for notifier in self.routes.of(incident, named):
             if notifier not in known:
                 self._add(incident, notifier, now)
+        begun = incident.opened_at if begun is None else begun
+        self._reminders.ladder(incident, named, now, begun=begun)
 
     def reopened(self, incident: Incident, named: Sequence[str], now: float) -> None:
         """A recurrence: rows and threads go on."""
@@ -67,8 +93,8 @@ class Deliveries:
             row.wanted = row.told if row.told in KNOWN else Told.FIRING
             self._follow(row, now)
             if row.told in KNOWN:
-                self._repeat(row, now)
-        self.opened(incident, named, now)
+                self._reminders.repeat(row, now)
+        self.opened(incident, named, now, begun=now)
 
     def worse(self, incident: Incident, now: float) -> None:
         """Who was told is told again; who was not hears of the worse at once."""
@@ -87,17 +113,24 @@ class Deliveries:
 
     def resolved(self, incident: Incident, now: float, *, quiet: bool) -> None:
         """Owe the end to who was told; `quiet` owes only what was untold."""
-        self._drop_repeats(incident)
+        self._reminders.drop_all(incident)
         for row in self.of(incident):
             if not quiet:
                 row.wanted = Told.RESOLVED
+                if _surely_untold(row) and self._gate.mute(row, now):
+                    row.wanted = Told.NOTHING  # it came and went unheard, as wished
             elif row.told in KNOWN and not row.batch:
                 row.wanted = row.told
             self._follow(row, now)
 
     def acknowledged(self, incident: Incident) -> None:
-        """Somebody knows: no repeats."""
-        self._drop_repeats(incident)
+        """Somebody knows: no repeats, and no further step of the ladder."""
+        self._reminders.drop_all(incident)
+
+    def remind(self, incident: Incident, now: float) -> None:
+        """Tell again what was told: the event of an open incident happened again."""
+        self._reminders.drop_all(incident)
+        self._reminders.remind([r for r in self.of(incident) if self._lives(r)], now)
 
     def of(self, incident: Incident) -> list[Delivery]:
         """The rows that follow an incident, one for each notifier."""
@@ -112,9 +145,48 @@ class Deliveries:
             if rows[0].not_before <= now and self._again(desk, id_, now):
                 return self._attempt(rows)
         for row in desk.later.due(now):
+            self._come(desk, row, now)
+        while (group := desk.ready(now)) is not None:
+            self._sift(desk, group, now)
+            if group.pending:
+                return self._attempt(desk.start(self._new_id(), group))
+        return None
+
+    def _come(self, desk: Desk, row: Delivery, now: float) -> None:
+        """The time of a row that waited by itself has come."""
+        if row.step and (mute := self._gate.mute(row, now)) is not None:
+            self._hold(desk, row, mute, now)
+        elif row.step >= 0:
             desk.hasten(row, now)
-        group = desk.ready(now)
-        return self._attempt(desk.start(self._new_id(), group)) if group else None
+        elif self._reminders.climb(row, now):
+            self._add(row.incident, row.notifier, now, at_once=True)
+
+    def _sift(self, desk: Desk, group: Group, now: float) -> None:
+        """Hold back what is muted of a group that may go."""
+        for row in list(group.pending):
+            mute = self._gate.mute(row, now)
+            if mute is None:
+                continue
+            if row.incident.firing:
+                self._hold(desk, row, mute, now)
+            else:
+                row.wanted = Told.NOTHING
+                self._follow(row, now)
+
+    def _hold(self, desk: Desk, row: Delivery, mute: Mute, now: float) -> None:
+        if row.error != mute.reason:
+            row.error = mute.reason
+            subject, rule = row.incident.subject, row.incident.rule
+            self.held.append(Suppressed(subject, rule, mute.reason, now))
+        more = self._reminders.patience(row) if row.step < 0 else 0.0
+        desk.hold(row, mute.until + more)
+        self._changes.delivery(row)
+
+    def release(self, now: float) -> None:
+        """Mutes may be others than they were: what is held is looked at again."""
+        for desk in self._desks.values():
+            for rows in list(desk.held()):
+                desk.later.set(rows, now)
 
     def next_due(self, notifier: str) -> float | None:
         """When `due` has something, if nothing else happens."""
@@ -173,19 +245,19 @@ class Deliveries:
         row.attempts, row.error = 0, ""
         self._desks[row.notifier].groups[row.group].told_at = now
         if row.step:
-            self._drop(row)
-            self._repeat(row, now)
+            self._reminders.drop(row)
+            self._reminders.repeat(row, now)
             return
         if row.told is Told.RESOLVED and row.incident.firing:
             row.told = Told.NOTHING  # it came back meanwhile
         self._follow(row, now)
         if row.told in KNOWN:
-            self._repeat(row, now)
+            self._reminders.repeat(row, now)
 
     def _refused(self, row: Delivery, now: float) -> None:
         """Refused for good: let the next notifier know instead, if there is one."""
         if row.step:
-            self._drop(row)
+            self._reminders.drop(row)
             return
         rows = self.of(row.incident)
         instead = self.routes.after(row.incident, [r.notifier for r in rows])
@@ -209,8 +281,9 @@ class Deliveries:
         if not rows[0].error:
             return True
         for row in list(rows):
-            if not self._still_true(row):
+            if not self._still_true(row) or self._gate.mute(row, now):
                 desk.leave(row)
+                row.error = ""
                 self._follow(row, now, at_once=True)
             elif row.told is Told.NOTHING and row.wanted is Told.WORSE:
                 row.wanted = row.telling  # rendered anew, it says the worse
@@ -263,51 +336,6 @@ class Deliveries:
             desk.hasten(row, now)
         else:
             desk.wait(row, now, self.group)
-
-    # Repeats
-
-    def _repeat(self, row: Delivery, now: float) -> None:
-        incident = row.incident
-        every = self.group.repeat.get(incident.severity)
-        if every is None or not incident.firing or incident.acknowledged_by:
-            return
-        rows = self._rows[incident]
-        if any(r.step and r.notifier == row.notifier for r in rows):
-            return
-        self._remind(row, row.step + 1, now + every)
-
-    def _remind(self, row: Delivery, step: int, at: float) -> None:
-        again = Delivery(
-            row.incident,
-            row.notifier,
-            row.group,
-            Told.FIRING,
-            step=step,
-            thread=row.thread,
-            not_before=at,
-        )
-        self._rows[row.incident].append(again)
-        self._desks[row.notifier].later.set(again, at)
-        self._changes.delivery(again)
-
-    def remind(self, incident: Incident, now: float) -> None:
-        """Tell again what was told: the event of an open incident happened again."""
-        self._drop_repeats(incident)
-        for row in self.of(incident):
-            if row.told in KNOWN and self._lives(row):
-                self._remind(row, 1, now + self.group.wait)
-
-    def _drop_repeats(self, incident: Incident) -> None:
-        for row in [r for r in self._rows.get(incident, ()) if r.step]:
-            self._drop(row)
-
-    def _drop(self, row: Delivery) -> None:
-        desk = self._desks[row.notifier]
-        desk.leave(row)
-        desk.later.set(row, None)
-        desk.settled(row)
-        self._rows[row.incident].remove(row)
-        self._changes.dropped(row)
 
     # State in and out
 
@@ -368,13 +396,18 @@ class Deliveries:
         return True
 
     def owed(self) -> Iterator[Delivery]:
-        """The rows that are due or in doubt, repeats and lost names aside."""
+        """The rows that are due or in doubt; reminders, mutes and lost names aside."""
         for rows in self._rows.values():
             for row in rows:
-                if row.pending and not (row.step or self._gone(row)):
+                if row.pending and not (row.step or row.held or self._gone(row)):
                     yield row
 
     def restate(self) -> None:
         """Write every row again."""
         for rows in self._rows.values():
             self._changes.deliveries(rows)
+
+
+def _surely_untold(row: Delivery) -> bool:
+    """Whether its notifier knows nothing; of a batch in doubt nobody is sure."""
+    return row.told is Told.NOTHING and (not row.batch or row.error != "")

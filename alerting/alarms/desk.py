@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 
 from alerting.alarms.deadlines import Deadlines
 from alerting.incident import Delivery, Told
-from alerting.routes import GroupSettings
+from alerting.routes import GroupSettings, by_severity
 
 KNOWN = (Told.FIRING, Told.WORSE)  # the notifier believes that it fires
 
@@ -33,41 +34,62 @@ class Desk:
     def __init__(self) -> None:
         self.groups: dict[str, Group] = defaultdict(Group)
         self.batches: dict[str, list[Delivery]] = {}  # attempted, not yet accepted
-        self.later: Deadlines[Delivery] = Deadlines()  # repeats
+        self.later: Deadlines[Delivery] = Deadlines()  # repeats, rungs, what is held
 
     def wait(self, row: Delivery, now: float, settings: GroupSettings) -> None:
         """A row is owed: it joins what its group has pending, or begins the wait.
 
         That something got worse is not held back because the group was told of late.
         """
-        group = self.groups[row.group]
-        at = now + settings.wait
+        group, severity = self.groups[row.group], row.incident.severity
+        self.later.set(row, None)
+        at = now + by_severity(settings.wait, severity)
         if row.wanted is Told.WORSE:
             group.hasten(at)
-        elif group.ready_at is None:
-            group.hasten(max(at, group.told_at + settings.interval))
+        else:
+            again = group.told_at + by_severity(settings.interval, severity)
+            group.hasten(max(at, again))
         row.not_before = group.ready_at or at
         group.pending[row] = None
 
     def hasten(self, row: Delivery, at: float) -> None:
         """A row is owed at this time, and what its group has pending goes along."""
         group = self.groups[row.group]
+        self.later.set(row, None)
         group.hasten(at)
         row.not_before = at
         group.pending[row] = None
 
+    def hold(self, row: Delivery, until: float) -> None:
+        """A row that is owed has to wait until then; those of its group need not."""
+        self.groups[row.group].pending.pop(row, None)
+        self._tidy(row.group)
+        row.not_before = until
+        self.later.set(row, until)
+
+    def held(self) -> Iterator[Delivery]:
+        """The rows that wait for the end of a mute."""
+        yield from (row for row in self.later if row.held)
+        for group in self.groups.values():
+            yield from (row for row in group.pending if row.held)
+
     def settled(self, row: Delivery) -> None:
         """Nothing is owed; a group without rows is gone and begins anew."""
         group = self.groups[row.group]
+        self.later.set(row, None)
         group.pending.pop(row, None)
         if row.told in KNOWN and row.incident.firing and not (row.dead or row.step):
             group.live.add(row)
         else:
             group.live.discard(row)
+        self._tidy(row.group)
+
+    def _tidy(self, name: str) -> None:
+        group = self.groups[name]
         if not group.pending:
             group.ready_at = None
             if not group.live:
-                del self.groups[row.group]
+                del self.groups[name]
 
     def leave(self, row: Delivery) -> None:
         """Take a row out of its batch: it was surely not accepted."""

@@ -4,10 +4,10 @@ A review may be repeated at any time and says the same: it reads the last observ
 the tracks, the ancestors and `now`. It is made when an observation changes something,
 when a deadline has come, and when an ancestor that is waited for was seen well.
 
-    due = max(since, not_before, ancestors well since) + for
+    due = max(since, not_before, ancestors well since, start of its hours + 30m) + for
 
-covers the grace after a restart, the recovery of a parent, and children that notice
-before their parent.
+covers the grace after a restart, the recovery of a parent, children that notice before
+their parent, and phones that are started in the morning.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from alerting.alarms.ancestors import Ancestors
 from alerting.alarms.watched import QUIET, Track, Trouble, Watched
 from alerting.announcement import Suppressed
+from alerting.muting.muting import Muting
 from alerting.rules.grades import EVENT_LASTS, Clock, Grade, Rule
 from checks.observation import Observation
 
@@ -28,6 +29,7 @@ class Review:
 
     now: float
     ancestors: Ancestors
+    muting: Muting
     deadlines: list[float] = field(default_factory=list)  # when to look again
     suppressed: list[Suppressed] = field(default_factory=list)
 
@@ -82,7 +84,10 @@ class Review:
         for i, verdict in enumerate(verdicts):
             if not verdict:
                 continue
-            due = self._due(w, o, self._start(w, o, rule, track, i), rule.grades[i])
+            start = self._start(w, o, rule, track, i)
+            due = self._due(w, o, start, rule.grades[i])
+            if rule.during and due <= self.now:
+                due = self._in_hours(w, rule, track, rule.grades[i])
             if due <= self.now:
                 return i
             self.deadlines.append(due)
@@ -99,6 +104,13 @@ class Review:
         well_since = self.ancestors.well_since(w.subject)
         return max(start, o.not_before, well_since) + grade.for_
 
+    def _in_hours(self, w: Watched, rule: Rule, track: Track, grade: Grade) -> float:
+        """When what is due otherwise is due by the schedule of its rule."""
+        due = self.muting.settled_at(rule.during, self.now) + grade.for_
+        if due > self.now:
+            self._suppress(w, rule, track, f"out of its hours ({rule.during})")
+        return due
+
     def _opens(self, w: Watched, rule: Rule, track: Track, start: float) -> bool:
         verdict = self.ancestors.judge(w, start, self.now)
         if verdict.opens:
@@ -106,12 +118,14 @@ class Review:
             return True
         if verdict.again_at is not None:
             self.deadlines.append(verdict.again_at)
-        if verdict.reason and verdict.reason != track.suppressed:
-            track.suppressed = verdict.reason
-            self.suppressed.append(
-                Suppressed(w.subject, rule.name, verdict.reason, self.now)
-            )
+        if verdict.reason:
+            self._suppress(w, rule, track, verdict.reason)
         return False
+
+    def _suppress(self, w: Watched, rule: Rule, track: Track, reason: str) -> None:
+        if reason != track.suppressed:
+            track.suppressed = reason
+            self.suppressed.append(Suppressed(w.subject, rule.name, reason, self.now))
 
     @staticmethod
     def _ease(track: Track, verdicts: list[bool | None], ripe: int | None) -> None:
@@ -140,6 +154,11 @@ class Review:
             track.grade = track.event_at = None
             return
         self.deadlines.append(at + EVENT_LASTS)
+        if rule.during and track.grade is None:
+            due = self._in_hours(w, rule, track, rule.grades[-1])
+            if due > self.now:
+                self.deadlines.append(due)
+                return
         if track.grade is None:
             track.grade = len(rule.grades) - 1  # that it happened is the least of it
         if track.judged:

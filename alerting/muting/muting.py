@@ -49,6 +49,12 @@ class Muting:
         self.silences = Silences() if silences is None else silences
         self.ahead = ahead
 
+    def replace(
+        self, schedules: Mapping[str, Schedule], windows: Sequence[Window]
+    ) -> None:
+        """Go on by another configuration; silences stay."""
+        self.schedules, self.windows = dict(schedules), tuple(windows)
+
     def muted_by(self, incident: Incident, now: float) -> Mute | None:
         """Why nobody is to hear of an incident now, if it is so."""
         if incident.cause in ON_PURPOSE:

@@ -61,6 +61,7 @@ class Rule:
     recover: int = 1  # successes in a row until it has ended
     keep_firing_for: float = 0.0  # s after its end
     notify: tuple[str, ...] = ()  # instead of what the routes say
+    during: str = ""  # the schedule in which it counts
     runbook: str = ""
     says: Says | None = None  # the figure in words, where a figure is what it is about
     goes_on: bool = False  # of an event: later observations tell what comes of it

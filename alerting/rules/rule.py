@@ -119,6 +119,7 @@ class RuleSettings:
     changes: int | None = None  # of state within the window
     until: int | None = None  # fewer changes within it end it
     severity: WrittenSeverity | None = None
+    during: str = ""  # a schedule: out of it, it neither opens nor reminds
     notify: tuple[str, ...] = ()
     runbook: str = ""
     enabled: bool = True
@@ -295,6 +296,7 @@ def _changed(name: str, form: Form, numbers: Numbers, s: RuleSettings) -> Rule:
         recover=numbers.recover,
         keep_firing_for=numbers.keep_firing_for,
         notify=s.notify,
+        during=s.during,
         runbook=s.runbook,
         says=form.says,
         goes_on=form.goes_on,
@@ -339,6 +341,7 @@ def _own(name: str, s: RuleSettings, numbers: Numbers) -> Rule:
         recover=numbers.recover,
         keep_firing_for=numbers.keep_firing_for,
         notify=s.notify,
+        during=s.during,
         runbook=s.runbook,
         says=_own_words(s),
     )

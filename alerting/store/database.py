@@ -51,6 +51,7 @@ QUEUE_LIMIT = 10_000
 # Rows of one statement: between two of them the interpreter's lock changes hands, and
 # while the loop has much to do it keeps that for 5 ms.
 AT_ONCE = 100
+OF_THE_CORE = "alarms/"  # what the names of its memos begin with
 RETRY_AFTER = 5.0  # s after a failed transaction, unless something is written before
 NOTE_LIMIT = 100  # lots of what may wait; who has more waits for `done`
 
@@ -245,6 +246,7 @@ class Store:
                 incidents=[incident_row(row) for row in query(INCIDENTS)],
                 deliveries=[delivery_row(row) for row in query(DELIVERIES)],
                 last_incident=query("SELECT max(id) FROM incidents").fetchone()[0] or 0,
+                memos=self._recall(OF_THE_CORE),
             )
 
     def remembered(self, name: str) -> str | None:
@@ -258,11 +260,14 @@ class Store:
     def recall(self, prefix: str) -> dict[str, str]:
         """All memos whose names begin like this; blocks."""
         with self._reading:
-            found = self._reader.execute(
-                "SELECT name, json FROM memos WHERE substr(name, 1, ?) = ?",
-                (len(prefix), prefix),
-            )
-            return dict(found.fetchall())
+            return self._recall(prefix)
+
+    def _recall(self, prefix: str) -> dict[str, str]:
+        found = self._reader.execute(
+            "SELECT name, json FROM memos WHERE substr(name, 1, ?) = ?",
+            (len(prefix), prefix),
+        )
+        return dict(found.fetchall())
 
     @property
     def alive(self) -> bool:

@@ -24,7 +24,10 @@ from sipwatch.config.wording import did_you_mean
 from sipwatch.config.yaml import Document, KeyPath, Node, shorten
 
 NAME = re.compile(r"[^\W_][\w.-]{0,63}")  # keys, labels and paths are made of them
-NAMED = ("targets", "registrars", "accounts", "sites", "rules", "notifiers")
+NAMED = (
+    *("targets", "registrars", "accounts", "sites", "schedules", "maintenance"),
+    *("rules", "notifiers"),
+)
 
 
 def cross_check(document: Document, config: Config) -> None:
@@ -81,6 +84,10 @@ REFERENCES = (
     (("registrars", "*", "target"), "targets"),
     (("rules", "*", "notify", "*"), "notifiers"),
     (("routes", "*", "notify", "*"), "notifiers"),
+    (("routes", "*", "escalate", "*", "notify", "*"), "notifiers"),
+    (("rules", "*", "during"), "schedules"),
+    (("routes", "*", "during"), "schedules"),
+    (("routes", "*", "outside"), "schedules"),
 )
 
 

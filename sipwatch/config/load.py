@@ -19,6 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from alerting import notifiers
+from alerting.muting.maintenance import MaintenanceSettings
+from alerting.muting.schedule import ScheduleSettings
 from alerting.notifiers import NOTIFIERS
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings
@@ -224,6 +226,8 @@ SECTIONS = {
     "registrars": Section(_read_typed, registrar_settings, REGISTRARS),
     "accounts": Section(_read_named, AccountSettings),
     "sites": Section(_read_named, SiteSettings),
+    "schedules": Section(_read_named, ScheduleSettings),
+    "maintenance": Section(_read_named, MaintenanceSettings),
     "rules": Section(_read_named, RuleSettings),
     "notifiers": Section(_read_typed, notifier_settings, NOTIFIERS),
     "routes": Section(_read_listed, RouteSettings),

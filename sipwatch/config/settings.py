@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from alerting.muting.maintenance import MaintenanceSettings, Window
+from alerting.muting.schedule import Schedule, ScheduleSettings
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings
 from checks.accounts.settings import AccountSettings
@@ -186,6 +188,8 @@ class Config:
     registrars: Mapping[str, RegistrarSettings] = field(default_factory=dict)
     accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
     sites: Mapping[str, SiteSettings] = field(default_factory=dict)
+    schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
+    maintenance: Mapping[str, MaintenanceSettings] = field(default_factory=dict)
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
     notifiers: Mapping[str, Any] = field(default_factory=dict)  # each its own class
     routes: tuple[RouteSettings, ...] = ()
@@ -237,7 +241,10 @@ def diff(old: Config, new: Config) -> Diff:
     )
 
 
-_NAMED = ("targets", "registrars", "accounts", "sites", "rules", "notifiers")
+_NAMED = (
+    *("targets", "registrars", "accounts", "sites", "schedules", "maintenance"),
+    *("rules", "notifiers"),
+)
 
 
 def _entries(config: Config) -> dict[str, Any]:
@@ -256,6 +263,13 @@ def _with_files(settings: Any, contents: Mapping[str, str]) -> Any:
     """Settings, and what the files say that they name."""
     files = [file for _, file in named_by(settings)]
     return (settings, *(contents.get(file) for file in files)) if files else settings
+
+
+def timetables(config: Config) -> tuple[dict[str, Schedule], list[Window]]:
+    """The schedules and the maintenance windows of a configuration."""
+    zone = local_zone()
+    schedules = {name: Schedule(s, zone) for name, s in config.schedules.items()}
+    return schedules, [Window(name, s, zone) for name, s in config.maintenance.items()]
 
 
 def local_zone() -> ZoneInfo:
