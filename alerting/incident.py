@@ -116,11 +116,6 @@ class Delivery:
         """Whether it waits for the end of a mute; `error` says of which."""
         return self.error != "" and not self.batch and not self.dead
 
-    @property
-    def held(self) -> bool:
-        """Whether it waits for the end of a mute; `error` says of which."""
-        return self.error != "" and not self.batch and not self.dead
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -63,9 +63,7 @@ class Alarms:
         self._changes = Changes()
         self.muting = muting or Muting()
         self._gate = Gate(self.muting, Routes(routes, notifiers), rules)
-        self._deliveries = Deliveries(
-            self._gate, group, new_id, random, self._changes
-        )
+        self._deliveries = Deliveries(self._gate, group, new_id, random, self._changes)
         self.silences = Silencing(self.muting, self._deliveries, self._changes)
         self._reports = Reports()
         self._incidents = Incidents(rules, self._deliveries, self._changes)

@@ -205,4 +205,3 @@ class Restored:
     deliveries: list[DeliveryRow] = field(default_factory=list)  # of those incidents
     last_incident: int = 0
     memos: dict[str, str] = field(default_factory=dict)  # of the core: "alarms/..."
-    memos: dict[str, str] = field(default_factory=dict)  # of the core: "alarms/..."
