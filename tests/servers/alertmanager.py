@@ -76,6 +76,10 @@ class Alertmanager:
         self.process.wait_ready(self._is_ready)
         return self
 
+    def stop(self) -> None:
+        """As a restart does: it keeps what it told, and no alert."""
+        self.process.stop()
+
     def close(self) -> None:
         self.process.kill9()
 
