@@ -19,6 +19,7 @@ from itertools import count
 from alerting.alarms.core import Alarms
 from alerting.announcement import Announcement, Ask, Opened, Resolved, Suppressed
 from alerting.incident import Batch, Outcome
+from alerting.muting.muting import Muting
 from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings, build
 from alerting.store.rows import Restored, Write
@@ -61,6 +62,7 @@ class Site:
     complaints: dict[str, str] = field(default_factory=dict)  # of who accepts
     reads_every: float = 30.0  # the registrar, while it is readable
     ids: Callable[[], str] | None = None
+    muting: Muting | None = None
 
     def __post_init__(self) -> None:
         ids = count(1)
@@ -73,6 +75,7 @@ class Site:
             restored=self.restored,
             new_id=self.ids or (lambda: f"batch-{next(ids)}"),
             random=lambda: 1.0,
+            muting=self.muting,
         )
         self.hq = Subject(Kind.REGISTRAR, "hq", Scope("hq", labels={"registrar": "hq"}))
         labels = {"registrar": "hq", "site": "lyon"}
