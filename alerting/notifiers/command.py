@@ -72,27 +72,37 @@ class Command:
         """Returns when it has ended with 0; raises DeliveryError."""
         given = await document(notification, self._clock())
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._settings.argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._environment(notification),
-                cwd="/",
-                start_new_session=True,
-            )
+            transport, run = await self._start(notification)
         except OSError as error:
             why = f"{self._program} cannot be run: {error.strerror}"
             raise DeliveryError(why) from None
         try:
             async with asyncio.timeout(self._settings.timeout):
-                said = await self._converse(process, given)
+                _feed(transport, given)
+                await run.ended()
         except TimeoutError:
             limit = f"{self._settings.timeout:g} s"
             raise DeliveryError(f"{self._program}: no end within {limit}") from None
         finally:
-            await _end(process)
-        self._judge(process.returncode, said)
+            await _end(transport, run)
+        if run.total > STDERR_LIMIT:
+            why = f"{self._program} wrote over {STDERR_LIMIT // 1_000_000} MB to stderr"
+            raise DeliveryError(why)
+        self._judge(transport.get_returncode(), run.last_words())
+
+    async def _start(
+        self, notification: Notification
+    ) -> tuple[asyncio.SubprocessTransport, _Run]:
+        return await asyncio.get_running_loop().subprocess_exec(
+            _Run,
+            *self._settings.argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environment(notification),
+            cwd="/",
+            start_new_session=True,
+        )
 
     def _environment(self, n: Notification) -> dict[str, str]:
         """Little of ours: credentials and sockets of the daemon are none of its."""
@@ -106,28 +116,6 @@ class Command:
             **{name: value.reveal() for name, value in self._settings.env.items()},
         }
 
-    async def _converse(self, process: asyncio.subprocess.Process, given: bytes) -> str:
-        """Give it the notification, hear its complaints, wait for its end."""
-        feeding = asyncio.create_task(_feed(process, given))
-        hearing = asyncio.create_task(_hear(process))
-        ending = asyncio.create_task(process.wait())
-        try:
-            await asyncio.wait({hearing, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if not ending.done():
-                await hearing  # raises where it never ends
-                await ending
-            else:
-                # What it has left behind may hold its stderr open for ever.
-                await asyncio.wait({hearing}, timeout=LAST_WORDS)
-            return _tail(await hearing) if hearing.done() else ""
-        except _EndlessError:
-            why = f"{self._program} wrote over {STDERR_LIMIT // 1_000_000} MB to stderr"
-            raise DeliveryError(why) from None
-        finally:
-            for task in (feeding, hearing, ending):
-                task.cancel()
-            await asyncio.gather(feeding, hearing, ending, return_exceptions=True)
-
     def _judge(self, status: int | None, said: str) -> None:
         if status == 0:
             return
@@ -140,39 +128,52 @@ class Command:
         raise DeliveryError(why, permanent=status in NEVER)
 
 
-class _EndlessError(Exception):
-    """More on stderr than any complaint has."""
+class _Run(asyncio.SubprocessProtocol):
+    """What a program says on stderr, and that it has ended.
+
+    Not asyncio's Process, whose wait() also waits for whoever holds its stderr.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0  # bytes that it wrote
+        self.exited = asyncio.Event()
+        self._silent = asyncio.Event()  # nobody can write any more
+        self._tail = b""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._tail = (self._tail + data)[-TAIL:]
+        self.total += len(data)
+        if self.total > STDERR_LIMIT:
+            self.exited.set()  # as good as: now we end it
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 2:
+            self._silent.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    async def ended(self) -> None:
+        """Return once it has ended, or writes without end."""
+        await self.exited.wait()
+        if self.total <= STDERR_LIMIT:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._silent.wait()
+
+    def last_words(self) -> str:
+        """The last line that says something."""
+        text = self._tail.decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines()]
+        return next((line for line in reversed(lines) if line), "")
 
 
-async def _feed(process: asyncio.subprocess.Process, given: bytes) -> None:
+def _feed(transport: asyncio.SubprocessTransport, given: bytes) -> None:
     """What it does not want to read is no failure: its exit status says that."""
-    if process.stdin is None:
-        return
-    with suppress(ConnectionError):
-        process.stdin.write(given)
-        await process.stdin.drain()
-    process.stdin.close()
-    with suppress(ConnectionError):
-        await process.stdin.wait_closed()
-
-
-async def _hear(process: asyncio.subprocess.Process) -> bytes:
-    """All of stderr to its end; the last of it."""
-    tail, total = b"", 0
-    if process.stderr is None:
-        return tail
-    while part := await process.stderr.read(65_536):
-        tail = (tail + part)[-TAIL:]
-        total += len(part)
-        if total > STDERR_LIMIT:
-            raise _EndlessError
-    return tail
-
-
-def _tail(said: bytes) -> str:
-    """The last line that says something."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "")
+    stdin = transport.get_pipe_transport(0)
+    if isinstance(stdin, asyncio.WriteTransport):
+        stdin.write(given)
+        stdin.write_eof()
 
 
 def _signal(number: int) -> str:
@@ -182,18 +183,19 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(transport: asyncio.SubprocessTransport, run: _Run) -> None:
     """End it and all that it has started; it may be over already."""
-    if process.returncode is None:
-        _signal_all(process, signal.SIGTERM)
+    if transport.get_returncode() is None:
+        run.exited.clear()
+        _signal_all(transport, signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
-                await process.wait()
-    _signal_all(process, signal.SIGKILL)
-    await process.wait()
+                await run.exited.wait()
+    _signal_all(transport, signal.SIGKILL)
+    transport.close()
 
 
-def _signal_all(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal_all(transport: asyncio.SubprocessTransport, number: signal.Signals) -> None:
     # Its group keeps its number for as long as anybody is in it.
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(transport.get_pid(), number)
