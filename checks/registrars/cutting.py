@@ -1,10 +1,10 @@
 """Long JSON answers, decoded a slice at a time.
 
 A decoder holds the interpreter's lock, so that in a thread it would stall the loop as
-well; it takes 2 ms for a megabyte. So the tables are cut out of the answer by what
-stands around their rows, and their rows are decoded some at a time. What is looked for
-holds quotes: inside of a JSON string each of those has a backslash before it, so that
-nothing that a phone sends can be mistaken for it.
+well; it takes 2 ms for a megabyte. So the rows of the tables are cut out of the answer
+by what stands around them, and are decoded some at a time. What is looked for holds
+quotes: inside of a JSON string each of those has a backslash before it, so that nothing
+that a phone sends can be mistaken for it.
 """
 
 from __future__ import annotations
@@ -24,32 +24,39 @@ class Marks(NamedTuple):
     next: re.Pattern[bytes]  # begins where any other row ends, with a comma
 
 
-class Cut(NamedTuple):
-    """An answer and the rows that were cut out of it."""
+class Cut:
+    """An answer whose tables are cut out row by row."""
 
-    rest: bytes  # the answer, its tables empty
-    body: bytes
-    tables: list[tuple[int, int]]  # where their rows were
+    def __init__(self, body: bytes, marks: Marks) -> None:
+        self.rest = bytearray()  # the answer, its tables empty: whole after `rows`
+        self._body = body
+        self._marks = marks
 
-    def rows(self, marks: Marks) -> Iterator[bytes]:
+    @property
+    def is_list(self) -> bool:
+        """Whether there is a table at all; else `rest` is all of the answer."""
+        return self._marks.opens.search(self._body) is not None
+
+    def rows(self) -> Iterator[bytes]:
         """The rows of all tables as JSON arrays of some at a time."""
-        for at, end in self.tables:
-            while at < end:
-                found = marks.next.search(self.body, min(at + BATCH, end), end)
-                stop = found.start() if found else end
-                yield b"[%b]" % self.body[at:stop]
+        body, marks, at = self._body, self._marks, 0
+        while opens := marks.opens.search(body, at):
+            self.rest += body[at : opens.end()]
+            at = opens.end()
+            while (stop := self._stop(at)) is not None:
+                yield b"[%b]" % body[at:stop]
                 at = stop + 1
+            closes = marks.closes.search(body, at)
+            if closes is None:
+                break
+            if closes.start() > at:
+                yield b"[%b]" % body[at : closes.start()]
+            at = closes.start()
+        self.rest += body[at:]
 
-
-def cut(body: bytes, marks: Marks) -> Cut:
-    """Cut the tables out; of an answer that is otherwise nothing is."""
-    rest, tables, at = bytearray(), [], 0
-    while opens := marks.opens.search(body, at):
-        closes = marks.closes.search(body, opens.end())
-        if closes is None:
-            break
-        rest += body[at : opens.end()]
-        tables.append((opens.end(), closes.start()))
-        at = closes.start()
-    rest += body[at:]
-    return Cut(bytes(rest), body, tables)
+    def _stop(self, at: int) -> int | None:
+        """Where some rows end that are not the last of their table."""
+        found = self._marks.next.search(self._body, at + BATCH)
+        if found is None or self._marks.closes.search(self._body, at, found.start()):
+            return None
+        return found.start()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 from checks.observation import Binding, Cause
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace
-from checks.registrars.cutting import Cut, Marks, cut
+from checks.registrars.cutting import Cut, Marks
 from checks.registrars.rpc import Dialect, FaultError, Rpc, decode
 from checks.registrars.uac import Record, Uac
 from checks.registrars.usrloc import (
@@ -143,11 +142,10 @@ class KamailioSettings(RegistrarSettings):
     timer_interval: Duration = 60.0  # usrloc's; keep-alives are judged by twice that
 
 
-def infos(cut_out: Cut, dump: Dump) -> Iterator[Info]:
-    """All AORs of all tables, some decoded at a time."""
-    left = (b"[%b]" % bytes(raw) for row in dump.domains for raw in row.domain.aors)
-    for several in chain(cut_out.rows(AORS), left):
-        for row in decode(several, list[InfoRow]):
+def infos(several: Iterable[bytes]) -> Iterator[Info]:
+    """AORs, some decoded at a time."""
+    for rows in several:
+        for row in decode(rows, list[InfoRow]):
             yield row.info
 
 
@@ -255,12 +253,12 @@ class Kamailio:
 
     async def _dump(self, offset: float) -> AsyncIterator[list[Binding]]:
         """The live contacts of all tables in slices."""
-        cut_out = cut(await self._rpc.fetch("ul.dump"), AORS)
-        dump = self._tables(cut_out.rest)
+        cut = Cut(await self._rpc.fetch("ul.dump"), AORS)
         now, aors = self._clock() + offset, 0
         rows: list[Binding] = []
+        domains: list[DomainRow] = []
         try:
-            for aors, info in enumerate(infos(cut_out, dump), 1):
+            for aors, info in enumerate(infos(self._several(cut, domains)), 1):
                 info.aor = canonical(info.aor, self._settings.domain)
                 rows += live(info, now, self._settings.timer_interval)
                 if aors > ROW_LIMIT:
@@ -272,10 +270,18 @@ class Kamailio:
             raise self._rpc.malformed("ul.dump", error) from None
         if rows:
             yield rows
-        records = sum(row.domain.stats.records for row in dump.domains)
+        records = sum(row.domain.stats.records for row in domains)
         if records != aors or aors > ROW_LIMIT:
             said = f"{records} records and {aors} AORs"
             raise Unreadable(Cause.MALFORMED, f"ul.dump has {said}")
+
+    def _several(self, cut: Cut, domains: list[DomainRow]) -> Iterator[bytes]:
+        """Rows of all tables; `domains` gets what the tables say of themselves."""
+        yield from cut.rows()
+        domains += self._tables(bytes(cut.rest)).domains
+        for row in domains:
+            for raw in row.domain.aors:
+                yield b"[%b]" % bytes(raw)
 
     def _tables(self, body: bytes) -> Dump:
         try:

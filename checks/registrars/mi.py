@@ -8,7 +8,7 @@ out is asked once more, as it may only have waited behind somebody's large one.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from checks.observation import Binding, Cause
-from checks.registrars.cutting import Cut, Marks, cut
-from checks.registrars.rpc import Dialect, FaultError, Rpc, decode
+from checks.registrars.cutting import Cut, Marks
+from checks.registrars.rpc import Answer, Dialect, FaultError, Rpc, decode
 from checks.registrars.usrloc import (
     NOT_LIVE,
     ROW_LIMIT,
@@ -131,18 +131,27 @@ class Clocks(NamedTuple):
     written: str
 
 
-def bindings(dump: Dump, now: float, cut_out: Cut | None = None) -> Iterator[Binding]:
-    """The live contacts of all tables, some records decoded at a time.
+def bindings(several: Iterable[bytes], now: float) -> Iterator[Binding]:
+    """The live contacts of records, some decoded at a time.
 
     Of more AORs than are ever meant, ValueError.
     """
-    left = (b"[%b]" % bytes(raw) for table in dump.tables for raw in table.records)
-    several = chain(cut_out.rows(AORS) if cut_out else (), left)
     records = chain.from_iterable(decode(rows, list[Record]) for rows in several)
     for n, record in enumerate(records):
         if n >= ROW_LIMIT:
             raise ValueError(f"over {ROW_LIMIT} AORs")
         yield from live(record, now)
+
+
+def rows_of(cut: Cut) -> Iterator[bytes]:
+    """All rows of a dump, some at a time; ValueError where it is none to its end."""
+    yield from cut.rows()
+    dump = decode(bytes(cut.rest), Answer[Dump]).result
+    if dump is None:
+        raise ValueError("no tables")
+    for table in dump.tables:
+        for raw in table.records:
+            yield b"[%b]" % bytes(raw)
 
 
 def live(record: Record, now: float) -> Iterator[Binding]:
@@ -241,10 +250,13 @@ class Mi:
         there, boot = clocks(said.now, said.since, uptime, asked, self._clock)
         return Clocks(there, boot, said.now)
 
-    async def dump(self) -> tuple[Dump, Cut]:
+    async def dump(self) -> Cut:
         """All contacts; asked for once, as it may never be answered."""
-        cut_out = cut(await self._rpc.fetch("ul_dump"), AORS)
-        return self._rpc.result("ul_dump", cut_out.rest, Dump), cut_out
+        body = await self._rpc.fetch("ul_dump")
+        cut = Cut(body, AORS)
+        if not cut.is_list:
+            self._rpc.result("ul_dump", body, Dump)  # which says why
+        return cut
 
     async def names(self) -> list[str]:
         """The AORs that have a record, some of them past their end: a tenth of a dump.

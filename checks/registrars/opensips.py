@@ -19,7 +19,14 @@ from checks.registrars.clocks import Pace
 from checks.registrars.cutting import Cut
 from checks.registrars.evi import BINDINGS, EXPIRE, REGISTRATIONS, Ears, place, reading
 from checks.registrars.lookups import NEVER, Lookups
-from checks.registrars.mi import METHOD_NOT_FOUND, NO_ANSWER, Clocks, Dump, Mi, bindings
+from checks.registrars.mi import (
+    METHOD_NOT_FOUND,
+    NO_ANSWER,
+    Clocks,
+    Mi,
+    bindings,
+    rows_of,
+)
 from checks.registrars.registrant import Records, Registrant, Times
 from checks.registrars.rpc import FaultError
 from checks.registrars.usrloc import STEP
@@ -158,7 +165,7 @@ class OpenSips:
         self._refused.clear()
         self._lookups.forget()
 
-    async def _dump(self) -> tuple[Dump, Cut] | None:
+    async def _dump(self) -> Cut | None:
         """The whole list; None where it is not given, now or since some time."""
         if self._clock() < self._dump_at:
             return None
@@ -184,14 +191,11 @@ class OpenSips:
             self._warned = False
             log.warning("%s lists its contacts again", self.address)
 
-    async def _rows(
-        self, found: tuple[Dump, Cut], asked: float
-    ) -> AsyncIterator[Bindings]:
+    async def _rows(self, cut: Cut, asked: float) -> AsyncIterator[Bindings]:
         """The rows of a dump in slices; the ends are of the time when it was asked."""
         rows: list[Binding] = []
-        dump, cut_out = found
         try:
-            for row in bindings(dump, asked + self._offset, cut_out):
+            for row in bindings(rows_of(cut), asked + self._offset):
                 row.aor = canonical(row.aor, self._settings.domain)
                 rows.append(row)
                 if len(rows) == STEP:

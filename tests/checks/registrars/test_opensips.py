@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from checks.observation import Binding, Cause, State
 from checks.registrars import rpc
-from checks.registrars.mi import Contact, Dump, Record, answered, binding, bindings
+from checks.registrars.cutting import Cut
+from checks.registrars.mi import (
+    AORS,
+    Contact,
+    Record,
+    answered,
+    binding,
+    bindings,
+    rows_of,
+)
 from checks.registrars.opensips import OpenSipsSettings
 from checks.registrars.rpc import decode
 from checks.registrations.readings import ListEnd, Outbounds
@@ -121,9 +130,8 @@ def test_how_long_a_contact_lives(
     left: int | str, live: bool, expires_at: float | None
 ) -> None:
     contact = {"Contact": "sip:1@10.0.0.1", "Expires": left}
-    table = {"AORs": [{"AOR": "1", "Contacts": [contact]}]}
-    dump = decode(json.dumps({"Domains": [table]}).encode(), Dump)
-    found = [row.expires_at for row in bindings(dump, 1000.5)]
+    rows = json.dumps([{"AOR": "1", "Contacts": [contact]}]).encode()
+    found = [row.expires_at for row in bindings([rows], 1000.5)]
     assert found == [expires_at] * live
 
 
@@ -368,7 +376,7 @@ def test_any_record_is_bindings_or_a_value_error(record: dict[str, Any]) -> None
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_dump_or_a_value_error(body: bytes) -> None:
     with suppress(ValueError):
-        list(bindings(decode(body, Dump), 1e9))
+        list(bindings(rows_of(Cut(body, AORS)), 1e9))
 
 
 # --- settings -----------------------------------------------------------------------
