@@ -23,7 +23,8 @@ from checks.sip.requests import completed, message_request
 from checks.sip.uri import SipUri
 
 REQUEST_LIMIT = 1300  # bytes of a MESSAGE on any way, by RFC 3428 8
-RESERVE = 600  # of those for what is added on its way: Via, Authorization
+VIA = 150  # bytes of those for what is added as it is sent
+AUTHORIZATION = 450  # and for that field, beside the URI and the user in it
 TEXT_LIMIT = 300  # bytes: what the display of a phone shows without scrolling far
 TO_LIMIT = 16  # phones; each is sent to by itself
 PLACES = 2  # addresses of a name that are tried (RFC 3263 4.3)
@@ -147,7 +148,7 @@ class SipMessage:
     async def _one(
         self, client: Client, one: str, n: Notification
     ) -> DeliveryError | None:
-        request = compose(n, self._to[one], self._from)
+        request = compose(n, self._to[one], self._from, self._credentials)
         try:
             async with asyncio.timeout(self._settings.timeout):
                 response = await self._ask(client, request, self._to[one])
@@ -187,13 +188,17 @@ class SipMessage:
         return self._context
 
 
-def compose(n: Notification, to: SipUri, sender: SipUri) -> Request:
+def compose(
+    n: Notification, to: SipUri, sender: SipUri, credentials: Credentials | None
+) -> Request:
     """The request: its text is cut where the whole would be too long for any way."""
     request = message_request(to, from_uri=sender, user_agent="sipwatch", text="")
     severity = n.labels.get("severity", "")
     if n.change is not Told.RESOLVED and severity in PRIORITY:
         request.headers.add("Priority", PRIORITY[severity])
-    room = REQUEST_LIMIT - RESERVE - len(bytes(completed(request)))
+    room = REQUEST_LIMIT - VIA - len(bytes(completed(request)))
+    if credentials is not None:
+        room -= AUTHORIZATION + len(request.uri) + len(credentials.username)
     request.body = cut(plain(n.subject), max(0, min(room, TEXT_LIMIT)))
     return request
 
