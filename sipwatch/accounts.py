@@ -133,9 +133,11 @@ class Accounts(Mapping[str, Account]):
         self.watch(name, settings)
 
     def allow(self) -> None:
-        """A reload: who was seen to use an account may have been told to stop it."""
+        """A reload: who was seen to use an account may have been told to stop it, a
+        password put right."""
+        now = self._clock.now()
         for account in self._accounts.values():
-            account.forbidden = ()
+            account.pardon(now)
 
     # --- when -----------------------------------------------------------------------
 

@@ -74,10 +74,20 @@ class Account:
         self._tests += 1
         return Result(self._observation(outcome), old is not outcome.state)
 
+    def pardon(self, now: float) -> None:
+        """A reload: what had us hold back may have been put right, so look at once."""
+        held = bool(self.forbidden) or self._rejections >= REJECTIONS
+        self.forbidden, self._rejections = (), 0
+        if held and self.outcome is not None:
+            self.due = min(self.due, max(now, self.outcome.at + self.settings.floor))
+
     def _count(self, outcome: Outcome) -> None:
         failed, f = outcome.state is not State.OK, self._figures
         days = None if outcome.not_after is None else (outcome.not_after - outcome.at)
-        self._rejections = self._rejections + 1 if _is_rejection(outcome) else 0
+        if _is_rejection(outcome):
+            self._rejections += 1
+        elif not failed:  # a ban is silent, and made longer by more of the same
+            self._rejections = 0
         self._figures = replace(
             f,
             failures=f.failures + 1 if failed else 0,

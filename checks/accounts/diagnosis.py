@@ -115,6 +115,14 @@ TABLE: tuple[Row, ...] = (
         "give sipwatch an account of its own, or set mode: query; then reload",
     ),
     Row(
+        lambda s: bool(s.others) and s.earlier,
+        FAILING,
+        Cause.IN_USE,
+        "a phone has used {aor} ({others}), and may come back; the test contact is not "
+        "registered again before a reload",
+        "give sipwatch an account of its own, or set mode: query; then reload",
+    ),
+    Row(
         lambda s: bool(s.others),
         FAILING,
         Cause.IN_USE,
@@ -127,14 +135,14 @@ TABLE: tuple[Row, ...] = (
         FAILING,
         Cause.NOT_REMOVED,
         "the test contact {left} is still registered{warned}",
-        "remove it on {host}, or wait: it expires by itself within {expires} s",
+        "remove it on {host}, or wait: it expires by itself within {granted} s",
     ),
     Row(
         lambda s: s.phase is Phase.REMOVE and s.cause is not None,
         FAILING,
         Cause.NOT_REMOVED,
         "the test contact was registered, and its removal failed: {said}{detail}",
-        "it expires by itself within {expires} s, and is removed at the next test; "
+        "it expires by itself within {granted} s, and is removed at the next test; "
         "read the log of {host} for this REGISTER",
     ),
     Row(
@@ -148,7 +156,7 @@ TABLE: tuple[Row, ...] = (
         lambda s: s.cause is None,
         OK,
         None,
-        "{host} registered a test contact of {aor} for {expires} s, and removed it",
+        "{host} registered a test contact of {aor} for {granted} s, and removed it",
         "nothing is wrong",
     ),
     # Names.
@@ -358,9 +366,9 @@ TABLE: tuple[Row, ...] = (
         both(status(403), lambda s: s.proven),
         REJECTED,
         None,
-        "{host} knows {user} and forbids {aor}{by}: {said}{warned}",
-        "check that the account is enabled, that {aor} is its own address, and that "
-        "this host's address is let in",
+        "{host} refuses {user} after a correct digest{by}: {said}{warned}",
+        "check the password too: FreeSWITCH and others say 403 of a wrong one; then "
+        "that {user} exists, that {aor} is its address, and that this host is let in",
     ),
     Row(
         status(403),

@@ -42,9 +42,11 @@ class Seen:
     retry_after: int | None = None  # s
     min_expires: int | None = None  # s
     expires: int = 0  # s that were asked for
+    granted: int = 0  # s for which our contact is held at the most
     warning: str = ""
     elsewhere: str = ""  # where a 3xx leads
     others: tuple[str, ...] = ()  # contacts that are not ours
+    earlier: bool = False  # they were seen before, and are not there now
     during: bool = False  # they came while ours was bound
     vanished: bool = False  # and one of them went meanwhile
     left: tuple[str, ...] = ()  # contacts of ours that are still there

@@ -13,6 +13,7 @@ from checks.accounts.contact import OwnContact
 from checks.accounts.evidence import Phase, Seen
 from checks.accounts.settings import LONGEST, AccountSettings
 from checks.observation import Cause, plain
+from checks.register import seconds_left
 from checks.sip.client import ROUND_LIMIT, Answer, Client
 from checks.sip.digest import Challenge, Credentials, challenges, choose
 from checks.sip.errors import SipError
@@ -65,6 +66,7 @@ class Exchange:
     messages: list[Exchanged] = field(default_factory=list)
     proven: bool = False  # a digest was sent, and accepted or not
     known: bool = False  # some REGISTER was accepted
+    granted: int = 0  # s for which our contact was last held
     not_after: float | None = None  # the certificate's end
     _cseq: int = 0
 
@@ -92,7 +94,7 @@ class Exchange:
 
     async def bind(self, uri: str) -> tuple[Response, int]:
         """Register a contact; what was asked for may be raised to its Min-Expires."""
-        expires = round(self.settings.expires)
+        expires = self.granted = round(self.settings.expires)
         try:
             return await self._register(Phase.BIND, [uri], expires), expires
         except RegisterError as error:
@@ -101,6 +103,7 @@ class Exchange:
                 raise
         text = f"423, so for {least} s instead of {expires} s (Min-Expires)"
         self.tell(Step(None, "REGISTER", text))
+        self.granted = least
         return await self._register(Phase.BIND, [uri], least), least
 
     async def remove(self, uris: list[str]) -> Response:
@@ -170,7 +173,19 @@ class Exchange:
         if not ok:
             raise RegisterError(self._refused(phase, response, expires))
         self.known = True
+        self._see_granted(response)
         return response
+
+    def _see_granted(self, response: Response) -> None:
+        """For how long a registrar holds our contact may be less, or more, than what
+        was asked for."""
+        ours = [c for c in self.contacts(response) if self.own.owns(c)]
+        told = [left for c in ours if (left := seconds_left(c, response)) is not None]
+        if told:
+            whole = response.expires  # Asterisk's contact has one second less of it
+            self.granted = max(told)
+            if whole is not None and 0 <= whole - self.granted <= 1:
+                self.granted = whole
 
     def _request(self, contacts: list[str], expires: int | None) -> Request:
         settings, identity = self.settings, self.settings.identity
@@ -214,6 +229,7 @@ class Exchange:
             proven=self.proven,
             known=self.known,
             expires=round(settings.expires),
+            granted=self.granted,
         )
 
     def _failed(self, phase: Phase, error: SipError) -> Seen:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from checks.accounts import ports
-from checks.accounts.contact import Contact, OwnContact
+from checks.accounts.contact import Contact, OwnContact, is_test
 from checks.accounts.diagnosis import diagnose
 from checks.accounts.evidence import UNREACHED, Phase, Seen
 from checks.accounts.exchange import SAID_LIMIT, Exchange, RegisterError, Step
@@ -192,22 +192,26 @@ class Trial:
     def _others(self, exchange: Exchange, response: Response) -> list[str]:
         """Contacts that are not ours: as the registrar lists them, or as one that is
         watched holds them."""
-        listed = [_said(c) for c in exchange.contacts(response) if not self.own.owns(c)]
+        listed = [_said(c) for c in exchange.contacts(response) if self._foreign(c)]
         if not listed and self.settings.mode == BIND:
             held = (
                 NameAddr(uri)
                 for uri in self.around.held(exchange.seen(Phase.QUERY).aor)
             )
-            listed = [_said(c) for c in held if not self.own.owns(c)]
+            listed = [_said(c) for c in held if self._foreign(c)]
         return listed
+
+    def _foreign(self, contact: NameAddr) -> bool:
+        """Whether a contact is a phone's: neither ours nor that of another sipwatch,
+        which none is thrown out by."""
+        return not (self.own.owns(contact) or is_test(contact.uri))
 
     def _ours(self, exchange: Exchange, response: Response) -> list[str]:
         return [c.uri for c in exchange.contacts(response) if self.own.owns(c)]
 
     def _in_use(self, exchange: Exchange, others: list[str]) -> Seen:
-        return replace(
-            exchange.seen(Phase.QUERY), others=tuple(others) or self.forbidden
-        )
+        seen = exchange.seen(Phase.QUERY)
+        return replace(seen, others=tuple(others) or self.forbidden, earlier=not others)
 
     async def _clear(self, exchange: Exchange, response: Response) -> None:
         """Remove what a crash left behind, before anything else."""
@@ -227,8 +231,8 @@ class Trial:
         try:
             return await self._bound_and_removed(exchange, uri)
         except RegisterError as error:
-            if error.seen.phase is Phase.BIND and error.seen.status:
-                self.intents.drop()  # it was refused: nothing was bound
+            if error.seen.phase is Phase.BIND and _is_refusal(error.seen.status):
+                self.intents.drop()  # nothing was bound
             elif error.seen.phase is Phase.BIND:
                 await self._farewell(exchange, uri)  # nobody knows if it arrived
             raise
@@ -276,19 +280,19 @@ class Trial:
         return True
 
     async def _bound_and_removed(self, exchange: Exchange, uri: str) -> Seen:
-        response, expires = await exchange.bind(uri)
-        if expires != round(self.settings.expires):
-            self._evidence.append(f"registered for {expires} s, its Min-Expires")
+        response, asked = await exchange.bind(uri)
+        if asked != round(self.settings.expires):
+            self._evidence.append(f"registered for {asked} s, its Min-Expires")
         listed = exchange.contacts(response)
-        during = [_said(c) for c in listed if not self.own.owns(c)]
-        known = len(during) < len(listed)  # ours is among them, by its name
+        during = [_said(c) for c in listed if self._foreign(c)]
+        known = any(map(self.own.owns, listed))
         seen = await self._removed(exchange, self._ours(exchange, response) or [uri])
         if not seen.left:
             self.intents.drop()
         if not seen.left and not seen.others and during and known:
             # Ours was listed under its name, so this was somebody else's.
             return replace(seen, others=tuple(during), during=True, vanished=True)
-        return replace(seen, expires=expires)
+        return seen
 
     async def _removed(self, exchange: Exchange, ours: list[str]) -> Seen:
         """Remove contacts of ours; `left` are those that stay all the same."""
@@ -301,7 +305,7 @@ class Trial:
         seen = exchange.seen(Phase.BIND)
         if response is None:
             return seen
-        others = [_said(c) for c in exchange.contacts(response) if not self.own.owns(c)]
+        others = [_said(c) for c in exchange.contacts(response) if self._foreign(c)]
         left = tuple(plain(uri, SAID_LIMIT) for uri in ours)
         during = bool(others) and self.settings.mode == BIND
         return replace(
@@ -393,3 +397,9 @@ class Trial:
 
 def _said(contact: NameAddr) -> str:
     return plain(contact.uri, SAID_LIMIT)
+
+
+def _is_refusal(status: int) -> bool:
+    """Whether an answer to a REGISTER proves that nothing was bound by it: what a proxy
+    says when the registrar's own answer does not come in time proves nothing."""
+    return status // 100 in (3, 4, 6) and status != 408

@@ -85,6 +85,33 @@ def test_refused_credentials_are_not_tried_again_and_again() -> None:
     assert waits(line, *refused) == [20, HOLD_BACK, HOLD_BACK]
 
 
+def test_silence_after_refused_credentials_is_no_reason_to_hurry() -> None:
+    line = account(interval=20.0)
+    told = [outcome(s) for s in (REJECTED, REJECTED, FAILING, FAILING, REJECTED)]
+    assert waits(line, *told)[1:] == [HOLD_BACK] * 4
+    assert waits(line, outcome(), outcome(REJECTED)) == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("more", "wait"),
+    [({"interval": 20.0}, 10), ({"registrar": "sip:acme.sip.twilio.com"}, 600)],
+)
+def test_a_reload_has_what_was_held_back_tested_at_once(
+    more: dict[str, Any], wait: float
+) -> None:
+    line = account(**more)
+    waits(line, outcome(REJECTED), outcome(REJECTED))
+    line.pardon(START + 1)
+    assert line.due == START + wait
+
+
+def test_a_reload_leaves_those_alone_that_are_well() -> None:
+    line = account()
+    waits(line, outcome(), outcome())
+    line.pardon(START + 1)
+    assert line.due == START + 3600
+
+
 def test_retry_after_is_honoured_within_reason() -> None:
     line = account()
     assert waits(
@@ -144,3 +171,5 @@ def test_who_uses_it_is_remembered() -> None:
     assert line.forbidden == ("sip:1@10.0.0.1",)
     line.judge(outcome(FAILING, cause=Cause.IN_USE), 0.5)
     assert line.forbidden == ("sip:1@10.0.0.1",)
+    line.pardon(START + 60)
+    assert (line.forbidden, line.due) == ((), START + 60)

@@ -24,6 +24,7 @@ def seen(phase: Phase = Phase.QUERY, **more: object) -> Seen:
         "place": "203.0.113.9:5060",
         "port": "UDP 5060",
         "expires": 60,
+        "granted": 60,
     } | more
     return Seen(**fields)  # type: ignore[arg-type]
 
@@ -247,10 +248,11 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         answered(403, "Forbidden", proven=True, warning="account closed"),
         REJECTED,
         Cause.FORBIDDEN,
-        "sip.example.com knows line1 and forbids line1@sip.example.com: 403 Forbidden: "
-        "account closed",
-        "check that the account is enabled, that line1@sip.example.com is its own "
-        "address, and that this host's address is let in",
+        "sip.example.com refuses line1 after a correct digest: 403 Forbidden: account "
+        "closed",
+        "check the password too: FreeSWITCH and others say 403 of a wrong one; then "
+        "that line1 exists, that line1@sip.example.com is its address, and that this "
+        "host is let in",
     ),
     (
         answered(403, "Forbidden", phase=Phase.BIND, known=True, proven=True),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from checks.accounts.contact import OwnContact
 from checks.accounts.exchange import Exchange
 from checks.accounts.settings import AccountSettings
 from checks.accounts.trial import Intent
@@ -31,6 +32,7 @@ from tests.checks.accounts.registrar import (
 from tests.checks.sip.peer import respond
 
 LEFT = f"sip:{OWN.user}@127.0.0.1:4444"  # a contact of ours of before
+ELSEWHERE = f"sip:{OwnContact.of('other.example.com', 'line1').user}@10.0.0.9:4444"
 
 
 def registers(registrar: Registrar) -> list[Request]:
@@ -192,6 +194,10 @@ async def test_nothing_is_registered_where_a_phone_was_seen_before() -> None:
     async with serving(registrar) as peer:
         done = await tried(account(peer, "bind"), forbidden=(PHONE,))
     assert done.outcome.cause is Cause.IN_USE
+    assert done.outcome.sentence == (
+        f"a phone has used line1@127.0.0.1 ({PHONE}), and may come back; the test "
+        "contact is not registered again before a reload"
+    )
     assert all(r.contacts == () for r in registrar.seen)
 
 
@@ -222,6 +228,43 @@ async def test_a_phone_that_comes_and_is_gone_again_is_told_too() -> None:
         done = await tried(account(peer, "bind"))
     assert done.outcome.cause is Cause.IN_USE
     assert "and is gone from the list now" in done.outcome.sentence
+
+
+async def test_the_test_contact_of_another_sipwatch_is_no_phone() -> None:
+    registrar = Registrar({ELSEWHERE: 30})
+    async with serving(registrar) as peer:
+        done = await tried(account(peer, "bind"))
+    assert done.outcome.state is State.OK
+    assert registrar.contacts == {ELSEWHERE: 30}
+
+
+async def test_how_long_a_contact_stays_is_as_the_registrar_says() -> None:
+    registrar = Registrar(deaf=True)
+
+    def raise_it(request: Request) -> list[bytes] | None:
+        if not request.expires or "Authorization" not in request.headers:
+            return None
+        registrar._bind(request.contacts[0], 600)
+        listed = [f"<{uri}>;expires={left}" for uri, left in registrar.contacts.items()]
+        return [respond(request, 200, "OK", contact=listed)]
+
+    registrar.refuse = raise_it
+    async with serving(registrar) as peer:
+        done = await tried(account(peer, "bind"))
+    assert done.outcome.step == (
+        "remove it on 127.0.0.1, or wait: it expires by itself within 600 s"
+    )
+
+
+async def test_a_contact_whose_removal_fails_is_said_to_end_by_itself() -> None:
+    registrar = Registrar()
+    registrar.refuse = lambda r: (
+        [respond(r, 500, "No")] if r.contacts and not r.expires else None
+    )
+    async with serving(registrar) as peer:
+        done = await tried(account(peer, "bind"))
+    assert done.outcome.cause is Cause.NOT_REMOVED
+    assert done.outcome.step.startswith("it expires by itself within 60 s, and")
 
 
 async def test_a_contact_that_stays_is_told_and_not_forgotten() -> None:
@@ -310,6 +353,24 @@ async def test_an_answer_that_is_lost_leaves_the_intent_and_one_more_try() -> No
     assert done.outcome.cause is Cause.TIMEOUT
     assert registrar.contacts == {}  # the removal came through
     assert done.intents.now is not None  # nobody has seen that it did
+
+
+@pytest.mark.parametrize("status", [408, 500, 503, 504])
+async def test_what_a_proxy_says_for_a_registrar_proves_no_refusal(status: int) -> None:
+    registrar = Registrar()
+
+    def lose(request: Request) -> list[bytes] | None:
+        if not request.expires or "Authorization" not in request.headers:
+            return None
+        registrar._bind(request.contacts[0], request.expires)
+        return [respond(request, status, "No Answer In Time")]
+
+    registrar.refuse = lose
+    async with serving(registrar) as peer:
+        done = await tried(account(peer, "bind"))
+    assert done.outcome.state is State.FAILING
+    assert registrar.contacts == {}
+    assert done.intents.now is not None
 
 
 async def test_who_is_stopped_in_the_middle_removes_its_contact() -> None:
