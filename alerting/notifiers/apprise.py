@@ -23,14 +23,15 @@ from checks.settings import Duration, Secret
 INSTALL = "pip install 'sipwatch[apprise]'"
 URLS_LIMIT = 32  # one notification goes to each of them in turn
 REMEMBERED = 64  # batches half accepted; one at a time is in flight, few fail so
+TALKATIVE = ("apprise", "urllib3")  # loggers whose lines hold the URLs: secrets
 # How a service shows it, by our word for it: failure, warning, info or success.
 TYPES = {"critical": "failure", "warning": "warning", "info": "info"}
 
 
 def _library() -> Any:
     """Apprise; ValueError where it is not installed."""
-    # Its log lines may hold the URLs, which are secrets.
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         return importlib.import_module("apprise")
     except ImportError:

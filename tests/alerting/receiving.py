@@ -41,7 +41,7 @@ async def receiving(*answers: web.Response, ssl: Any = None) -> AsyncIterator[Re
     receiver = Receiver(answers=list(answers))
     app = web.Application(client_max_size=64_000_000)
     app.router.add_route("*", "/{path:.*}", receiver.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl)
     await site.start()
