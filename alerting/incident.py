@@ -79,6 +79,8 @@ class Incident:
     last_seen: str = ""
     evidence: tuple[Fact, ...] = ()
     acknowledged_by: str = ""
+    acknowledged_at: float | None = None
+    note: str = ""  # what they said
     part_of: int | None = None  # the incident of many that covers this one
     crowd: Crowd | None = None
 

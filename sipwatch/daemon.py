@@ -33,6 +33,7 @@ from sipwatch.flow import Flow
 from sipwatch.follow import Following
 from sipwatch.journal import Journal
 from sipwatch.peers import marks
+from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
 from sipwatch.registrars import Registrars
 from sipwatch.retelling import retold
@@ -178,6 +179,7 @@ class Daemon:
         )
         self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
         self.touched = Touched()
+        self.people = People(self.alarms, self.flow, self.clock, self._wake)
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.counts = metrics.Counts(self.bus)
         self.exposition: Exposition = metrics.exposition(self)
@@ -215,7 +217,8 @@ class Daemon:
 
     def _start_parts(self, sockets: list[tuple[Any, dict[str, Any]]]) -> None:
         for sock, rights in sockets:
-            listener = Listener(application(self, **rights), sock)
+            app = application(self, people=self.people, **rights)
+            listener = Listener(app, sock)
             listener.start()
             self._listeners.append(listener)
         self.tasks.spawn("options", self.options.run())
@@ -226,6 +229,7 @@ class Daemon:
         self.scheduler.every(TICK, self.accounts.test_due, "accounts")
         self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
         self.scheduler.nightly(self.chronicle.tidy, "history")
+        self.scheduler.nightly(self.people.tidy, "silences")
         self.scheduler.start()
         self.followings.pair(self.config)
 

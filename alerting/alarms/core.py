@@ -292,10 +292,13 @@ class Alarms:
 
     # What people and notifiers do
 
-    def acknowledge(self, incident_id: int, who: str, now: float) -> Incident | None:
-        """Somebody takes an open incident: it is not repeated any more."""
+    def acknowledge(
+        self, incident_id: int, who: str, now: float, note: str = ""
+    ) -> Incident | None:
+        """Somebody takes an open incident: it is neither repeated nor escalated any
+        more, until it is over and recurs."""
         self._now = max(self._now, now)
-        return self._incidents.acknowledge(incident_id, who, self._now)
+        return self._incidents.acknowledge(incident_id, who, self._now, note)
 
     def due(self, notifier: str, now: float) -> Batch | None:
         """The next notification; commit what `take` gives before sending it."""

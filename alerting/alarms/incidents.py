@@ -72,7 +72,8 @@ class Incidents:
         incident.subject = w.subject
         incident.resolved_at = incident.ended_at = None
         incident.rule, incident.severity = lead.name, severity
-        incident.closed = incident.acknowledged_by = ""
+        incident.closed = incident.acknowledged_by = incident.note = ""
+        incident.acknowledged_at = None
         t.incidents[lead.family] = self.open[incident.id] = incident
         _note(incident, t.last, lead)
         self._changes.incident(incident)
@@ -152,12 +153,17 @@ class Incidents:
         """The event of an open incident happened once more."""
         self._deliveries.remind(incident, now)
 
-    def acknowledge(self, id_: int, who: str, now: float) -> Incident | None:
-        """Somebody takes an open incident."""
+    def acknowledge(
+        self, id_: int, who: str, now: float, note: str = ""
+    ) -> Incident | None:
+        """Somebody takes an open incident, be it from another."""
         incident = self.open.get(id_)
         if incident is None:
             return None
-        incident.acknowledged_by = who
+        if (incident.acknowledged_by, incident.note) == (who, note):
+            return incident  # again: it is so already
+        incident.acknowledged_by, incident.note = who, note
+        incident.acknowledged_at = now
         self._changes.incident(incident)
         self._deliveries.acknowledged(incident)
         self.announced.append(Updated(incident, now))

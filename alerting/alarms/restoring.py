@@ -36,6 +36,8 @@ def snapshot(i: Incident) -> IncidentRow:
         last_seen=i.last_seen,
         evidence=i.evidence,
         acknowledged_by=i.acknowledged_by,
+        acknowledged_at=i.acknowledged_at,
+        note=i.note,
         part_of=i.part_of,
         crowd=i.crowd,
     )
@@ -62,6 +64,8 @@ def incident_of(row: IncidentRow) -> Incident:
         last_seen=row.last_seen,
         evidence=row.evidence,
         acknowledged_by=row.acknowledged_by,
+        acknowledged_at=row.acknowledged_at,
+        note=row.note,
         part_of=row.part_of,
         crowd=row.crowd,
     )

@@ -67,6 +67,8 @@ class IncidentRow:
     acknowledged_by: str
     part_of: int | None = None
     crowd: Crowd | None = None
+    acknowledged_at: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,10 @@ Note = HistoryRow | HistoryFill | DropHistory | Memo
 # What of a row is a moment, beside its evidence.
 _MOMENTS: dict[type, tuple[str, ...]] = {
     SubjectRow: ("since", "well_since", "not_before"),
-    IncidentRow: ("since", "opened_at", "resolved_at", "ended_at"),
+    IncidentRow: (
+        *("since", "opened_at", "resolved_at", "ended_at"),
+        "acknowledged_at",
+    ),
     DeliveryRow: ("not_before",),
     Prune: ("resolved_before",),
     HistoryRow: ("at",),

@@ -102,6 +102,10 @@ STEPS = (
     ALTER TABLE incidents ADD COLUMN part_of INTEGER;
     ALTER TABLE incidents ADD COLUMN crowd TEXT;     -- JSON object
     """,
+    """
+    ALTER TABLE incidents ADD COLUMN acknowledged_at REAL;
+    ALTER TABLE incidents ADD COLUMN note TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 

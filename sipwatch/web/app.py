@@ -14,7 +14,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from alerting.store.reader import ReaderError
 from checks.observation import plain
 from sipwatch import __version__
+from sipwatch.people import People
 from sipwatch.subjects import AmbiguousError
+from sipwatch.web.people import add_acts, add_silences
 
 TEST_PATIENCE = 60  # s for all notifiers together; the command line waits longer
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -67,6 +69,7 @@ def application(
     allow: Iterable[str] = (),
     metrics_only: bool = False,
     operate: bool = False,
+    people: People | None = None,
 ) -> FastAPI:
     """The application of a listener.
 
@@ -86,8 +89,12 @@ def application(
     _add_metrics(app, watched)
     if not metrics_only:
         _add_status(app, watched)
+    if people is not None and not metrics_only:
+        add_silences(app, people)
     if operate:
         _add_operations(app, watched)
+    if operate and people is not None:
+        add_acts(app, people)
     return app
 
 

@@ -1,0 +1,176 @@
+"""What people do to alarms: acknowledge, silence. It is on the disk before they hear
+that it is done."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from alerting.alarms.core import Alarms
+from alerting.incident import Incident
+from alerting.muting.silences import Silence
+from alerting.store.database import StoreError
+from checks.observation import plain
+from checks.settings import duration
+from sipwatch.clock import Clock
+from sipwatch.flow import Flow
+
+NAME_LIMIT = 100  # characters of who acknowledges
+NOTE_LIMIT = 300  # characters of what they say
+
+log = logging.getLogger(__name__)
+
+
+class NotStoredError(Exception):
+    """It is in force, but a restart would forget it."""
+
+
+class People:
+    """The core, for those who act on it by hand."""
+
+    def __init__(
+        self, alarms: Alarms, flow: Flow, clock: Clock, wake: Callable[[], None]
+    ) -> None:
+        self._alarms = alarms
+        self._flow = flow
+        self._clock = clock
+        self._wake = wake
+
+    # --- acknowledging --------------------------------------------------------------
+
+    async def acknowledge(self, id: int, by: str, note: str = "") -> dict[str, Any]:
+        """Take an open incident; LookupError, ValueError, NotStoredError."""
+        by, note = plain(by.strip(), NAME_LIMIT), plain(note.strip(), NOTE_LIMIT)
+        if not by:
+            raise ValueError("say who takes it")
+        found = self._alarms.acknowledge(id, by, self._clock.now(), note)
+        if found is None:
+            raise LookupError(f"no incident {id} is open")
+        log.info("incident %d (%s) is taken by %s", id, found.subject.key, by)
+        await self._stored()
+        return self._incident(found)
+
+    def _incident(self, found: Incident) -> dict[str, Any]:
+        at = found.acknowledged_at
+        return {
+            "id": found.id,
+            "subject": found.subject.key,
+            "rule": found.rule,
+            "severity": str(found.severity),
+            "acknowledged_by": found.acknowledged_by,
+            "acknowledged_at": None if at is None else self._iso(at),
+            "note": found.note,
+        }
+
+    # --- silencing ------------------------------------------------------------------
+
+    def silences(self, *, ended: bool = False) -> dict[str, Any]:
+        """The silences, those that begin first at the top, and what else mutes now."""
+        wall = self._wall()
+        known = sorted(self._alarms.muting.silences.values(), key=_order)
+        shown = [self._silence(s, wall) for s in known if ended or s.ends > wall]
+        windows = [
+            {"name": w.name, "until": _iso(until), "reason": plain(w.settings.reason)}
+            for w in self._alarms.muting.windows
+            if (until := w.until(wall)) is not None
+        ]
+        return {"silences": shown, "maintenance": windows}
+
+    async def silence(
+        self,
+        matchers: Sequence[str],
+        *,
+        author: str,
+        reason: str,
+        starts: str = "",
+        ends: str = "",
+        lasts: str = "",
+    ) -> dict[str, Any]:
+        """Silence what fits all matchers, until `ends` or as long as it `lasts`;
+        ValueError, NotStoredError."""
+        wall = self._wall()
+        begin = _moment(starts) if starts else None
+        if bool(ends) is bool(lasts):
+            raise ValueError("say until when, or for how long")
+        end = _moment(ends) if ends else (begin or wall) + duration(lasts)
+        made = self._alarms.silences.add(
+            matchers,
+            author=author,
+            reason=reason,
+            starts=begin,
+            ends=end,
+            now=self._clock.now(),
+        )
+        words = ", ".join(map(str, made.matchers))
+        log.info("silence %s by %s: %s (%s)", made.id, made.author, words, made.reason)
+        await self._stored()
+        return self._silence(made, wall)
+
+    async def unsilence(self, id: str) -> dict[str, Any]:
+        """End a silence; LookupError, NotStoredError."""
+        ended = self._alarms.silences.end(id, self._clock.now())
+        if ended is None:
+            raise LookupError(f"no silence {plain(id, 40)} is in force or to come")
+        log.info("silence %s is ended", ended.id)
+        await self._stored()
+        return self._silence(ended, self._wall())
+
+    def _silence(self, one: Silence, wall: float) -> dict[str, Any]:
+        state = "pending" if wall < one.starts else "active"
+        incidents = self._alarms.incidents
+        return {
+            "id": one.id,
+            "state": state if wall < one.ends else "ended",
+            "matchers": [str(matcher) for matcher in one.matchers],
+            "author": one.author,
+            "reason": one.reason,
+            "starts": _iso(one.starts),
+            "ends": _iso(one.ends),
+            "created": _iso(one.created),
+            "incidents": sum(map(one.fits, incidents)) if one.active(wall) else 0,
+        }
+
+    async def tidy(self) -> None:
+        """Forget the silences that ended long ago."""
+        self._alarms.silences.prune(self._clock.now())
+        self._flow.flush()
+
+    # --- to the disk ----------------------------------------------------------------
+
+    async def _stored(self) -> None:
+        try:
+            await self._flow.commit()
+        except (sqlite3.Error, OSError, StoreError) as error:
+            why = f"it is in force, but not stored: {plain(str(error))}"
+            raise NotStoredError(why) from None
+        finally:
+            self._wake()
+
+    def _wall(self) -> float:
+        return self._clock.to_wall(self._clock.now())
+
+    def _iso(self, at: float) -> str:
+        return _iso(self._clock.to_wall(at))
+
+
+def _order(one: Silence) -> tuple[float, float, str]:
+    return one.starts, one.ends, one.id
+
+
+def _iso(at: float) -> str:
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def _moment(written: str) -> float:
+    try:
+        at = datetime.fromisoformat(written)
+        if at.tzinfo is None:
+            raise ValueError
+        return at.timestamp()
+    except (ValueError, OverflowError):
+        text = f"{plain(written, 40)} is not a time (write 2026-03-07T20:00:00+01:00)"
+        raise ValueError(text) from None
