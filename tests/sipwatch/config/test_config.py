@@ -47,6 +47,11 @@ def secrets(tmp_path: Path) -> Mapping[str, str]:
     (folder / "branch-esl").write_text("esl-password")
     (folder / "smtp").write_text("smtp-password")
     (folder / "line1").write_text("line1-password")
+    (folder / "chat-url").write_text("https://chat.example.com/hooks/chat-password")
+    (folder / "chat-key").write_text("chat-key-password")
+    (folder / "alertmanager").write_text("alertmanager-password")
+    (folder / "pagerduty").write_text("pagerdutypassword0123456789abcde")
+    (folder / "phone").write_text("phone-password")
     (folder / "probe").write_text("probe-password")
     return {"CREDENTIALS_DIRECTORY": str(folder), "KAMAILIO_PASSWORD": "kamailio!"}
 
