@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -105,10 +106,12 @@ class Row:
         return f"{self.vendor}/{self.transport}"
 
     @property
-    def kind(self) -> str:
-        """What makes it another kind; Expires by its power of two, as it may vary."""
-        power = int(self.granted.most).bit_length() if self.granted else 0
-        return f"{self.family}/{self.breach or 0}:{power}"
+    def kind(self) -> tuple[str, int]:
+        """What makes it another kind; Expires by its power of two, as it may vary, and
+        0 where reads show only that it is at least so much: that grows by itself."""
+        exact = self.granted is not None and self.granted.exact
+        power = int(self.granted.most).bit_length() if self.granted and exact else 0
+        return f"{self.family}/{self.breach or 0}", power
 
 
 @dataclass(slots=True)
@@ -151,7 +154,10 @@ class Audit:
         known = is_known(extension.habit)
         for contact in extension.contacts:
             breach: int | None = self._policy.granted(contact) | late
-            told = contact.granted is not None or contact.renewed
+            least = self._policy.bounds(transport(contact)).least
+            told = contact.granted is not None or (
+                contact.renewed and 2 * contact.at_least >= least
+            )
             if not breach and not (known and told):
                 breach = None
             group = self._group(self._vendor(contact), transport(contact), breach)
@@ -207,7 +213,7 @@ class Summary:
 
     def __init__(self, kept: Mapping[str, Any]) -> None:
         told = kept.get("told")
-        self._told = [str(kind) for kind in told] if isinstance(told, list) else None
+        self._told = _parsed(told) if isinstance(told, list) else None
         self._unsaved = False
 
     def tell(
@@ -217,17 +223,20 @@ class Summary:
 
         A first table with nothing outside the policy is none.
         """
-        before = self._told or []
-        here = {row.family for row in rows}
-        found = {row.kind for row in rows if row.breach}
-        found.update(kind for kind in before if kind.rpartition("/")[0] not in here)
-        kinds = sorted(found)
+        before = self._told or {}
+        settled = _settled(rows)
+        kinds = {k: n for k, n in before.items() if k.rpartition("/")[0] not in settled}
+        for row in rows:
+            if row.breach:
+                kind, power = row.kind
+                kinds[kind] = power or before.get(kind, 0)
         if kinds == self._told:
             return []
         self._told = kinds
         self._unsaved = True
-        if kinds == before:
-            return []
+        others = [kind for kind, power in kinds.items() if before.get(kind) != power]
+        if kinds.keys() == before.keys() and not any(map(before.get, others)):
+            return []  # of some is known by now how much they are granted
         event = Observation(subject, State.READABLE, since, now, event=Event.AUDITED)
         event.detail, event.evidence = headline(rows), tuple(evidence(rows))
         return [event]
@@ -237,7 +246,23 @@ class Summary:
         if not self._unsaved:
             return []
         self._unsaved = False
-        return [Remembered(MEMO, json.dumps({"told": self._told}))]
+        kinds = sorted(f"{kind}:{power}" for kind, power in (self._told or {}).items())
+        return [Remembered(MEMO, json.dumps({"told": kinds}))]
+
+
+def _parsed(told: list[Any]) -> dict[str, int]:
+    """The powers of the kinds that were told."""
+    split = (str(kind).rpartition(":") for kind in told)
+    return {kind: int(power) for kind, _, power in split if kind and power.isdecimal()}
+
+
+def _settled(rows: Sequence[Row]) -> set[str]:
+    """The families of which more is known than not: of the others, which are off, or
+    seen for a short time only, what was told stands."""
+    known = Counter[str]()
+    for row in rows:
+        known[row.family] += row.registrations * (-1 if row.breach is None else 1)
+    return {family for family, more in known.items() if more > 0}
 
 
 def headline(rows: Sequence[Row]) -> str:

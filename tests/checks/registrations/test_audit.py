@@ -142,6 +142,16 @@ def test_what_is_not_known_is_said_to_be() -> None:
     ]
 
 
+def test_what_may_be_far_too_short_is_not_called_well() -> None:
+    t = Timeline("1001")
+    for now in range(10, 400, 5):  # granted 20 s, as only its reads show
+        end = now - now % 10 + 20
+        t.at(now).list(Binding("1001", "sip:1001@10.20.0.31", end, None, None, "x"))
+    [found] = table(t)
+    assert found.breach is None
+    assert found.granted == Granted(20, 20, False)
+
+
 def test_made_up_user_agents_make_no_endless_table() -> None:
     names = [a + b for a in "abcdefghij" for b in "abcdefghij"]
     t = Timeline(*names)
@@ -171,6 +181,12 @@ def test_a_row_as_json() -> None:
 
 def row(vendor: str, most: int, breach: int = Breach.LONG, count: int = 3) -> Row:
     return Row(vendor, "UDP", breach, count, 0, Granted(most, most, True))
+
+
+def read(at_least: int, breach: int | None = Breach.LONG, count: int = 3) -> Row:
+    """Of a PBX that does not tell what it granted."""
+    granted = Granted(at_least, at_least, False)
+    return Row("Yealink", "UDP", breach, count, 0, granted)
 
 
 WELL = row("snom", 120, Breach.NONE, 5)
@@ -215,6 +231,32 @@ WELL = row("snom", 120, Breach.NONE, 5)
             [
                 "3 of 3 are outside the policy",
                 "all 3 are within the policy now, or not known yet",
+            ],
+        ),
+        # After a restart of ours less is known, or nothing: that is no news either.
+        (
+            [[read(3590)], [read(1900)], [read(90, None)], [read(3590)]],
+            ["3 of 3 are outside the policy", None, None, None],
+        ),
+        (
+            [[read(3590)], [read(90, None, 2), read(110, Breach.NONE, 1)]],
+            ["3 of 3 are outside the policy", None],
+        ),
+        (
+            [[read(3590)], [read(90, None, 1), read(110, Breach.NONE, 2)]],
+            [
+                "3 of 3 are outside the policy",
+                "all 3 are within the policy now, or not known yet",
+            ],
+        ),
+        # Nor that it is known by now; what is known to be another amount is.
+        (
+            [[read(1900)], [row("Yealink", 3600)], [read(200)], [row("Yealink", 600)]],
+            [
+                "3 of 3 are outside the policy",
+                None,
+                None,
+                "3 of 3 are outside the policy",
             ],
         ),
     ],
