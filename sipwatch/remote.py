@@ -65,7 +65,7 @@ def ask(path: str, method: str, url: str, body: Any = None) -> Any:
         response = connection.getresponse()
         text = response.read(BODY)
     if response.status != 200:
-        raise NoAnswerError(f"the daemon answered {response.status}: {_told(text)}")
+        raise NoAnswerError(_refusal(response.status, text))
     return _decoded(path, text)
 
 
@@ -75,8 +75,7 @@ def lines(path: str, method: str, url: str) -> Iterator[Any]:
         connection.request(method, url)
         response = connection.getresponse()
         if response.status != 200:
-            said = _told(response.read(BODY))
-            raise NoAnswerError(f"the daemon answered {response.status}: {said}")
+            raise NoAnswerError(_refusal(response.status, response.read(BODY)))
         while line := response.readline(BODY):
             yield _decoded(path, line)
 
@@ -88,11 +87,18 @@ def _decoded(path: str, text: bytes) -> Any:
         raise NoAnswerError(f"what answers at {path} is not sipwatch") from None
 
 
-def _told(body: bytes) -> str:
+def _refusal(status: int, body: bytes) -> str:
+    """What the daemon says of a request; with its status, where that is not enough."""
     try:
-        return plain(str(json.loads(body).get("detail", "")))
+        detail = json.loads(body).get("detail", "")
     except (ValueError, AttributeError):
-        return plain(body[:200].decode(errors="replace").strip())
+        detail = None
+    # "Not Found" alone is what a daemon says of a path that it does not know.
+    theirs = http.client.responses.get(status)
+    if isinstance(detail, str) and 400 <= status < 500 and detail not in ("", theirs):
+        return plain(detail)
+    said = body[:200].decode(errors="replace") if detail is None else str(detail)
+    return f"the daemon answered {status}: {plain(said.strip())}"
 
 
 def status(path: str, *, as_json: bool) -> int:
@@ -147,6 +153,8 @@ def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:
             continue
         by = plain(incident["acknowledged_by"])
         taken = f" ({by} is on it)" if by else ""
+        if muted := plain(incident.get("muted_by", "")):
+            taken += f" (not told: {muted})"
         severity = f"[{incident['severity']}] "
         yield from wrapped(f"{severity:<11}", plain(incident["text"]) + taken, width)
     for rule, count in many.items():

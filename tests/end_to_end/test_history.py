@@ -86,7 +86,7 @@ async def test_a_phone_that_moves_has_a_history_and_one_that_refreshes_has_none(
     assert "user agent  scripted phone -> another phone" in done.stdout
     done = await command("history", "2009", "--socket", watch.folder / "api.sock")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "the daemon answered 404: nothing is known of 2009\n"
+    assert done.stderr == "nothing is known of 2009\n"
 
 
 @pytest.mark.real("asterisk")

@@ -154,6 +154,4 @@ def test_where_nothing_is_known_that_is_one_line_and_status_3(
     reply = http("404 Not Found", '{"detail": "nothing is known of 1009"}')
     with daemon(tmp_path / "s", reply) as path:
         assert history.run(path, "1009", "", as_json=False) == 3
-    assert capsys.readouterr().err == (
-        "the daemon answered 404: nothing is known of 1009\n"
-    )
+    assert capsys.readouterr().err == ("nothing is known of 1009\n")

@@ -258,6 +258,7 @@ def test_json_is_the_answer_itself(
         (http("200 OK", "{half"), "is not sipwatch"),
         (http("503 No", '{"detail": "busy \\u001b"}'), "answered 503: busy �"),
         (http("500 No", "oh"), "answered 500: oh"),
+        (http("404 No", '{"detail": "Not Found"}'), "answered 404: Not Found"),
     ],
 )
 def test_what_is_no_answer_is_one_line_and_status_3(
