@@ -190,6 +190,70 @@ def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
     sys.exit(history.run(socket, subject, registrar, as_json=as_json))
 
 
+@main.command()
+@click.argument("incidents", nargs=-1, type=int, required=True, metavar="INCIDENT...")
+@click.option("--by", default="", metavar="NAME", help="Who takes it; default: you.")
+@click.option("--note", default="", help="What you do about it.")
+@_socket
+@_json
+def ack(incidents: tuple[int, ...], **options: Any) -> None:
+    """Take open incidents: they are not repeated, nor escalated, any more.
+
+    INCIDENT is the number in the last line of a mail.
+    """
+    from sipwatch import silencing
+
+    sys.exit(silencing.acknowledge(options.pop("socket"), incidents, **options))
+
+
+@main.group()
+def silence() -> None:
+    """Say what nobody wants to hear of for a while."""
+
+
+@silence.command("add")
+@click.argument("matchers", nargs=-1, required=True, metavar="MATCHER...")
+@click.option("--reason", required=True, help="For those who wonder later.")
+@click.option("--for", "lasts", default="", metavar="2h", help="How long it lasts.")
+@click.option("--until", "ends", default="", metavar="TIME", help="Or until when.")
+@click.option("--from", "starts", default="", metavar="TIME", help="Default: now.")
+@click.option("--by", "author", default="", metavar="NAME", help="Default: you.")
+@_socket
+@_json
+def silence_add(matchers: tuple[str, ...], **options: Any) -> None:
+    """Silence what fits all of the matchers.
+
+    MATCHER is site=lyon, extension=1001, severity!=critical, or with a pattern
+    extension=~"20*". What fires meanwhile is told at the end, if it is still so; what
+    was told before is told as over. TIME is 14:00, or "2026-03-07 20:00".
+    """
+    from sipwatch import silencing
+
+    sys.exit(silencing.add(options.pop("socket"), matchers, **options))
+
+
+@silence.command("list")
+@click.option("--all", "ended", is_flag=True, help="Also those that are over.")
+@_socket
+@_json
+def silence_list(socket: str, ended: bool, as_json: bool) -> None:
+    """Show the silences, and the maintenance that is under way."""
+    from sipwatch import silencing
+
+    sys.exit(silencing.show(socket, ended=ended, as_json=as_json))
+
+
+@silence.command("remove")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@_socket
+@_json
+def silence_remove(ids: tuple[str, ...], socket: str, as_json: bool) -> None:
+    """End silences before their time."""
+    from sipwatch import silencing
+
+    sys.exit(silencing.remove(socket, ids, as_json=as_json))
+
+
 @main.command("test-notify")
 @click.argument("notifiers", nargs=-1, metavar="[NOTIFIER]...")
 @_socket

@@ -213,6 +213,8 @@ def _incidents(
             "since": iso(i.since),
             "opened_at": iso(i.opened_at),
             "acknowledged_by": i.acknowledged_by,
+            "note": i.note,
+            "muted_by": sources.alarms.silences.reason(i, clock.now()),
             "text": _text(i, times, sources.config.instance, count),
         }
         for i in first

@@ -84,7 +84,7 @@ async def test_who_acknowledges_is_known_and_nobody_is_told_again(
     await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
     (incident,) = (await daemon.status())["incidents"]
     steps = daemon.rows("SELECT notifier, step FROM deliveries ORDER BY step")
-    assert steps == [("boss", -1), ("oncall", 0)]
+    assert steps == [("boss", -1), ("oncall", 0), ("oncall", 1)]
     done = await command(
         "ack", incident["id"], "--by", "Sam", "--note", "called them",
         "--socket", daemon.socket,

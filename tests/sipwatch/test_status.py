@@ -202,6 +202,8 @@ async def test_an_incident_reads_like_the_subject_of_its_mail(
             "since": "2026-09-21T14:13:20.000Z",
             "opened_at": "2026-09-21T14:14:20.000Z",
             "acknowledged_by": "night shift",
+            "note": "",
+            "muted_by": "",
             "text": "trunk twilio does not answer OPTIONS since 16:13"
             " (timeout, 4 sends to 203.0.113.9:5060 over UDP, no answer)",
         }
