@@ -11,7 +11,7 @@ import json
 import re
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from tests.servers import within
 DATA = Path(__file__).parent / "data"
 GREETING = b"Asterisk Call Manager/11.0.0\r\n"
 PATIENCE = 30.0  # s for what a test waits for
+AHEAD = 1_000_000  # bytes that a server holds for a client that is slow
 HANG = b"<hang>"  # an answer: nothing more comes
 CLOSE = b"<close>"  # an answer: end of file
 RESET = b"<reset>"
@@ -72,10 +73,10 @@ def answers(recording: bytes) -> dict[str, list[bytes]]:
     return found
 
 
-def renamed(pieces: Iterable[bytes], action_id: str) -> list[bytes]:
+def renamed(pieces: Iterable[bytes], action_id: str) -> Iterator[bytes]:
     """The pieces with another ActionID."""
     line = b"ActionID: " + action_id.encode() + b"\r\n"
-    return [re.sub(rb"ActionID: [^\r]*\r\n", lambda _: line, p) for p in pieces]
+    return (re.sub(rb"ActionID: [^\r]*\r\n", lambda _: line, p) for p in pieces)
 
 
 @dataclass
@@ -155,6 +156,8 @@ class AmiServer:
                 writer.write(piece)
                 self.said += len(piece)
                 await asyncio.sleep(0)
+                if writer.transport.get_write_buffer_size() > AHEAD:
+                    await writer.drain()
         if not writer.is_closing():
             await writer.drain()
 

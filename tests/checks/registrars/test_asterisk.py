@@ -18,7 +18,6 @@ from checks.registrars.ami import AmiParser
 from checks.registrars.asterisk import Asterisk, AsteriskSettings
 from checks.registrars.failures import host_and_port
 from checks.registrations.judge import (
-    SLICE,
     Added,
     Bindings,
     Expected,
@@ -260,7 +259,7 @@ async def test_two_thousand_recorded_contacts_come_in_slices() -> None:
 
     assert len(rows(read)) == len({row.contact for row in rows(read)}) == 2007
     slices = [len(r.rows) for r in read if isinstance(r, Bindings)]
-    assert slices == [SLICE, SLICE, 7]
+    assert slices == [*[asterisk.STEP] * 4, 7]
 
 
 async def test_a_contact_listed_by_two_endpoints_is_one_binding() -> None:
