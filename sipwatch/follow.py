@@ -25,6 +25,7 @@ from checks.registrations.judge import (
     RegistrarSettings,
     Unreadable,
 )
+from checks.registrations.ledger import EXTENSIONS
 from checks.registrations.memory import FORGOTTEN, Remembered, shifted
 from checks.sip.resolver import Resolver
 from sipwatch.asking import Asking, Inquire
@@ -71,6 +72,7 @@ class Following:
         self._untried = set(judge.members)
         self._done = 0  # since the loop had its turn
         self._closed = False
+        self._crowded = False  # it was told that not all are watched
         self._timer: asyncio.TimerHandle | None = None
         kind = REGISTRARS[self.settings.type][1]
         self._registrars: dict[str, Registrar] = {
@@ -192,6 +194,14 @@ class Following:
             self._asking.stir()
         if self.judge.standings:
             self._news()
+        if self.judge.crowded and not self._crowded:
+            self._crowded = True
+            log.warning(
+                "%s: more than %d extensions have registered there, the others are not "
+                "watched: name those that matter in `extensions.include`",
+                self.judge.name,
+                EXTENSIONS,
+            )
         self._arm()
 
     async def _remember(self) -> None:

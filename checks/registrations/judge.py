@@ -158,6 +158,11 @@ class Judge:
                 counts[extension.state] = counts.get(extension.state, 0) + 1
         return counts
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more extensions have come than are watched."""
+        return self._ledger.crowded
+
     def aors(self) -> list[str]:
         """The AORs that are watched, for a registrar that must be asked by name."""
         return list(self.extensions)

@@ -33,6 +33,9 @@ from checks.registrations.refreshes import Refreshes, Turn
 from checks.registrations.roster import Roster
 from checks.registrations.standing import described_anew
 
+# Of one registrar: the rows of the longest list. A PBX that takes any REGISTER, or of
+# which the lists never end, would else have ever more of them watched.
+EXTENSIONS = 200_000
 STEP = 2_000  # extensions looked at in one turn of the loop, some 4 ms
 LATEST = 35.0  # s after its end at which PBXs remove a binding; Asterisk: 30 s
 UNWATCHED = "no longer watched"
@@ -60,6 +63,7 @@ class Ledger:
         self.extensions: dict[str, Extension] = {}
         self.young: set[str] = set()  # AORs that may be learned yet
         self.removed: list[Removed] = []
+        self.crowded = False  # more have come than are watched
         self._roster, self._cluster, self._memory = roster, cluster, memory
         self._interval, self._refreshes = interval, refreshes
         self._reaching = reaching
@@ -231,6 +235,9 @@ class Ledger:
         extension = self.extensions.get(binding.aor)
         if extension is None:
             if not self._roster.watches(binding.aor, m.expected):
+                return None, False
+            if len(self.extensions) >= EXTENSIONS:
+                self.crowded = True
                 return None, False
             extension = self.admit(binding.aor, at)
         uri = binding.contact

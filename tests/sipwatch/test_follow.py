@@ -12,6 +12,7 @@ import pytest
 from alerting.store.rows import DropMemo, Memo
 from checks import registrars
 from checks.observation import Binding, Cause, Kind, Loss, Observation, Scope, Subject
+from checks.registrations import ledger
 from checks.registrations.judge import (
     Bindings,
     Expected,
@@ -321,3 +322,25 @@ async def test_who_is_closed_says_nothing_more(staged: Callable[..., Stage]) -> 
     said = len(stage.told.observations)
     stage.following.options_answer(False)
     assert len(stage.told.observations) == said
+
+
+async def test_a_pbx_of_ever_more_extensions_is_watched_in_part_and_told_once(
+    staged: Callable[..., Stage],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ledger, "EXTENSIONS", 3)
+    monkeypatch.setattr(follow, "EXTENSIONS", 3)
+
+    def half(*aors: str) -> list[Step]:
+        rows = [Binding(aor, f"sip:{aor}@10.20.0.31", 4600.0) for aor in aors]
+        return [Bindings(rows), REFUSED]
+
+    stage = staged(half("1", "2"), half("3", "4"), half("5", "1"))
+    await played(stage, lambda: len(stage.pauses) == 3)
+    assert list(stage.judge.extensions) == ["1", "2", "3"]
+    told = [m for m in caplog.messages if "are not watched" in m]
+    assert told == [
+        "hq: more than 3 extensions have registered there, the others are not watched: "
+        "name those that matter in `extensions.include`"
+    ]
