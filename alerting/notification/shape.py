@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from alerting.incident import Incident, Notification, Told
+from alerting.incident import Crowd, Incident, Notification, Told
 from alerting.notification.headline import NAME_LIMIT, alone, brief
 from alerting.notification.render import next_step, why
-from checks.observation import plain
+from checks.observation import Fact, plain
 
 VERSION = 1
 INCIDENTS_LIMIT = 500  # in one notification, some 600 kB; `count` says how many in all
 SLICE = 50  # incidents in one turn of the loop, some 3 ms
+FACTS_LIMIT = 20  # in one list; evidence has 4, a mass event names 20
 LABELS_LIMIT = 32  # of one incident; ours are fewer
 
 Shape = dict[str, Any]
@@ -95,12 +97,32 @@ def incident_shape(i: Incident, n: Notification) -> Shape:
         "next_step": plain(next_step(story)) if i.firing else "",
         "detail": plain(i.detail),
         "last_seen": plain(i.last_seen),
-        "evidence": [
-            {"at": moment(fact.at, n), "text": plain(fact.text)} for fact in i.evidence
-        ],
+        "evidence": facts(i.evidence, n),
         "acknowledged_by": plain(i.acknowledged_by, NAME_LIMIT),
+        "acknowledged_at": moment(i.acknowledged_at, n),
+        "note": plain(i.note),
+        "part_of": i.part_of,
+        "crowd": crowd_shape(i.crowd, n) if i.crowd else None,
         "links": links(i, n),
     }
+
+
+def crowd_shape(crowd: Crowd, n: Notification) -> Shape:
+    """The extensions that were lost together."""
+    return {
+        "lost": crowd.lost,
+        "of": crowd.of,
+        "missing": crowd.missing,
+        "through": [plain(name, NAME_LIMIT) for name in crowd.through],
+        "common": plain(crowd.common),
+        "listed": facts(crowd.listed, n),
+    }
+
+
+def facts(several: Iterable[Fact], n: Notification) -> list[Shape]:
+    """What happened when; the first ones."""
+    some = islice(several, FACTS_LIMIT)
+    return [{"at": moment(fact.at, n), "text": plain(fact.text)} for fact in some]
 
 
 def labels(written: Mapping[str, str]) -> dict[str, str]:

@@ -15,12 +15,22 @@ import pytest
 import trustme
 from aiohttp import web
 
-from alerting.incident import DeliveryError, Notification
+from alerting.incident import Crowd, DeliveryError, Notification
 from alerting.notification.render import bare, render, trial
 from alerting.notification.shape import INCIDENTS_LIMIT
 from alerting.notifiers.webhook import Webhook, WebhookSettings, signature
+from checks.observation import Fact
 from checks.settings import Secret
-from tests.alerting.mails import CASES, INSTANCE, NOW, PARIS, batch, phones
+from tests.alerting.mails import (
+    CASES,
+    INSTANCE,
+    NOW,
+    PARIS,
+    at,
+    batch,
+    phones,
+    reception,
+)
 from tests.alerting.receiving import receiving, speaking
 
 KEY = "0123456789abcdef-signing"
@@ -109,11 +119,35 @@ async def test_the_whole_notification_is_sent_as_json() -> None:
         "detail": f"{why} it",
         "last_seen": "10.20.0.31:5060 over UDP, Yealink SIP-T46U 108.86.0.75",
         "acknowledged_by": "",
+        "acknowledged_at": None,
+        "note": "",
+        "part_of": None,
+        "crowd": None,
         "links": {
             "page": "https://sipwatch.example.com",
             "runbook": "https://wiki.example.com/1",
         },
     }
+
+
+async def test_an_incident_about_many_says_who_they_are() -> None:
+    lost = tuple(Fact(at("10:02:14"), f"10{n:02}") for n in range(40))
+    crowd = Crowd(31, 40, 30, through=("hq",), common="site Lyon", listed=lost)
+    mass = replace(told(), incidents=(reception(crowd=crowd, part_of=7),))
+    async with receiving() as receiver:
+        await webhook(receiver.url).send(mass)
+    (incident,) = json.loads(receiver.got[0].body)["incidents"]
+    listed = incident["crowd"].pop("listed")
+    assert listed[:1] == [{"at": "2026-11-21T09:02:14.000Z", "text": "1000"}]
+    assert len(listed) == 20
+    assert incident["crowd"] == {
+        "lost": 31,
+        "of": 40,
+        "missing": 30,
+        "through": ["hq"],
+        "common": "site Lyon",
+    }
+    assert incident["part_of"] == 7
 
 
 async def test_times_are_told_by_the_wall_clock() -> None:
