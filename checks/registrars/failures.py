@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from urllib.parse import urlsplit
 
 from checks.observation import Cause
@@ -55,6 +56,17 @@ def unreadable(error: OSError, what: str) -> Unreadable:
     return Unreadable(cause, f"{what}: {said}")
 
 
+def trusting(ca: str | None) -> ssl.SSLContext:
+    """A context for TLS that trusts these CAs, or the system's; blocks. Unreadable."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # that of TLS is one
+        why = error.strerror or error
+        raise Unreadable(
+            Cause.TLS_VERIFY, f"`ca`: {ca} holds no certificate that can be read: {why}"
+        ) from None
+
+
 def host_and_port(address: str, default: int) -> tuple[str, int]:
     """The parts of "pbx:5038", "10.0.0.5", "[2001:db8::5]:5038"; else ValueError."""
     found = _ADDRESS.fullmatch(address)
@@ -65,7 +77,12 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
 
 
 def check_url(address: str) -> None:
-    """Raise ValueError unless this is http://host or https://host, port and path."""
+    """Raise ValueError unless this is http://host or https://host, port and path.
+
+    A password in it would be shown wherever the address is, so it must not be there.
+    """
+    if "@" in address.partition("://")[2].partition("/")[0]:
+        raise ValueError("a URL here holds no password: give `username` and `password`")
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.port != 0

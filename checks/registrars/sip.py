@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,7 +19,7 @@ from checks.observation import Binding, Cause, plain
 from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import pause
-from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack
+from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack, trusting
 from checks.registrars.subscriber import Subscriber
 from checks.registrations.judge import (
     Added,
@@ -248,9 +247,7 @@ class Sip:
     async def _client(self, events: Subscriber | None) -> Client:
         tls = None
         if self._settings.ca:
-            tls = await asyncio.to_thread(
-                ssl.create_default_context, cafile=self._settings.ca
-            )
+            tls = await asyncio.to_thread(trusting, self._settings.ca)
         return Client(
             clock=self._clock,
             ssl_context=tls,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -309,3 +310,13 @@ async def test_a_name_that_does_not_exist_or_is_none() -> None:
     peer.close()
     watcher.address = "sip:a b"
     assert (await failure(watcher)).cause is Cause.MALFORMED
+
+
+async def test_a_ca_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("no certificate\n")
+    async with registrar_of("1001") as registrar:
+        for name in ("missing.pem", "empty.pem"):
+            ca = str(tmp_path / name)
+            failed = await failure(watched(registrar, ["1001"], ca=ca))
+            assert failed.cause is Cause.TLS_VERIFY
+            assert failed.detail.startswith(f"`ca`: {ca} holds no certificate")
