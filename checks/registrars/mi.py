@@ -190,6 +190,12 @@ def answered(latency: int) -> tuple[bool | None, float | None]:
     return (False, None) if seconds >= UNANSWERED else (True, seconds)
 
 
+def _count(value: int | str) -> int:
+    """A statistic, which only the log is told; 0 of what is no number."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+
+
 class Mi:
     """The MI of one OpenSIPS, one call at a time."""
 
@@ -275,7 +281,7 @@ class Mi:
         for name, value in said.items():
             table = name.removeprefix("usrloc:").removesuffix("-contacts")
             if name == f"usrloc:{table}-contacts":
-                found[table] = int(value)
+                found[table] = _count(value)
         return found
 
     async def record(self, table: str, aor: str) -> Record | None:

@@ -53,9 +53,12 @@ class Answer(msgspec.Struct, Generic[T]):
 def decode(body: bytes, form: type[T]) -> T:
     """The typed value, or ValueError; bytes that are no UTF-8 are replaced."""
     try:
-        return msgspec.json.decode(body, type=form)
-    except UnicodeDecodeError:
-        return msgspec.json.decode(body.decode("utf-8", "replace"), type=form)
+        try:
+            return msgspec.json.decode(body, type=form)
+        except UnicodeDecodeError:
+            return msgspec.json.decode(body.decode("utf-8", "replace"), type=form)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,8 @@ class Rpc:
         except aiohttp.ClientResponseError as error:
             raise self.malformed(method, ValueError(error.message)) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {error}") from None
+            said = plain(str(error), FAULT_LIMIT)
+            raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {said}") from None
         except UnicodeError as error:  # of a redirect to a host that is no name
             raise Unreadable(Cause.DNS_FAILURE, f"{where}: {error}") from None
 

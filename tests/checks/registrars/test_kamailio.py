@@ -381,3 +381,42 @@ async def test_credentials_go_out_as_http_basic() -> None:
         await first_list(server, username="watcher", password=Secret("hush"))
     sent = base64.b64decode(server.headers[0]["Authorization"].split()[1])
     assert sent == b"watcher:hush"
+
+
+async def test_an_answer_nested_without_end_is_malformed() -> None:
+    """Even in a field that nobody reads: the decoder has to pass over it."""
+    deep = b'{"jsonrpc":"2.0","more":' + b"[" * 200_000 + b"]" * 200_000
+    async with serving(deep + b',"result":{"Domains":[]},"id":1}') as server:
+        failed = await failure(server)
+    assert failed.cause is Cause.MALFORMED
+    assert "nested too deeply" in failed.detail
+
+
+async def test_what_http_says_of_itself_is_one_line() -> None:
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5"
+        writer.write(head + b"\r\n\r\nhello")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    kamailio = Kamailio(
+        KamailioSettings(timeout=5.0), f"http://127.0.0.1:{port}/RPC", clock=time.time
+    )
+    with pytest.raises(Unreadable) as failed:
+        await until_end(kamailio.watch())
+    server.close()
+    assert failed.value.cause is Cause.CONNECTION_RESET
+    assert failed.value.detail.isprintable()
+
+
+@pytest.mark.parametrize("username", ["", "watcher"])
+async def test_a_password_in_the_url_is_refused_and_not_told(username: str) -> None:
+    address = "http://joe:hunter2@127.0.0.1:9/RPC"
+    settings = KamailioSettings(username=username, password=Secret("other"))
+    with pytest.raises(Unreadable, match="give `username` and `password`") as failed:
+        await until_end(Kamailio(settings, address, clock=time.time).watch())
+    assert "hunter2" not in str(failed.value)

@@ -17,6 +17,7 @@ from checks.registrars.cutting import Cut
 from checks.registrars.mi import (
     AORS,
     Contact,
+    Mi,
     Record,
     answered,
     binding,
@@ -37,6 +38,7 @@ from tests.checks.registrars.reading_opensips import (
     until_end,
     watched,
 )
+from tests.wire import Rpc
 from tests.wires.opensips import (
     UNKNOWN,
     Answer,
@@ -433,3 +435,24 @@ async def test_a_phone_that_answers_no_ping_of_nathelper_is_unreachable() -> Non
                 states.append(judged.states()["1"])
     here, unreachable = State.REGISTERED, State.UNREACHABLE
     assert states == [here, here, unreachable, here]
+
+
+@pytest.mark.parametrize(
+    ("value", "contacts"),
+    [(7, 7), ("7", 7), ("abc", 0), ("9" * 5000, 0), (-1, 0), ("\u0663", 0)],
+)
+async def test_a_statistic_that_is_no_number_counts_nothing(
+    value: object, contacts: int
+) -> None:
+    answer = {"jsonrpc": "2.0", "result": {"usrloc:location-contacts": value}, "id": 1}
+    body = json.dumps(answer).encode()
+    async with Rpc({"get_statistics": (200, body)}) as server:
+        mi = Mi(
+            server.address,
+            clock=time.time,
+            timeout=5.0,
+            username="",
+            password=Secret(""),
+        )
+        async with mi.opened():
+            assert await mi.tables() == {"location": contacts}
