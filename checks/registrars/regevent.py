@@ -206,7 +206,9 @@ class Subscriptions:
         row = self._by_call.get(request.call_id)
         if row is None:
             return  # it is watched no more, or was ended while the answer came
-        granted = response.expires if response.expires is not None else EXPIRES
+        # RFC 6665 4.2.1.1: it may grant less, not more.
+        granted = EXPIRES if response.expires is None else response.expires
+        granted = min(granted, EXPIRES)
         try:
             row.cseq = response.cseq.number + 1
             row.peer_tag = response.to.tag or row.peer_tag

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Collection
 
 from checks.register import Query
@@ -17,6 +18,8 @@ from checks.sip.resolver import Address
 
 AT_ONCE = 8  # SUBSCRIBEs under way; a registrar has bigger things to do
 USER = "sipwatch"  # in the Contact that NOTIFYs are sent to
+NO_WAY = 5.0  # s until another attempt where no connection could be opened
+LOOK = 1.0  # s until somebody looks again while SUBSCRIBEs are under way
 
 
 class Subscriber:
@@ -42,6 +45,7 @@ class Subscriber:
             name=name,
         )
         self._sending: asyncio.Task[None] | None = None
+        self._not_before = -math.inf
 
     def watch(self, aors: Collection[str]) -> None:
         """These are the AORs from now on."""
@@ -60,8 +64,11 @@ class Subscriber:
         return self._subscriptions.take()
 
     def next_due(self) -> float:
-        """When `keep` has something to send."""
-        return self._subscriptions.next_due()
+        """When `keep` has something to send, and can."""
+        due = max(self._subscriptions.next_due(), self._not_before)
+        if self._sending is not None and not self._sending.done():
+            due = max(due, self._clock() + LOOK)
+        return due
 
     def keep(self, client: Client, place: Address) -> None:
         """Begin to send what is due; at most AT_ONCE at a time."""
@@ -69,6 +76,8 @@ class Subscriber:
             if not self._sending.done():
                 return
             self._sending.result()  # what went wrong in a way that is not expected
+        if self._clock() < self._not_before:
+            return
         self._sending = asyncio.create_task(self._send(client, place))
 
     async def close(self) -> None:
@@ -84,6 +93,7 @@ class Subscriber:
                 USER, place, server_name=query.server_name, timeout=query.timeout
             )
         except SipError:
+            self._not_before = self._clock() + NO_WAY
             return
         self._subscriptions.lead(place, contact, self._clock())
         due = self._subscriptions.due(self._clock(), AT_ONCE)

@@ -480,3 +480,13 @@ def test_nothing_watched_is_never_due() -> None:
     ours = Subscriptions("example.com", "sipwatch", name=named)
     assert ours.due(0.0, 8) == []
     assert ours.next_due() == math.inf
+
+
+def test_no_more_time_is_believed_than_was_asked_for() -> None:
+    registrar = Registrar()
+    request = registrar.ask()
+    registrar.grant(request, 2**32 - 1)
+    assert registrar.notify(request) == 200
+    assert registrar.ours.next_due() <= registrar.now + EXPIRES / 2
+    registrar.now += EXPIRES / 2
+    assert registrar.due() == ["1001"]
