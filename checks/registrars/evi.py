@@ -20,6 +20,7 @@ import msgspec
 
 from checks.observation import Binding, Loss, plain
 from checks.registrars.aor import canonical
+from checks.registrars.clocks import pause
 from checks.registrars.mi import answered
 from checks.registrars.registrant import EVENT, Registrant
 from checks.registrars.rpc import decode
@@ -49,6 +50,7 @@ LOOPBACK = "127.0.0.1"
 
 QUEUE = 20_000  # datagrams not yet read: every phone of a large site, once
 DATAGRAM = 8192  # bytes; an event has some 500, a long contact and user agent more
+RESOLVE_SECONDS = 10.0  # for the address that events come from
 BUFFER = 4 * 1024 * 1024  # bytes that the kernel may hold for us, where it lets us
 
 log = logging.getLogger(__name__)
@@ -129,7 +131,8 @@ class Ears(asyncio.DatagramProtocol):
         """Hear what comes from where the MI is, or from our own address; OSError."""
         loop = asyncio.get_running_loop()
         there = urlsplit(mi).hostname
-        found = await loop.getaddrinfo(there, None, type=socket.SOCK_DGRAM)
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await loop.getaddrinfo(there, None, type=socket.SOCK_DGRAM)
         host, port = at
         try:
             await self._bind(host, port or self._port)
@@ -189,8 +192,7 @@ class Ears(asyncio.DatagramProtocol):
         if self._queue:
             return
         self._stirred.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stirred.wait(), seconds)
+        await pause(self._stirred, max(0.0, seconds))
 
 
 def reading(

@@ -389,3 +389,20 @@ async def test_a_registration_elsewhere_changes_by_event() -> None:
         ("trk1@lab.test", None),
         ("trk1@lab.test", State.FAILING),
     ]
+
+
+async def test_a_stop_in_the_moment_of_an_event_is_not_forgotten() -> None:
+    ears = evi.Ears(time.time)
+
+    async def rest_for_ever() -> None:
+        while True:
+            await ears.rest(600.0)
+
+    resting = asyncio.create_task(rest_for_ever())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ears.nudge()
+    await asyncio.sleep(0)
+    resting.cancel()
+    done, _ = await asyncio.wait([resting], timeout=2.0)
+    assert done == {resting}
