@@ -52,6 +52,7 @@ STEP = SLICE // 4  # bindings judged in one turn of the loop: new ones take 10 m
 STARTING = 10.0  # s of uptime within which profiles may be missing
 PROFILE_WAIT = 10.0  # s for a profile to come back that is being restarted
 PROFILE_GONE = 600.0  # s after which a profile is believed to be gone for good
+RUNS = float("inf")  # a profile is missed from then on
 DELAY = 1.0  # s after which a new contact, or one that left, is looked at
 IDLE = 15.0  # s of silence after which we ask whether it still lives
 LOOK = 1.0  # s between looks for a profile that is missing
@@ -102,7 +103,7 @@ class Freeswitch:
         self._run = ""  # Core-UUID
         self._boot: float | None = None  # of that run, on the PBX's clock
         self._tells_time = True
-        self._profiles: dict[str, float] = {}  # when each was last seen to run
+        self._profiles: dict[str, float] = {}  # that should run; missed since, or RUNS
         self._directory = Directory(address, settings.domain)
 
     def relist(self) -> None:
@@ -166,11 +167,13 @@ class Freeswitch:
         self._registrations.offset = None
         self._directory.forget()
         await self._ask_time(session)
-        uptime = whole(await self._ask_perhaps(session, "api uptime s"))
+        said = await self._ask_perhaps(session, "api uptime s")
+        uptime = whole(said)
+        told = uptime > 0 or said == "0"  # the latter in its first second
         run = await self._ask_perhaps(session, "api global_getvar core_uuid")
-        if uptime and (offset := self._registrations.offset) is not None:
+        if told and (offset := self._registrations.offset) is not None:
             self._runs(run, self._clock() + offset - uptime)
-        if 0 < uptime < STARTING:
+        if told and uptime < STARTING:
             await session.rest(STARTING - uptime)
 
     async def _ask_perhaps(self, session: EslSession, command: str) -> str:
@@ -236,8 +239,10 @@ class Freeswitch:
             found = await self._elements(session, "", document)
             names = self._chosen(found)
             now = self._clock()
-            self._profiles.update(dict.fromkeys(names, now))
+            self._profiles.update(dict.fromkeys(names, RUNS))
             missing = [name for name in self._profiles if name not in names]
+            for name in missing:
+                self._profiles[name] = min(self._profiles[name], now)
             if not missing and names:
                 return names
             if now >= late:
@@ -261,7 +266,7 @@ class Freeswitch:
         wanted = [aliases.get(name, name) for name in self._settings.profiles]
         if unknown := [name for name in wanted if name not in names]:
             for name in unknown:
-                self._profiles.setdefault(name, self._clock())
+                self._profiles.setdefault(name, RUNS)
         return [name for name in dict.fromkeys(wanted) if name in names]
 
     async def _rows(

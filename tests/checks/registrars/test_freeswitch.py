@@ -419,6 +419,44 @@ async def test_a_profile_that_ended_makes_its_phones_unknown_then_gone(
         assert rows(await until_end(registrar.watch())) == []
 
 
+async def test_a_profile_is_missed_from_when_it_could_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An hour without a FreeSWITCH that still starts proves nothing of its profiles."""
+    monkeypatch.setattr(freeswitch, "LOOK", 0.01)
+    monkeypatch.setattr(freeswitch, "PROFILE_WAIT", 0.05)
+    both = healthy(OVERVIEW=fs.api(fs.overview("internal", "external")))
+    both[EXTERNAL] = NOTHING
+    ahead = [0.0]
+    async with EslServer(both) as server:
+        registrar = Freeswitch(
+            FreeswitchSettings(password=Secret("labpw"), timeout=5.0),
+            server.address,
+            clock=lambda: time.monotonic() + ahead[0],
+        )
+        async with aclosing(registrar.watch()) as readings:
+            await until_end(readings)
+        server.answers = {**both, fs.OVERVIEW: fs.api(fs.overview("external"))}
+        ahead[0] = 3600.0
+        for ahead[0] in (3600.0, 3900.0):
+            with pytest.raises(Unreadable, match="does not run its profile internal"):
+                await until_end(registrar.watch())
+        server.answers = both
+        assert [row.aor for row in rows(await until_end(registrar.watch()))] == [AOR]
+
+
+async def test_in_its_first_second_it_is_starting_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(freeswitch, "STARTING", 0.3)
+    async with EslServer(healthy(UPTIME=fs.api("0\n"))) as server:
+        began = time.monotonic()
+        end = (await first_list(server))[-1]
+        assert time.monotonic() - began >= 0.3
+    assert isinstance(end, ListEnd)
+    assert end.boot == pytest.approx(NOW, abs=2.0)
+
+
 # --- who should be there -------------------------------------------------------------
 
 
