@@ -19,7 +19,7 @@ from checks.registrars.esl import (
     RefusedError,
     event,
 )
-from checks.registrars.stream import Stream
+from checks.registrars.stream import FLOOD_LIMIT, Stream
 from checks.registrations.judge import Unreadable
 
 CONF = "autoload_configs/event_socket.conf.xml"
@@ -46,6 +46,7 @@ class EslSession(Stream[Part]):
         self.shutting_down = False
         self._timeout = timeout
         self._kept: list[Event] = []
+        self._taken = 0  # bytes received when they were last taken
         self._goodbye = ""  # what it said before it closed
 
     def closed(self) -> Unreadable:
@@ -129,6 +130,7 @@ class EslSession(Stream[Part]):
     def take_aside(self) -> list[Event]:
         """The events so far, in order."""
         events, self._kept = self._kept, []
+        self._taken = self.received
         return events
 
     async def rest(self, seconds: float) -> None:
@@ -143,7 +145,8 @@ class EslSession(Stream[Part]):
                 self._kept.append(event(part.body))
             elif part.kind == DISCONNECT:
                 self._goodbye = plain(farewell(part.body), 100)
-        if len(self._kept) > EVENTS_KEPT:
+        flood = self.received - self._taken > FLOOD_LIMIT
+        if flood or len(self._kept) > EVENTS_KEPT:
             raise Unreadable(Cause.MALFORMED, "ESL: a flood of events")
 
     def _silence(self, what: str, seconds: float) -> Unreadable:

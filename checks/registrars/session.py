@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from checks.observation import Cause, plain
 from checks.registrars.ami import LIST_LIMIT, ROW_LIMIT, AmiParser, Message, action
 from checks.registrars.failures import MANAGER_CONF
-from checks.registrars.stream import Stream
+from checks.registrars.stream import FLOOD_LIMIT, Stream
 from checks.registrations.judge import Unreadable
 
 LIST_SECONDS = 120.0  # a list that trickles for longer is no list
@@ -37,6 +37,7 @@ class Session(Stream[Message]):
         self._timeout = timeout
         self._events = events
         self._kept: list[Message] = []
+        self._taken = 0  # bytes received when they were last taken
         self._serial = 0
 
     def closed(self) -> Unreadable:
@@ -137,6 +138,7 @@ class Session(Stream[Message]):
     def take_aside(self) -> list[Message]:
         """The followed events so far, in order."""
         events, self._kept = self._kept, []
+        self._taken = self.received
         return events
 
     def _bound(
@@ -153,7 +155,8 @@ class Session(Stream[Message]):
 
     def _set_aside(self, messages: list[Message]) -> None:
         self._kept += [m for m in messages if m.get("Event") in self._events]
-        if len(self._kept) > ROW_LIMIT:
+        flood = self.received - self._taken > FLOOD_LIMIT
+        if flood or len(self._kept) > ROW_LIMIT:
             raise Unreadable(Cause.MALFORMED, "AMI: a flood of events")
 
     def _silence(self, what: str) -> Unreadable:

@@ -12,6 +12,7 @@ from checks.registrars.failures import unreadable
 from checks.registrations.judge import Unreadable
 
 BATCH = 500  # messages handled before the loop gets its turn: some 5 ms
+FLOOD_LIMIT = 256 * 1024 * 1024  # bytes between two looks at events: four long lists
 HELD_LIMIT = 1024 * 1024  # bytes taken ahead of the reader: what one wait may return
 
 T = TypeVar("T")
