@@ -19,6 +19,7 @@ from checks.settings import Glob
 
 COLUMNS = ("extension", "name", "site", "owner")
 FILE_LIMIT = 16_000_000  # characters: 200,000 extensions of 80
+AOR_LIMIT = 512  # characters; it is a key and stored, and no registrar needs more
 NAME_LIMIT = 80  # characters of a title, so that a mail's subject stays a line
 DECISIONS = 200_000  # patterns' answers that are kept: the rows of the longest list
 
@@ -136,7 +137,7 @@ class Roster:
         only = self._settings.extensions
         if only.include and not matches(only.include, aor):
             return False
-        return bool(aor) and not matches(only.exclude, aor)
+        return 0 < len(aor) <= AOR_LIMIT and not matches(only.exclude, aor)
 
     def subject(self, aor: str) -> Subject:
         """A new subject for an extension."""

@@ -10,7 +10,7 @@ import pytest
 from checks.observation import Loss, State
 from checks.registrations.judge import Listed, Remembered, read_list
 from checks.registrations.memory import shifted
-from checks.registrations.roster import parse_list
+from checks.registrations.roster import AOR_LIMIT, parse_list
 from tests.checks.registrations.judging import Timeline, bound
 from tests.checks.registrations.test_restart import again
 
@@ -305,3 +305,9 @@ def test_one_that_was_dormant_and_left_the_roster_comes_back_awake():
         t.expect(*roster)
         t.at(t.now + 300).list()
     assert not t.judge.extensions["1001"].dormant
+
+
+def test_a_name_of_64_kb_is_no_extension() -> None:
+    line = Timeline()
+    line.half(bound("1" * AOR_LIMIT), bound("1" * (AOR_LIMIT + 1)))
+    assert list(line.judge.extensions) == ["1" * AOR_LIMIT]
