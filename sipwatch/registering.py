@@ -211,7 +211,9 @@ def _step_lines(step: Line, width: int) -> Iterator[str]:
 def _outcome_lines(outcome: Line, width: int) -> Iterator[str]:
     yield ""
     sentence = outcome["sentence"]
-    yield from wrapped("", f"{sentence[:1].upper()}{sentence[1:]}.", width)
+    if sentence.partition(" ")[0].isalpha():  # else it is a name, or a status
+        sentence = f"{sentence[:1].upper()}{sentence[1:]}"
+    yield from wrapped("", f"{sentence}.", width)
     if outcome["state"] != State.OK:
         yield from wrapped(LABEL, outcome["next_step"], width)
     for row in outcome["bindings"]:

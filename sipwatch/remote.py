@@ -16,7 +16,7 @@ from checks.observation import plain
 from sipwatch.terminal import columns, wrapped
 
 TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
-SHORTEST, LONGEST = 8, 30  # characters of the column of names
+SHORTEST, LONGEST = 8, 20  # characters of the column of names
 FEW = 5  # infos of one rule that are shown one by one
 CERTIFICATES = 5  # shown; `--json` has more, the metrics all
 RELOAD_SHOWN = 600  # characters of what the last reload did
@@ -163,11 +163,19 @@ def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:
         yield f"and {more} more"
 
 
+def _named(one: dict[str, Any], said: str, column: int, width: int) -> Iterator[str]:
+    """Name, state, and what is said of it; a long name has a line of its own."""
+    name = plain(one["name"])
+    if len(name) + 2 > column:
+        yield name
+        name = ""
+    yield from wrapped(f"{name:<{column}}{one['state']:<12}", said, width)
+
+
 def _registrar(registrar: dict[str, Any], column: int, width: int) -> Iterator[str]:
     extensions = registrar["extensions"].items()
     counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in extensions if n)
-    first = f"{registrar['name']:<{column}}{registrar['state']:<12}"
-    yield from wrapped(first, counts or "no extensions seen", width)
+    yield from _named(registrar, counts or "no extensions seen", column, width)
     edge = " " * column
     if registrar["state"] != "readable":
         since = _local(registrar["since"])
@@ -187,10 +195,9 @@ def _end(certificate: dict[str, Any]) -> str:
 
 
 def _account(account: dict[str, Any], column: int, width: int) -> Iterator[str]:
-    first = f"{account['name']:<{column}}{account['state']:<12}"
     said = f"account {account['aor']}, tested "
     said += _local(account["tested_at"]) if "tested_at" in account else "soon"
-    yield from wrapped(first, said, width)
+    yield from _named(account, said, column, width)
     if account["cause"] is not None:
         edge = " " * column
         since = _local(account["since"])

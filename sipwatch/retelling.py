@@ -34,7 +34,7 @@ async def retold(
     for key in unwatched(sources, name, registrar):
         if rows := await reader.history(key):
             return _answer(sources, key, None, rows)
-    raise LookupError(f"nothing is known of {plain(name)}")
+    raise LookupError(f"nothing is known of {plain(name) or 'an empty name'}")
 
 
 def _answer(

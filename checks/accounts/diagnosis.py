@@ -171,7 +171,7 @@ TABLE: tuple[Row, ...] = (
         is_nameless,
         REJECTED,
         Cause.WRONG_NAME,
-        "{host} is no SIP Domain of Twilio: {problem}",
+        "{host} is no SIP Domain of Twilio; {problem}",
         "write the domain as the Twilio console shows it: NAME.sip.twilio.com",
     ),
     Row(
@@ -266,8 +266,8 @@ TABLE: tuple[Row, ...] = (
         hinted(Cause.UNKNOWN_USER),
         REJECTED,
         Cause.UNKNOWN_USER,
-        "the PBX has no endpoint for {user} (its security event names an unknown "
-        "account)",
+        "the PBX has no endpoint for {user}; its security event names an unknown "
+        "account",
         "check username, and on the PBX: pjsip show endpoints",
     ),
     Row(
@@ -310,7 +310,7 @@ TABLE: tuple[Row, ...] = (
         lambda s: refused(s) and s.proven and s.stale,
         REJECTED,
         Cause.STALE_NONCE,
-        "{host} calls each nonce stale, the one it has just given as well ({digest})",
+        "{host} calls each nonce stale; the one it has just given as well ({digest})",
         "check its clock, and whether several servers that share no nonces answer "
         "under this name",
     ),

@@ -72,7 +72,7 @@ def _is_trunk(front: list[str]) -> Finding | None:
         return None
     trunk = ".".join(front)
     return Finding(
-        f"{trunk}.{DOMAIN} is an Elastic SIP Trunk, which takes calls and no REGISTER",
+        f"{trunk}.{DOMAIN} is an Elastic SIP Trunk; it takes calls and no REGISTER",
         f"{front[0]}.sip.{DOMAIN}",
     )
 

@@ -151,3 +151,16 @@ def test_at_80_columns_nothing_is_wider() -> None:
         "  next step  check the password (case counts), then that the endpoint exists",
     ]
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("sentence", "first"),
+    [
+        ("a phone is registered as 1001@hq", "A phone is registered as 1001@hq."),
+        ("acme.pstn.twilio.com is a trunk", "acme.pstn.twilio.com is a trunk."),
+        ("401 after a correct digest", "401 after a correct digest."),
+    ],
+)
+def test_a_name_keeps_its_small_letter(sentence: str, first: str) -> None:
+    outcome = {"state": "ok", "cause": None, "sentence": sentence, "bindings": []}
+    assert list(_outcome_lines(outcome, 80)) == ["", first]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
 
+from alerting.notification.headline import BECAUSE_LIMIT
 from checks.accounts.diagnosis import TABLE, Diagnosis, diagnose
 from checks.accounts.evidence import Phase, Seen
 from checks.observation import Cause, State
@@ -64,15 +66,14 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         seen(host="acme.pstn.twilio.com", cause=Cause.TIMEOUT, detail="silence"),
         REJECTED,
         Cause.WRONG_NAME,
-        "acme.pstn.twilio.com is an Elastic SIP Trunk, which takes calls and "
-        "no REGISTER",
+        "acme.pstn.twilio.com is an Elastic SIP Trunk; it takes calls and no REGISTER",
         "write acme.sip.twilio.com, if that is the domain that was meant",
     ),
     (
         seen(host="sip.twilio.com", cause=Cause.NOT_FOUND, status=404, said="404"),
         REJECTED,
         Cause.WRONG_NAME,
-        "sip.twilio.com is no SIP Domain of Twilio: the name of the SIP Domain is "
+        "sip.twilio.com is no SIP Domain of Twilio; the name of the SIP Domain is "
         "missing in front of sip",
         "write the domain as the Twilio console shows it: NAME.sip.twilio.com",
     ),
@@ -177,8 +178,8 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         refused(hint=Cause.UNKNOWN_USER),
         REJECTED,
         Cause.UNKNOWN_USER,
-        "the PBX has no endpoint for line1 (its security event names an unknown "
-        "account)",
+        "the PBX has no endpoint for line1; its security event names an unknown "
+        "account",
         "check username, and on the PBX: pjsip show endpoints",
     ),
     (
@@ -199,7 +200,7 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         refused(stale=True),
         REJECTED,
         Cause.STALE_NONCE,
-        "sip.example.com calls each nonce stale, the one it has just given as well "
+        "sip.example.com calls each nonce stale; the one it has just given as well "
         "(realm r, MD5)",
         "check its clock, and whether several servers that share no nonces answer "
         "under this name",
@@ -403,3 +404,17 @@ def test_every_failure_has_a_diagnosis(cause: Cause) -> None:
 def test_braces_of_the_peer_are_text() -> None:
     found = diagnose(answered(500, "{user} {0} {"))
     assert found.sentence == "sip.example.com fails: 500 {user} {0} {"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        seen(host="acme.pstn.twilio.com", cause=Cause.TIMEOUT, detail="silence"),
+        seen(host="sip.twilio.com", cause=Cause.NOT_FOUND, status=404, said="404"),
+        refused(stale=True),
+        refused(hint=Cause.UNKNOWN_USER),
+    ],
+)
+def test_what_a_headline_says_by_the_sentence_alone_begins_briefly(case: Seen) -> None:
+    begins = re.split(r"[;—]|\. ", diagnose(case).sentence)[0]
+    assert len(begins) <= BECAUSE_LIMIT

@@ -29,13 +29,13 @@ def test_a_name_that_is_right_or_nobody_s_business_is_let_be(host: str) -> None:
     [
         (
             "acme.pstn.twilio.com",
-            "acme.pstn.twilio.com is an Elastic SIP Trunk, which takes calls and no "
+            "acme.pstn.twilio.com is an Elastic SIP Trunk; it takes calls and no "
             "REGISTER",
             "acme.sip.twilio.com",
         ),
         (
             "acme.pstn.ashburn.twilio.com",
-            "acme.pstn.ashburn.twilio.com is an Elastic SIP Trunk, which takes calls "
+            "acme.pstn.ashburn.twilio.com is an Elastic SIP Trunk; it takes calls "
             "and no REGISTER",
             "acme.sip.twilio.com",
         ),
