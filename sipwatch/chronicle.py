@@ -25,7 +25,6 @@ from alerting.store.rows import (
     HistoryRow,
     Memo,
     Note,
-    shifted,
 )
 from checks.observation import Kind
 from checks.registrations.extension import Extension
@@ -75,12 +74,11 @@ class Chronicle:
 
     def _transition(self, t: Transition) -> None:
         if t.subject.kind in KINDS:
-            row = HistoryRow(t.subject.key, t.since, t.new, t.cause, None, why=t.detail)
-            self._later([row])
+            key, at = t.subject.key, t.since + self._ahead()
+            self._later([HistoryRow(key, at, t.new, t.cause, None, t.detail)])
 
     def _later(self, notes: Iterable[Note]) -> None:
-        ahead = self._ahead()
-        self._waiting.extend(shifted(note, ahead) if ahead else note for note in notes)
+        self._waiting.extend(notes)
         self.wake()
 
     def _pass_on(self) -> None:

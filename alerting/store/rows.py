@@ -8,7 +8,7 @@ reads them while the core goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from alerting.incident import Crowd, Severity, Told
 from checks.observation import Cause, Fact, Kind, Loss, Place, State
@@ -121,8 +121,7 @@ class Prune:
     resolved_before: float
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
+class HistoryRow(NamedTuple):  # made for each extension of a first list
     """How a subject stands since a moment; not written where it stood so already."""
 
     key: str
@@ -134,8 +133,7 @@ class HistoryRow:
     contacts: tuple[Place, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryFill:
+class HistoryFill(NamedTuple):
     """More is known of the contacts as they stand since the last row of a subject."""
 
     key: str
@@ -172,12 +170,10 @@ _MOMENTS: dict[type, tuple[str, ...]] = {
     ),
     DeliveryRow: ("not_before",),
     Prune: ("resolved_before",),
-    HistoryRow: ("at",),
 }
-_Row = TypeVar("_Row", bound=Write | Note)
 
 
-def shifted(write: _Row, seconds: float) -> _Row:
+def shifted(write: Write, seconds: float) -> Write:
     """A row with its times moved.
 
     Our clock never jumps, the wall's may; what is stored is read by a process that

@@ -18,7 +18,6 @@ from alerting.store.rows import (
     Memo,
     Note,
     SubjectRow,
-    shifted,
 )
 from checks.observation import Cause, Loss, Place, State
 
@@ -113,11 +112,6 @@ async def test_old_rows_are_found_but_for_the_last_of_each(
     assert await reader.history(KEY) == [GONE]
     note(store, *map(DropHistory, await reader.history_of([KEY, "target:none"])))
     assert await reader.history_keys() == {TRUNK.key: 7.0}
-
-
-def test_times_move_with_the_wall_clock() -> None:
-    assert shifted(HERE, 60.0).at == 160.25
-    assert shifted(DropHistory(5), 60.0) == DropHistory(5)
 
 
 # --- what must not be lost comes first ------------------------------------------------
