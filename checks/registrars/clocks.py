@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 QUARTER = 900  # s; every time zone is whole quarters of an hour from UTC
+EVENT_AGE = 180.0  # s; a list and a directory are given up after that in all
 DUTY = 10  # a list that took t s is asked for again after 10 t at the earliest
 
 
@@ -29,6 +30,18 @@ def in_our_zone(text: str, form: str) -> float | None:
         return datetime.strptime(text, form).astimezone().timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def happened(stamp: float | None, offset: float | None, now: float) -> float:
+    """Our time of an event, by its stamp on a clock that is `offset` ahead of ours.
+
+    No event is older than a list takes, beside which it is kept. One that seems to be
+    tells of a clock that was set after it was measured: then it was now.
+    """
+    if stamp is None or offset is None:
+        return now
+    at = min(now, stamp - offset)
+    return at if at > now - EVENT_AGE else now
 
 
 async def pause(stirred: asyncio.Event, seconds: float) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
-from checks.registrars.clocks import in_our_zone, in_utc
+from checks.registrars.clocks import happened, in_our_zone, in_utc
 from checks.registrations.extension import whole
 from checks.registrations.judge import Added, Expected, Gone, Reach, Reading
 
@@ -52,8 +52,7 @@ class Contacts:
 
     def when(self, event: Message, now: float) -> float:
         """Our time of an event; its own stamp needs `timestampevents = yes`."""
-        stamp = number(event.get("Timestamp"))
-        return now if stamp is None else min(now, stamp - self.offset)
+        return happened(number(event.get("Timestamp")), self.offset, now)
 
     def authenticated(self, event: Message, now: float) -> None:
         """SuccessfulAuth: a REGISTER or another request with right credentials."""

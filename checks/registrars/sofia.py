@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from checks.observation import Binding, Loss
 from checks.registrars.aor import canonical
-from checks.registrars.clocks import QUARTER
+from checks.registrars.clocks import QUARTER, happened
 from checks.registrars.esl import Event
 from checks.registrars.sofia_text import readable, unescaped
 from checks.registrations.judge import Added, Gone, Reach
@@ -90,10 +90,7 @@ class Registrations:
 
     def when(self, event: Event, now: float) -> float:
         """Our time of an event."""
-        stamp = stamped(event)
-        if stamp is None or self.offset is None:
-            return now
-        return min(now, stamp - self.offset)
+        return happened(stamped(event), self.offset, now)
 
     # --- the margin -----------------------------------------------------------------
 

@@ -198,7 +198,9 @@ class Ledger:
         extension, contact = self._find(m, reading.aor, reading.contact)
         if extension is None or contact is None:
             return False
-        at, patience = min(reading.at, now), max(LATEST, self._interval)
+        # Not before it was last seen: the PBX's clock may have been set meanwhile.
+        at = min(max(reading.at, contact.seen), now)
+        patience = max(LATEST, self._interval)
         if reading.end is not None:
             contact.end, patience = reading.end, math.inf
         lost = ended_by_event(contact, reading.loss, at, patience)
@@ -213,8 +215,8 @@ class Ledger:
         extension, contact = self._find(m, reading.aor, reading.contact)
         if extension is None or contact is None:
             return False
+        at = min(max(reading.at, contact.seen), now)  # as above
         contact.seen = contact.heard = now
-        at = min(reading.at, now)
         if reading.reachable is not None and not contact.pbx_asks:
             contact.pbx_asks = True
             self._reaching.consider(extension, contact)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from checks.registrars.clocks import Pace, pause
+from checks.registrars.clocks import EVENT_AGE, Pace, happened, pause
 from checks.registrars.session import Session
 
 Pausing = tuple[Coroutine[Any, Any, object], Callable[[], object]]
@@ -52,3 +52,22 @@ async def test_who_is_cancelled_as_it_is_woken_does_not_go_on(
 async def test_a_pause_ends_by_itself() -> None:
     for seconds in (0.0, 0.001):
         await asyncio.wait_for(pause(asyncio.Event(), seconds), 5)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "offset", "at"),
+    [
+        (None, 0.0, 1000.0),
+        (990.0, None, 1000.0),  # whose clock is not known
+        (990.0, 0.0, 990.0),
+        (8190.0, 7200.0, 990.0),  # hours ahead, and known to be
+        (1003.0, 0.0, 1000.0),  # nothing happens in times to come
+        (990.0, 7200.0, 1000.0),  # set back by hours since it was measured
+        (1.0, 1e11, 1000.0),
+        (1000.0 - EVENT_AGE, 0.0, 1000.0),
+    ],
+)
+def test_when_an_event_was(
+    stamp: float | None, offset: float | None, at: float
+) -> None:
+    assert happened(stamp, offset, 1000.0) == at

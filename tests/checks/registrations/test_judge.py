@@ -483,3 +483,15 @@ def test_what_was_granted_is_told_by_an_end_in_whole_seconds(
     left: float, granted: int
 ) -> None:
     assert whole(left) == granted
+
+
+def test_a_removal_was_not_before_its_contact_was_last_seen() -> None:
+    """A PBX whose clock is set back by a minute stamps events too early by that."""
+    line = Timeline("1001")
+    line.list(bound("1001"))
+    line.at(line.now + 20)
+    line.list(bound("1001"))
+    seen = line.now
+    line.at(seen + 10)
+    (lost,) = line.gone("1001", at=seen + 10 - 60)
+    assert (lost.state, lost.since) == (State.UNREGISTERED, seen)
