@@ -17,7 +17,13 @@ from typing import Any
 from urllib.parse import quote
 
 from checks.accounts.contact import OwnContact
-from checks.accounts.settings import BIND, AccountSettings, aor_uri, sip_uri
+from checks.accounts.settings import (
+    BIND,
+    AccountSettings,
+    aor_uri,
+    ip_address,
+    sip_uri,
+)
 from checks.accounts.trial import Around, Outcome, Trial
 from checks.observation import Cause, State, plain
 from checks.settings import Secret, duration
@@ -58,7 +64,7 @@ def _said(error: Exception) -> str:
         return (
             f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         )
-    return plain(str(error))
+    return "\n".join(map(plain, str(error).split("\n")))
 
 
 Test = tuple[str, Callable[[], Iterator[Line]]]
@@ -97,6 +103,9 @@ def account_of(uri: str, options: dict[str, Any]) -> AccountSettings:
     """The account that a SIP URI and options describe; ValueError, OSError."""
     if not options["user"]:
         raise ValueError("whose registration? give -u USER")
+    user, aor = options["user"], options["aor"]
+    if "@" in user and not aor:  # written as it is on the phone
+        user, aor = user.partition("@")[0], user
     bind = options["bind"]
     if bind and not options["dedicated"]:
         raise ValueError(
@@ -105,17 +114,17 @@ def account_of(uri: str, options: dict[str, Any]) -> AccountSettings:
         )
     return AccountSettings(
         registrar=sip_uri(uri),
-        username=options["user"],
+        username=user,
         password=_password(options),
         auth_username=options["auth_user"] or "",
-        aor=aor_uri(options["aor"]) if options["aor"] else None,
+        aor=aor_uri(aor) if aor else None,
         outbound_proxy=sip_uri(options["proxy"], "proxy") if options["proxy"] else None,
         mode=BIND if bind else "query",
         dedicated=bool(options["dedicated"]),
         expires=duration(options["expires"]),
         timeout=duration(options["timeout"]),
         user_agent=options["user_agent"] or "",
-        source=options["source"],
+        source=ip_address(options["source"]) if options["source"] else None,
         ca=options["ca_file"],
     )
 
@@ -123,8 +132,7 @@ def account_of(uri: str, options: dict[str, Any]) -> AccountSettings:
 def _password(options: dict[str, Any]) -> Secret:
     """From a file or the environment, or asked for: never an argument."""
     if file := options["password_file"]:
-        with open(file, encoding="utf-8") as opened:
-            return Secret(opened.read(SECRET_LIMIT).rstrip("\r\n"))
+        return _password_of(file)
     if name := options["password_env"]:
         if name not in os.environ:
             raise ValueError(f"the environment has no {name}")
@@ -134,6 +142,18 @@ def _password(options: dict[str, Any]) -> Secret:
     from getpass import getpass
 
     return Secret(getpass("Password: "))
+
+
+def _password_of(file: str) -> Secret:
+    with open(file, "rb") as opened:
+        read = opened.read(SECRET_LIMIT).rstrip(b"\r\n")
+    if not read or b"\n" in read:
+        count = "more than one line" if read else "nothing in it"
+        raise ValueError(f"{file} has {count} (write the password alone)")
+    try:
+        return Secret(read.decode())
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8") from None
 
 
 # --- to test --------------------------------------------------------------------------

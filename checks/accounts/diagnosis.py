@@ -96,7 +96,14 @@ _FIREWALL = (
 _CERTIFICATE = "openssl s_client -connect {place} shows it"
 
 TABLE: tuple[Row, ...] = (
-    # What we did, or would not do.
+    # What we did, would not do, or could not.
+    Row(
+        lambda s: bool(s.ours),
+        FAILING,
+        None,
+        "{ours}",
+        "correct `ca` or `source`, or what they name on this host",
+    ),
     Row(
         lambda s: bool(s.others) and s.vanished,
         FAILING,

@@ -28,6 +28,7 @@ class Seen:
     host: str  # of the registrar, as it is written
     place: str = ""  # address:port that was asked
     port: str = ""  # "UDP 5060"
+    ours: str = ""  # what is wrong on this host, so that nothing was asked
     cause: Cause | None = None  # of the failure; None: all went well
     detail: str = ""  # why there was no final response
     status: int = 0  # of the final response; 0: there was none

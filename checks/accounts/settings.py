@@ -155,6 +155,12 @@ class AccountSettings:
                 raise ValueError(f"{text!r} cannot stand in a header field")
         if not self.username:
             raise ValueError("username is empty")
+        user, at, domain = self.username.partition("@")
+        if at and self.aor is None:
+            raise ValueError(
+                f"username {self.username} has a domain (write username: {user}, and "
+                f"domain: {domain}; what the digest wants is auth_username)"
+            )
         if self.timeout <= 0:
             raise ValueError("timeout must be more than 0s")
         self._check_mode()

@@ -19,7 +19,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from checks.accounts import ports
 from checks.accounts.contact import Contact, OwnContact, is_test
@@ -151,12 +151,12 @@ class Trial:
     async def run(self) -> Outcome:
         """Test it; what is not expected is raised."""
         contact = Contact(self.around.agent, self.around.clock)
-        client, problem = await self._client(contact)
+        client, fault = await self._client(contact)
         exchange = Exchange(
             self.settings, client, self.own, self.around.agent, self._step
         )
         try:
-            seen, response = await self._tested(exchange, contact, problem)
+            seen, response = await self._tested(exchange, contact, fault)
             seen = await self._looked_around(exchange, seen)
             await contact.settle()
         finally:
@@ -165,14 +165,12 @@ class Trial:
         return self._outcome(exchange, seen, response)
 
     async def _tested(
-        self, exchange: Exchange, contact: Contact, problem: str
+        self, exchange: Exchange, contact: Contact, fault: _OwnFault | None
     ) -> tuple[Seen, Response | None]:
         try:
-            if problem:
+            if fault is not None:
                 seen = exchange.seen(Phase.QUERY)
-                raise RegisterError(
-                    replace(seen, cause=Cause.TLS_VERIFY, detail=problem)
-                )
+                raise RegisterError(replace(seen, cause=fault.cause, ours=fault.text))
             await exchange.locate(self.places)
             response = await exchange.query()
             await self._clear(exchange, response)
@@ -337,14 +335,25 @@ class Trial:
             self._step(Step(True, name, "answers"))
         return replace(seen, answering=found)
 
-    async def _client(self, contact: Contact) -> tuple[Client, str]:
-        """A client of this test alone, and why its certificates cannot be read."""
-        file, tls, problem = self.settings.ca, None, ""
+    async def _client(self, contact: Contact) -> tuple[Client, _OwnFault | None]:
+        """A client of this test alone, and what is wrong on our side, if anything."""
+        file, tls, fault = self.settings.ca, None, None
         if file:
             try:
                 tls = await asyncio.to_thread(ssl.create_default_context, cafile=file)
+            except ssl.SSLError:
+                said = f"{file} holds no certificate that can be read"
+                fault = _OwnFault(Cause.TLS_VERIFY, said)
             except OSError as error:  # gone since the configuration was read
-                problem = f"{file}: {error.strerror or error}"
+                said = f"{file} cannot be read: {error.strerror or error}"
+                fault = _OwnFault(Cause.TLS_VERIFY, said)
+        if ip := self.settings.source:
+            with _udp_socket(ip) as probe:
+                try:
+                    probe.bind((ip, 0))
+                except OSError as error:
+                    said = f"nothing can be sent from {ip}: {error.strerror or error}"
+                    fault = _OwnFault(Cause.ICMP_UNREACHABLE, said)
         client = Client(
             clock=self.around.clock,
             resolver=self.around.resolver,
@@ -352,7 +361,7 @@ class Trial:
             ssl_context=tls,
             asked=contact.asked,
         )
-        return client, problem
+        return client, fault
 
     def _source(self) -> tuple[str, int] | None:
         """Where to send from: for a leftover from where it was sent, if that is free.
@@ -361,8 +370,7 @@ class Trial:
         """
         if self.leftover is not None:
             before = (self.leftover.ip, self.leftover.port)
-            family = socket.AF_INET6 if ":" in before[0] else socket.AF_INET
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            with _udp_socket(before[0]) as probe:
                 with contextlib.suppress(OSError, OverflowError):
                     probe.bind(before)
                     return before
@@ -397,6 +405,18 @@ class Trial:
 
 def _said(contact: NameAddr) -> str:
     return plain(contact.uri, SAID_LIMIT)
+
+
+class _OwnFault(NamedTuple):
+    """Why nothing can be asked: neither the registrar nor the way to it are known."""
+
+    cause: Cause
+    text: str
+
+
+def _udp_socket(ip: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    return socket.socket(family, socket.SOCK_DGRAM)
 
 
 def _is_refusal(status: int) -> bool:

@@ -116,6 +116,18 @@ async def test_bindings_asks_a_registrar_from_here(
             "/no/such: No such file or directory",
         ),
         (
+            ("sip:10.0.0.5", "-u", "x", "--password-file", "/dev/null"),
+            "/dev/null has nothing in it (write the password alone)",
+        ),
+        (
+            ("sip:10.0.0.5", "-u", "x", "--password-file", __file__),
+            f"{__file__} has more than one line (write the password alone)",
+        ),
+        (
+            ("sip:10.0.0.5", "-u", "x", "--password-env", "HOME", "--source", "me"),
+            "me is not an IP address",
+        ),
+        (
             ("line1", "--socket", "/no/such.sock"),
             "no daemon at /no/such.sock: is sipwatch running?",
         ),
@@ -164,3 +176,43 @@ def test_at_80_columns_nothing_is_wider() -> None:
 def test_a_name_keeps_its_small_letter(sentence: str, first: str) -> None:
     outcome = {"state": "ok", "cause": None, "sentence": sentence, "bindings": []}
     assert list(_outcome_lines(outcome, 80)) == ["", first]
+
+
+async def test_a_user_may_be_written_with_its_domain(
+    served: tuple[Registrar, Peer],
+) -> None:
+    registrar, peer = served
+    done = await run(peer, "-u", "line1@example.com")
+    assert done.returncode == 0
+    assert registrar.seen[0].to.uri == "sip:line1@example.com"
+
+
+async def test_each_mistake_of_a_configuration_has_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "sipwatch.yaml"
+    file.write_text("accounts:\n  a: [1]\n  b: [2]\n")
+    done = await command("register", "--local", "-c", str(file))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines() == [
+        f"sipwatch register: {file}:{line}:3: accounts.{name}: a list is not a mapping "
+        "(write key: value)"
+        for line, name in ((2, "a"), (3, "b"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--source", "1.2.3.4"), "Nothing can be sent from 1.2.3.4: "),
+        (("--ca-file", "/no/such"), "/no/such cannot be read: No such file"),
+        (("--ca-file", __file__), f"{__file__} holds no certificate"),
+    ],
+)
+async def test_what_is_wrong_on_this_host_is_not_laid_on_the_registrar(
+    served: tuple[Registrar, Peer], words: tuple[str, ...], told: str
+) -> None:
+    registrar, peer = served
+    done = await run(peer, *words)
+    assert done.returncode == 2
+    assert done.stdout.strip().startswith(told)
+    assert "  next step  correct `ca` or `source`, or what" in done.stdout
+    assert registrar.seen == []

@@ -61,6 +61,13 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         "and removed it",
         "nothing is wrong",
     ),
+    (
+        seen(ours="/etc/ca.pem cannot be read: gone", cause=Cause.TLS_VERIFY),
+        FAILING,
+        Cause.TLS_VERIFY,
+        "/etc/ca.pem cannot be read: gone",
+        "correct `ca` or `source`, or what they name on this host",
+    ),
     # names
     (
         seen(host="acme.pstn.twilio.com", cause=Cause.TIMEOUT, detail="silence"),
