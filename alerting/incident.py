@@ -129,6 +129,7 @@ class Batch:
     deliveries: tuple[Delivery, ...]
     thread: str  # id of the thread's first batch; equals `id` when this is the first
     late: bool = False  # firing untold at its end: told once as "was down from .. to"
+    folded: bool = False  # more than the limit of the route: told together
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from alerting.matching import (
 )
 from checks.settings import Duration, Glob, Parsed, duration
 
+STEPS_MOST = 20  # of one ladder
+PER_HOUR_MOST = 1000
 # Without routes: every warning and every critical to every notifier.
 TOLD_BY_DEFAULT = Severity.WARNING
 
@@ -75,17 +77,30 @@ class RouteSettings:
     outside: str = ""  # a schedule: as long as it is open, this route waits
     escalate: tuple[StepSettings, ...] = ()  # unless somebody acknowledges
     repeats: int | None = None  # at most; default: until it ends or is acknowledged
+    per_hour: int | None = None  # to each notifier; the rest is one more, later
 
     def __post_init__(self) -> None:
         if self.repeats is not None and self.repeats < 0:
             raise ValueError("repeats must not be less than 0")
+        if self.per_hour is not None and not 2 <= self.per_hour <= PER_HOUR_MOST:
+            raise ValueError(f"per_hour must be 2 to {PER_HOUR_MOST}")
+        if len(self.escalate) > STEPS_MOST:
+            raise ValueError(f"escalate has more than {STEPS_MOST} steps")
 
 
 class Rung(NamedTuple):
     """One notifier of one step of a ladder."""
 
+    number: int  # the same whatever other routes an incident takes
     after: float
     notifier: str
+
+
+class Limit(NamedTuple):
+    """How many notifications an hour a route allows to each of its notifiers."""
+
+    route: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,7 @@ class Routes:
         self._settings = tuple(settings)
         self.notifiers = tuple(notifiers)
         self.timed = any(route.during or route.outside for route in self._settings)
+        self.limited = any(route.per_hour for route in self._settings)
 
     def of(self, incident: Incident, named: Sequence[str] = ()) -> tuple[str, ...]:
         """The notifiers to tell, in order; a rule's own `notify` goes first."""
@@ -139,12 +155,20 @@ class Routes:
         """Who is told later unless somebody acknowledges; nobody by a rule's word."""
         own = own_notifier(incident)
         return [
-            Rung(step.after, name)
-            for route in (() if named else self._taken(incident))
-            for step in route.escalate
+            Rung(number * STEPS_MOST + n, step.after, name)
+            for number, route in enumerate(() if named else self._settings)
+            if route.escalate and fits(incident, route.match)
+            for n, step in enumerate(route.escalate, 1)
             for name in step.notify
             if name in self.notifiers and name != own
         ]
+
+    def limit(self, incident: Incident, notifier: str) -> Limit | None:
+        """The limit of the way by which a notifier is told; one that has none rules."""
+        ways = self.ways(incident, notifier)
+        if not ways or not all(way.per_hour for way in ways):
+            return None
+        return Limit(self._settings.index(ways[0]), ways[0].per_hour or 0)
 
     def repeats(self, incident: Incident, notifier: str) -> int | None:
         """How often at most a notifier is told again; None: without end."""

@@ -369,6 +369,7 @@ class Alarms:
     def _restore(self, restored: Restored, now: float) -> None:
         self._stored = dict(restored.subjects)
         self.silences.restore(restored.memos)
+        self._deliveries.passing.limits.restore(restored.memos, now)
         for incident in self._incidents.restore(restored, now):
             self._orphans.setdefault(incident.subject.key, []).append(incident)
         self._incidents.reroute(now)
@@ -410,9 +411,10 @@ class Alarms:
 
     def take_announced(self) -> list[Announcement]:
         """What happened, where nobody can wait for it to be written."""
-        told, held = self._incidents.announced, self._deliveries.held
+        told, held = self._incidents.announced, self._deliveries.passing.held
         announced = [*self._announced, *told, *held]
-        self._announced, self._incidents.announced, self._deliveries.held = [], [], []
+        self._announced, self._incidents.announced = [], []
+        self._deliveries.passing.held = []
         return announced
 
 

@@ -21,12 +21,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from alerting.alarms.changes import Changes
-from alerting.alarms.desk import KNOWN, Desk, Group, late
+from alerting.alarms.desk import KNOWN, Desk, is_folded, late
 from alerting.alarms.gate import Gate
+from alerting.alarms.passing import Passing
 from alerting.alarms.reminders import Reminders
-from alerting.announcement import Suppressed
 from alerting.incident import Batch, Delivery, Incident, Outcome, Told
-from alerting.muting.muting import Mute
 from alerting.routes import GroupSettings, Routes, group_of
 from alerting.store.rows import DeliveryRow
 
@@ -51,7 +50,6 @@ class Deliveries:
     ) -> None:
         self.routes = gate.routes
         self.group = group
-        self.held: list[Suppressed] = []  # to be announced
         self._gate = gate
         self._new_id = new_id
         self._random = random
@@ -61,6 +59,7 @@ class Deliveries:
         self._reminders = Reminders(
             self._rows, self._desks, changes, gate.routes, group
         )
+        self.passing = Passing(gate, self._reminders, changes)
 
     def replace(self, routes: Routes, group: GroupSettings) -> None:
         """Go on by another configuration."""
@@ -145,48 +144,19 @@ class Deliveries:
             if rows[0].not_before <= now and self._again(desk, id_, now):
                 return self._attempt(rows)
         for row in desk.later.due(now):
-            self._come(desk, row, now)
+            if self.passing.come(desk, row, now):
+                self._add(row.incident, row.notifier, now, at_once=True)
         while (group := desk.ready(now)) is not None:
-            self._sift(desk, group, now)
-            if group.pending:
-                return self._attempt(desk.start(self._new_id(), group))
-        return None
-
-    def _come(self, desk: Desk, row: Delivery, now: float) -> None:
-        """The time of a row that waited by itself has come."""
-        if row.step and (mute := self._gate.mute(row, now)) is not None:
-            self._hold(desk, row, mute, now)
-        elif row.step >= 0:
-            desk.hasten(row, now)
-        elif self._reminders.climb(row, now):
-            self._add(row.incident, row.notifier, now, at_once=True)
-
-    def _sift(self, desk: Desk, group: Group, now: float) -> None:
-        """Hold back what is muted of a group that may go."""
-        for row in list(group.pending):
-            mute = self._gate.mute(row, now)
-            if mute is None:
-                continue
-            if row.incident.firing:
-                self._hold(desk, row, mute, now)
-            else:
+            for row in self.passing.sift(desk, group, now):
                 row.wanted = Told.NOTHING
                 self._follow(row, now)
-
-    def _hold(self, desk: Desk, row: Delivery, mute: Mute, now: float) -> None:
-        if row.error != mute.reason:
-            row.error = mute.reason
-            subject, rule = row.incident.subject, row.incident.rule
-            self.held.append(Suppressed(subject, rule, mute.reason, now))
-        more = self._reminders.patience(row) if row.step < 0 else 0.0
-        desk.hold(row, mute.until + more)
-        self._changes.delivery(row)
+            if rows := self.passing.start(desk, group, self._new_id(), now):
+                return self._attempt(rows)
+        return None
 
     def release(self, now: float) -> None:
         """Mutes may be others than they were: what is held is looked at again."""
-        for desk in self._desks.values():
-            for rows in list(desk.held()):
-                desk.later.set(rows, now)
+        self.passing.release(self._desks.values(), now)
 
     def next_due(self, notifier: str) -> float | None:
         """When `due` has something, if nothing else happens."""
@@ -301,13 +271,15 @@ class Deliveries:
             row.error = ""
             self._changes.delivery(row)
         first = rows[0]
+        folded = is_folded(first)
         return Batch(
             id=first.batch,
             notifier=first.notifier,
             change=first.telling,
             deliveries=tuple(rows),
-            thread=first.thread or first.batch,
+            thread=first.batch if folded else first.thread or first.batch,
             late=late(first.telling, first.told),
+            folded=folded and len(rows) > 1,
         )
 
     # Where a row stands

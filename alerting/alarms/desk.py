@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from alerting.alarms.deadlines import Deadlines
+from alerting.alarms.limits import FOLDED
 from alerting.incident import Delivery, Told
 from alerting.routes import GroupSettings, by_severity
 
@@ -59,6 +60,17 @@ class Desk:
         group.hasten(at)
         row.not_before = at
         group.pending[row] = None
+
+    def fold(self, row: Delivery, name: str, at: float) -> None:
+        """Let a row go with all others of this group, then."""
+        group = self.groups[row.group]
+        group.pending.pop(row, None)
+        group.live.discard(row)
+        self._tidy(row.group)
+        row.group = name
+        if row.told in KNOWN and not row.step:
+            self.groups[name].live.add(row)
+        self.hasten(row, at)
 
     def hold(self, row: Delivery, until: float) -> None:
         """A row that is owed has to wait until then; those of its group need not."""
@@ -155,9 +167,14 @@ def late(telling: Told, told: Told) -> bool:
     return telling is Told.RESOLVED and told is Told.NOTHING
 
 
+def is_folded(row: Delivery) -> bool:
+    """Whether it waited for room, and is told with all else that did."""
+    return row.group.startswith(FOLDED)
+
+
 def _alike(row: Delivery, first: Delivery) -> bool:
     return (
         row.wanted is first.wanted
-        and row.thread == first.thread
+        and (row.thread == first.thread or is_folded(first))
         and late(row.wanted, row.told) == late(first.wanted, first.told)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from alerting.incident import Delivery, Told
 from alerting.muting.muting import Mute, Muting
-from alerting.routes import Routes
+from alerting.routes import Limit, Routes
 from alerting.rules.rule import Rules
 
 LEAST = 1.0  # s until a held row is looked at again
@@ -34,6 +34,15 @@ class Gate:
         if found is None:
             return None
         return Mute(found.reason, max(found.until, now + LEAST))
+
+    def limit(self, row: Delivery) -> Limit | None:
+        """How often its notifier is told at most by the route of a row."""
+        if not self.routes.limited:
+            return None
+        rule = self.rules.get(row.incident.rule)
+        if rule and rule.notify:
+            return None  # by its own word, not by a route
+        return self.routes.limit(row.incident, row.notifier)
 
     def _by_rule(self, row: Delivery, now: float) -> Mute | None:
         """What opened in its hours is told; out of them nobody is reminded of it."""

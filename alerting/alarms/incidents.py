@@ -95,7 +95,8 @@ class Incidents:
         elif became < was:
             self._deliveries.eased(incident, now)
         if changed:
-            self._deliveries.opened(incident, lead.notify, now)
+            begun = now if became > was else None
+            self._deliveries.opened(incident, lead.notify, now, begun)
 
     def _facts(
         self, t: Trouble, incident: Incident, now: float, *, changed: bool = False

@@ -85,8 +85,7 @@ class Reminders:
             return
         rows = self._rows.get(incident, ())
         promised = {(row.notifier, row.step) for row in rows}
-        rungs = self.routes.ladder(incident, named)
-        for number, (after, notifier) in enumerate(rungs, 1):
+        for number, after, notifier in self.routes.ladder(incident, named):
             at = begun + after
             if at > now and (notifier, -number) not in promised:
                 row = Delivery(incident, notifier, "", Told.FIRING, step=-number)
@@ -98,8 +97,8 @@ class Reminders:
         rows = self._rows.get(rung.incident, ())
         if any(row.told in KNOWN for row in rows if not row.step):
             return 0.0
-        rungs = self.routes.ladder(rung.incident, ())
-        return rungs[-rung.step - 1][0] if -rung.step <= len(rungs) else 0.0
+        rungs = self.routes.ladder(rung.incident)
+        return next((r.after for r in rungs if r.number == -rung.step), 0.0)
 
     def climb(self, rung: Delivery, now: float) -> bool:
         """A rung's time has come; whether its notifier is new, and to be told."""

@@ -142,6 +142,7 @@ class Tale:
     change: Told
     late: bool  # over before it could be told
     repeat: bool  # told before, and still so
+    folded: bool  # more than was allowed within an hour, told as one
     words: Wording | None  # None: several rules at once
     own: str  # an own rule that borrows the words of a built-in one
     total: int | None  # how many extensions there are, where that is known
@@ -196,12 +197,14 @@ def tale(
     )
     first = incidents[0]
     alike = len({(i.rule, i.subject.kind) for i in incidents}) == 1
+    alike = alike and not batch.folded
     words = wording(first.rule, first.subject.kind, first.state) if alike else None
     return Tale(
         incidents=incidents,
         change=batch.change,
         late=batch.late,
         repeat=all(delivery.step > 0 for delivery in batch.deliveries),
+        folded=batch.folded,
         words=words,
         own=first.rule if alike and borrowed(first.rule, words) else "",
         total=_total(incidents, count),
@@ -218,6 +221,7 @@ def alone(incident: Incident, instance: str) -> Tale:
         change=Told.FIRING if incident.firing else Told.RESOLVED,
         late=False,
         repeat=False,
+        folded=False,
         words=words,
         own=incident.rule if borrowed(incident.rule, words) else "",
         total=None,
@@ -333,11 +337,13 @@ def _mixed(story: Tale) -> str:
     rules = Counter(plain(i.rule, NAME_LIMIT) for i in story.incidents)
     what = ", ".join(f"{rule} {count}" for rule, count in rules.most_common(4))
     fields = _fields(story, long=False)
+    many = f"{'and ' if story.folded else ''}{len(story.incidents)}"
+    many += " more problems" if story.folded else " problems"
     if story.late:
-        return f"{len(story.incidents)} problems came and went{fields['span']}: {what}"
+        return f"{many} came and went{fields['span']}: {what}"
     if story.over:
-        return f"{len(story.incidents)} problems over{fields['after']}: {what}"
-    return f"{len(story.incidents)} problems{fields['since']}: {what}"
+        return f"{many} over{fields['after']}: {what}"
+    return f"{many}{fields['since']}: {what}"
 
 
 def _because(story: Tale, *, brief: bool = False) -> str:

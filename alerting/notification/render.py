@@ -159,6 +159,8 @@ def _several(told: Tale) -> Story:
     reasons.pop("", None)
     story.row("why", ", ".join(f"{why} ({n})" for why, n in reasons.most_common(4)))
     story.row("in common", in_common(told.incidents))
+    if told.folded:
+        story.row("as one", "its route has told as much within the hour as it may")
     story.listing = [_listed(told, incident) for incident in told.incidents[:LISTED]]
     if len(told.incidents) > LISTED:
         story.listing.append(f"and {len(told.incidents) - LISTED} more")
