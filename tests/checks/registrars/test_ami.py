@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.registrars import session
 from checks.registrars.ami import (
     GREETING_LIMIT,
     MESSAGE_LIMIT,
@@ -11,6 +12,8 @@ from checks.registrars.ami import (
     Message,
     action,
 )
+from checks.registrars.session import Session
+from checks.registrations.readings import Unreadable
 from tests import wire
 
 SESSIONS = [
@@ -179,3 +182,19 @@ def test_where_tcp_cuts_never_changes_what_is_read(
     cut = parsed(*(data[n : n + size] for n in range(0, len(data), size)))
     assert cut == parsed(data)
     assert all("Password" not in message for message in cut)
+
+
+async def test_events_that_nobody_takes_have_a_bound_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = wire.message(Event="ContactStatus", URI="A" * 50_000)
+    monkeypatch.setattr(session, "FLOOD_LIMIT", 10 * len(large))
+    asterisk = Session(5.0, lambda: 1000.0, {"ContactStatus"})
+    asterisk.data_received(wire.GREETING)
+    for _ in range(10):
+        asterisk.data_received(large)
+        await asterisk.gather(0.0)  # who takes them may have as many as there are
+    for _ in range(11):
+        asterisk.data_received(large)
+    with pytest.raises(Unreadable, match="a flood of events"):
+        await asterisk.ask("Ping")

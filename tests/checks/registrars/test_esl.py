@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.registrars import esl_session
 from checks.registrars.esl import (
     HEADER_LIMIT,
     LIST_LIMIT,
@@ -14,6 +15,8 @@ from checks.registrars.esl import (
     Part,
     event,
 )
+from checks.registrars.esl_session import EslSession
+from checks.registrations.readings import Unreadable
 from tests.wires import freeswitch as fs
 
 RECORDINGS = [
@@ -206,3 +209,19 @@ def test_a_recording_with_bytes_changed_is_parts_or_a_value_error(
                 event(part.body)
     except ValueError:
         pass
+
+
+async def test_events_that_nobody_takes_have_a_bound_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = fs.event("sofia::register", 1000.0, user_agent="A" * 50_000)
+    monkeypatch.setattr(esl_session, "FLOOD_LIMIT", 10 * len(large))
+    session = EslSession(5.0, lambda: 1000.0)
+    session.data_received(fs.AUTH_REQUEST)
+    for _ in range(10):
+        session.data_received(large)
+        await session.gather(0.0)  # who takes them may have as many as there are
+    for _ in range(11):
+        session.data_received(large)
+    with pytest.raises(Unreadable, match="a flood of events"):
+        await session.rest(5.0)
