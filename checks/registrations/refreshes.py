@@ -14,6 +14,7 @@ is given another, and passed over at the old one.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from checks.observation import Fact, Figures, Observation, State
@@ -22,6 +23,7 @@ from checks.registrations.extension import HERE, Contact, Extension, last_seen
 from checks.registrations.habit import LATEST, learned, patience, points
 
 WORTH = 300.0  # s of Expires: what is shorter has ended before anybody could look
+TRIED_AGAIN = 300.0  # s after a PBX came back, in which phones that it missed try again
 LEFT = 60.0  # s of the binding that must be left for a warning to be one
 BRIEF = 5.0  # s between two refreshes that were one, sent twice or told twice
 BUCKET = 5.0  # s
@@ -184,7 +186,7 @@ class Refreshes:
             if e.place != number:
                 continue
             e.place = 0
-            due = due_at(e)
+            due = excused_until(e)
             if due is None or e.overdue:
                 continue
             if due > now:
@@ -205,7 +207,7 @@ class Refreshes:
                 m.doubted = now
 
     def _expect(self, e: Extension) -> None:
-        due = None if e.overdue else due_at(e)
+        due = None if e.overdue else excused_until(e)
         if due is None or due > last_end(e) - LEFT:
             return  # nothing could be told in time
         number = int(due // BUCKET) + 1
@@ -225,12 +227,21 @@ def _is_named(breach: int) -> bool:
 
 def due_at(e: Extension) -> float | None:
     """When its last contact should have been refreshed; None: it is not known."""
+    return _latest(_due(e, contact) for contact in e.contacts)
+
+
+def excused_until(e: Extension) -> float | None:
+    """Until when that it was not refreshed proves nothing; None: it is not known."""
+    return _latest(_excused(e, contact) for contact in e.contacts)
+
+
+def _latest(times: Iterable[float | None]) -> float | None:
+    """The latest of all; None where one is not known, or there is none."""
     latest = None
-    for contact in e.contacts:
-        due = _due(e, contact)
-        if due is None:
+    for time in times:
+        if time is None:
             return None
-        latest = due if latest is None else max(latest, due)
+        latest = time if latest is None else max(latest, time)
     return latest
 
 
@@ -247,9 +258,18 @@ def _due(e: Extension, contact: Contact) -> float | None:
     return None if waits is None else _begun(contact) + waits
 
 
+def _excused(e: Extension, contact: Contact) -> float | None:
+    """What failed while the PBX was away is tried again some minutes later."""
+    due, m = _due(e, contact), contact.member
+    if due is None:
+        return None
+    back = max(m.since, m.restart.at) if m.restart else m.since
+    return max(due, back + TRIED_AGAIN) if back > _begun(contact) else due
+
+
 def _is_late(e: Extension, contact: Contact) -> bool:
     """Whether a read that was begun after it was due shows no refresh."""
-    due = _due(e, contact)
+    due = _excused(e, contact)
     return due is not None and contact.read - contact.member.lag >= due
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.observation import Fact, Observation, State
+from checks.observation import Cause, Fact, Observation, State
 from checks.registrations.extension import Extension
 from checks.registrations.habit import points
 from checks.registrations.readings import ExpirySettings
@@ -397,3 +397,27 @@ def test_of_very_many_outside_the_policy_a_few_are_named_and_the_others_counted(
     while again.judge.next_deadline() == 0.0:
         again.advance()
     assert [o for o in again.told if o.subject is not again.subject] == []
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("restarted", [True, False])
+@pytest.mark.parametrize(("retries", "warned"), [(60, False), (None, True)])
+def test_what_failed_while_the_pbx_was_away_is_given_time_to_be_tried_again(
+    told: bool, restarted: bool, retries: float | None, warned: bool
+) -> None:
+    site = Site(told=told)
+    last = site.refreshes([0.5] * 12, 0.0)
+    site.until(last + 1500)
+    site.t.judge.lost("pbx", Cause.CONNECTION_REFUSED, "gone", site.t.now)
+    site.t.at(last + 2400)  # at 1800 it could not be refreshed
+    if restarted:
+        site.t.boot = site.t.now - 5
+    site.next_read = site.t.now
+    site.read()
+    if retries is not None:
+        site.refreshed(last + 2400 + retries)
+    site.until(last + 3400)
+    assert bool(site.late) is warned
+    for o in site.late[:1]:
+        assert 2700 <= o.at - last <= 2740
+        assert (o.figures.refresh_left or 0) >= 60
