@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -39,6 +39,8 @@ def sip_uri(written: Any, what: str = "registrar") -> str:
     if uri.transport not in SPOKEN:
         raise ValueError(f"transport {uri.transport} is not spoken here")
     if what == "registrar" and uri.user is not None:
+        if uri.password:
+            text = str(replace(uri, password="***"))
         raise ValueError(
             f"{text}: the user does not belong there (write username: {uri.user}, "
             f"and registrar: {SipUri(uri.host, None, uri.port, uri.params, uri.scheme)}"
