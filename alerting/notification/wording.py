@@ -94,7 +94,7 @@ CAUSES: dict[Cause, Reason] = {
     ),
     Cause.FORBIDDEN: Reason(
         "forbidden",
-        "it knows us and says no: rights are missing",
+        "it says no: rights are missing",
         "allow this host's address and user there",
     ),
     Cause.NOT_FOUND: Reason(
