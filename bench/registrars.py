@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.lists import SERVERS
-from bench.machine import bound, pss
+from bench.machine import anonymous, bound
 from bench.stalls import MeteredLoop
 from checks.observation import State
 from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
-from sipwatch.process import calm_collector
+from sipwatch.process import calm_collector, give_back_memory
 from sipwatch.selfwatch import BEAT
 
 CONTACTS = 20_000
@@ -81,6 +80,7 @@ class Site:
         values = {"kind": kind, "address": address, "folder": self.folder}
         values["keys"] = KEYS.get(kind, "")
         path.write_text(CONFIGURATION.format(**values), encoding="utf-8")
+        give_back_memory()  # as the process does
         self.daemon = Daemon(load(path))
 
     async def stop(self) -> None:
@@ -153,7 +153,7 @@ async def measure(kind: str, count: int, folder: Path, loop: MeteredLoop) -> Cos
         again,
         history,
         loop.worst.cpu,
-        pss(os.getpid()) - pss(site.pbx.pid),
+        anonymous(),
     )
     await site.stop()
     return cost

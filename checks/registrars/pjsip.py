@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -130,7 +131,7 @@ def binding(row: Message) -> Binding:
     """A row of PJSIPShowRegistrationInboundContactStatuses."""
     reachable = REACHABLE.get(row.get("Status", ""))
     return Binding(
-        aor=row.get("AOR", ""),
+        aor=sys.intern(row.get("AOR", "")),  # it is in many tables
         contact=row.get("URI", ""),
         expires_at=number(row.get("RegExpire")),
         reachable=reachable,
@@ -169,7 +170,7 @@ class Roster:
 
     def add(self, row: Message) -> None:
         """A row of PJSIPShowRegistrationsInbound."""
-        aor, contacts = row.get("ObjectName", ""), row.get("Contact", "")
+        aor, contacts = sys.intern(row.get("ObjectName", "")), row.get("Contact", "")
         if row.get("MaxContacts") == "0":  # takes no registration
             self.trunks.add(aor)
         else:
@@ -206,7 +207,7 @@ def title(answer: Message, aor: str) -> str:
     """The name in `"Reception" <1001>`; "" where there is none but its own."""
     found = _CALLER.fullmatch(answer.get("Value", ""))
     name = found[1].strip() if found else ""
-    return "" if name == aor else name
+    return "" if name == aor else sys.intern(name)  # of some, the same
 
 
 def startup(core: Message, estimate: float | None) -> float | None:

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from checks.observation import (
     Binding,
@@ -27,10 +28,14 @@ CONTACTS = 32  # of one AOR; PBXs allow ten at most where they are well configur
 CONTACT_LIMIT = 512  # characters of a URI by which a contact is told from others
 TWICE = 2  # reports in a row that make a contact unreachable
 UNANSWERED = 3  # contacts of one extension that evidence tells of
+MOMENTS = 4096  # that are kept, to be shared by those who have them in common
 RENEWED = 2.0  # s that an end must move to be a refresh: Kamailio tells whole seconds
 CLOCK_ERROR = 0.05  # s by which the PBX's clock is known, on a network of its own
 LISTED = 5.0  # s that a row may be older than when we have read it
 JUST_ENDED = 1.0  # s by which a whole-second end may seem to lie ahead
+
+
+Moment = TypeVar("Moment", float, None, float | None)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +76,7 @@ class Contact:
             binding.contact[:CONTACT_LIMIT],
             sys.intern(plain(binding.user_agent, 120)),
             plain(binding.received, 120),
-            binding.expires_at,
+            shared(binding.expires_at),
             binding.granted,
             None,  # how it answers is a report of its own
             None,
@@ -94,7 +99,7 @@ class Contact:
 
     def renew(self, end: float, binding: Binding, now: float) -> bool:
         """Take another end; whether it is that of a refresh."""
-        before, self.end = self.end, end
+        before, self.end = self.end, shared(end)
         moved = 0.0 if before is None else end - before
         refreshed = abs(moved) > RENEWED  # it ends sooner where less was granted
         if refreshed:  # its address may be another one since
@@ -115,7 +120,7 @@ class Contact:
             if moved < 0 or self.at_least > unless_less:
                 self.at_least = 0.0
             self.refreshed_before = self.refreshed
-            self.refreshed = min(now, ours - granted) if granted else None
+            self.refreshed = shared(min(now, ours - granted)) if granted else None
             self.granted = granted
         elif binding.granted and self.granted:
             # Of an end in whole seconds, which a slow answer only makes later.
@@ -134,10 +139,10 @@ class Contact:
     def teach(self, extension: Extension, now: float) -> None:
         """Tell the extension what was granted: exactly, or at least."""
         if self.granted is not None:
-            extension.granted, extension.exact = float(self.granted), True
+            extension.granted, extension.exact = self.granted, True
             ends = self.ends
             if self.refreshed is None and ends and self.member.clock.measured:
-                self.refreshed = min(now, ends - self.granted)
+                self.refreshed = shared(min(now, ends - self.granted))
         elif (ends := self.ends) is not None and self.member.clock.measured:
             at_least = ends - now
             self.at_least = max(self.at_least, at_least)
@@ -164,6 +169,18 @@ class Contact:
     def ends(self) -> float | None:
         """Its known end on our clock."""
         return None if self.end is None else self.member.clock.ours(self.end)
+
+
+_SHARED: dict[float, float] = {}
+
+
+def shared(moment: Moment) -> Moment:
+    """The same number as one object: thousands of phones refresh in one second."""
+    if moment is None:
+        return None
+    if len(_SHARED) >= MOMENTS:
+        _SHARED.clear()
+    return _SHARED.setdefault(moment, moment)
 
 
 def whole(seconds: float) -> int:

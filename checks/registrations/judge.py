@@ -349,6 +349,8 @@ class Judge:
         told: list[Observation] = []
         for aor in list(islice(self._unjudged, AT_ONCE)):
             told += self._settle([aor], self._unjudged.pop(aor), now)
+        if not self._unjudged:
+            self._unjudged.clear()  # a dictionary stays as large as it was
         return told
 
     def _settle(self, aors: Iterable[str], at: float, now: float) -> list[Observation]:
@@ -425,6 +427,8 @@ class Judge:
                 e.learned = True
                 young.discard(aor)
                 self._ledger.save(e)
+        if not young:
+            young.clear()  # a set stays as large as it was
 
     # --- time -----------------------------------------------------------------------
 

@@ -147,6 +147,8 @@ class Ledger:
         changed = list(islice(self._unsaved, most))
         for aor in changed:
             del self._unsaved[aor]
+        if not self._unsaved:
+            self._unsaved.clear()  # a dictionary stays as large as it was
         found = ((aor, self.extensions.get(aor)) for aor in changed)
         return [of_extension(e, self._cluster) if e else forgotten(a) for a, e in found]
 
@@ -320,7 +322,7 @@ class Ledger:
             moved = m.readable and other.member is not m and not other.member.readable
             if moved and same_phone(contact, other):
                 self._detach(e, other)
-        e.contacts.append(contact)
+        e.contacts = [*e.contacts, contact]  # no larger than it must be
         m.held += 1
         m.fresh_at = now
         if m.restart:

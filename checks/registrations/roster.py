@@ -85,6 +85,8 @@ class Roster:
         self.listed = {self._canonical(row.aor): row for row in listed}
         self._expected: dict[str, dict[str, str]] = {}  # by member: AOR and title
         self._scopes: dict[str, Scope] = {}
+        only = settings.extensions
+        self._choosy = bool(only.include or only.exclude)  # else all are admitted
         self._decided: dict[str, bool] = {}
 
     def _canonical(self, aor: str) -> str:
@@ -117,7 +119,7 @@ class Roster:
 
     def watches(self, aor: str, pending: dict[str, str] | None = None) -> bool:
         """Whether an AOR that shows up is watched; `pending`: a roster to come."""
-        decided = self._decided.get(aor)
+        decided = self._decided.get(aor) if self._choosy else self._admits(aor)
         if decided is None:
             if len(self._decided) >= DECISIONS:
                 self._decided.clear()

@@ -65,7 +65,10 @@ class Standings:
     def take(self, most: int) -> list[Standing]:
         """How no more than so many of them stand now."""
         taken = list(islice(self._since, most))
-        return [_standing(e, self._since.pop(e)) for e in taken]
+        found = [_standing(e, self._since.pop(e)) for e in taken]
+        if not self._since:
+            self._since.clear()  # a dictionary stays as large as it was
+        return found
 
 
 def _standing(e: Extension, at: float) -> Standing:
