@@ -204,6 +204,14 @@ TABLE: tuple[Row, ...] = (
         "let {port} to {host} pass in the firewalls, or write ;transport={other}",
     ),
     Row(
+        lambda s: s.cause in UNREACHED and s.phase is Phase.BIND and s.known,
+        FAILING,
+        None,
+        "{host} answers a query of {aor}, and not the registration of a contact: "
+        "{detail}",
+        "read the log of {host} for this REGISTER; the way to it is well",
+    ),
+    Row(
         at_twilio(caused(Cause.TIMEOUT)),
         FAILING,
         None,

@@ -40,7 +40,7 @@ def sip_uri(written: Any, what: str = "registrar") -> str:
         raise ValueError(f"transport {uri.transport} is not spoken here")
     if what == "registrar" and uri.user is not None:
         if uri.password:
-            text = str(replace(uri, password="***"))
+            text = str(replace(uri, password="***"))  # noqa: S106 - hides one
         raise ValueError(
             f"{text}: the user does not belong there (write username: {uri.user}, "
             f"and registrar: {SipUri(uri.host, None, uri.port, uri.params, uri.scheme)}"

@@ -68,6 +68,20 @@ CASES: list[tuple[Seen, State, Cause | None, str, str]] = [
         "/etc/ca.pem cannot be read: gone",
         "correct `ca` or `source`, or what they name on this host",
     ),
+    (
+        seen(
+            Phase.BIND,
+            host=TWILIO,
+            known=True,
+            cause=Cause.TIMEOUT,
+            detail="no final response from 203.0.113.9:5060 to 4 sends",
+        ),
+        FAILING,
+        Cause.TIMEOUT,
+        "acme.sip.twilio.com answers a query of line1@sip.example.com, and not the "
+        "registration of a contact: no final response from 203.0.113.9:5060 to 4 sends",
+        "read the log of acme.sip.twilio.com for this REGISTER; the way to it is well",
+    ),
     # names
     (
         seen(host="acme.pstn.twilio.com", cause=Cause.TIMEOUT, detail="silence"),
