@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -131,7 +130,7 @@ def binding(row: Message) -> Binding:
     """A row of PJSIPShowRegistrationInboundContactStatuses."""
     reachable = REACHABLE.get(row.get("Status", ""))
     return Binding(
-        aor=sys.intern(row.get("AOR", "")),  # it is in many tables
+        aor=row.get("AOR", ""),
         contact=row.get("URI", ""),
         expires_at=number(row.get("RegExpire")),
         reachable=reachable,
@@ -170,7 +169,7 @@ class Roster:
 
     def add(self, row: Message) -> None:
         """A row of PJSIPShowRegistrationsInbound."""
-        aor, contacts = sys.intern(row.get("ObjectName", "")), row.get("Contact", "")
+        aor, contacts = row.get("ObjectName", ""), row.get("Contact", "")
         if row.get("MaxContacts") == "0":  # takes no registration
             self.trunks.add(aor)
         else:
@@ -207,7 +206,7 @@ def title(answer: Message, aor: str) -> str:
     """The name in `"Reception" <1001>`; "" where there is none but its own."""
     found = _CALLER.fullmatch(answer.get("Value", ""))
     name = found[1].strip() if found else ""
-    return "" if name == aor else sys.intern(name)  # of some, the same
+    return "" if name == aor else name
 
 
 def startup(core: Message, estimate: float | None) -> float | None:
