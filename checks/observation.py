@@ -15,7 +15,13 @@ MEMBER = "member"  # the role of one of several addresses of a registrar
 TEXT_LIMIT = 300  # characters of one line that came from the network
 
 
-class Kind(StrEnum):
+class Word(StrEnum):
+    """One of a closed set, hashed as the string that it is: Enum's own is a call."""
+
+    __hash__ = str.__hash__
+
+
+class Kind(Word):
     """What a subject is."""
 
     TARGET = "target"
@@ -29,7 +35,7 @@ class Kind(StrEnum):
     SELF = "self"
 
 
-class State(StrEnum):
+class State(Word):
     """The states of all kinds; each kind uses the few that are its own."""
 
     UP = "up"  # target
@@ -46,7 +52,7 @@ class State(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Loss(StrEnum):
+class Loss(Word):
     """How the last binding of an extension ended."""
 
     EXPIRED = "expired"
@@ -55,7 +61,7 @@ class Loss(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Event(StrEnum):
+class Event(Word):
     """What happens to a registrar or to us at one moment, and is no state."""
 
     RESTARTED = "restarted"
@@ -64,7 +70,7 @@ class Event(StrEnum):
     AUDITED = "audited"  # who is outside the expiry policy is not who it was
 
 
-class Cause(StrEnum):
+class Cause(Word):
     """Why, in stable names; a final response without a name is response_<code>."""
 
     TIMEOUT = "timeout"
@@ -100,6 +106,7 @@ class Cause(StrEnum):
     TRANSPORT_BLOCKED = "transport_blocked"
     IN_USE = "in_use"
     NOT_REMOVED = "not_removed"
+    NO_LIST = "no_list"  # of a PBX that is up: a module is missing, or it loads
 
     @classmethod
     def _missing_(cls, value: object) -> Cause | None:

@@ -79,7 +79,7 @@ CAUSES: dict[Cause, Reason] = {
     ),
     Cause.MALFORMED: Reason(
         "malformed answer",
-        "something answered, but not in readable SIP or not completely",
+        "something answered, but nothing that can be read, or not completely",
         "check that the port is the right one, and who else answers there",
     ),
     Cause.OVERLOADED: Reason(
@@ -191,6 +191,11 @@ CAUSES: dict[Cause, Reason] = {
         "test contact not removed",
         "the test contact is still registered",
         "remove it on the PBX, or wait until it expires",
+    ),
+    Cause.NO_LIST: Reason(
+        "no list of registrations",
+        "the PBX is up, but does not tell who is registered",
+        "see whether the module that it names is loaded and runs, then the PBX's log",
     ),
 }
 

@@ -237,14 +237,14 @@ class Asterisk:
                 "`write = system,reporting`, then `manager reload`",
             )
         if UNKNOWN_COMMAND not in words:
-            return Unreadable(Cause.UNAVAILABLE, f"AMI answers with an error: {words}")
+            return Unreadable(Cause.NO_LIST, f"AMI answers with an error: {words}")
         if self._booted is None:
             return Unreadable(
-                Cause.UNAVAILABLE,
+                Cause.NO_LIST,
                 "Asterisk is still loading, or res_pjsip is not loaded",
             )
         return Unreadable(
-            Cause.UNAVAILABLE,
+            Cause.NO_LIST,
             "this Asterisk has no PJSIP (res_pjsip is not loaded); the peers of "
             "chan_sip are not read, it is gone since Asterisk 21",
         )

@@ -392,23 +392,23 @@ def malformed(what: str) -> Unreadable:
 def refusal(words: str) -> Unreadable:
     """What it means that words stand in place of an answer."""
     if "Command not found" in words and "sofia" in words:
-        return Unreadable(Cause.UNAVAILABLE, NO_SOFIA)
+        return Unreadable(Cause.NO_LIST, NO_SOFIA)
     if words.startswith("Invalid Profile"):
         return Unreadable(
-            Cause.UNAVAILABLE, "a profile of FreeSWITCH ended while it was read"
+            Cause.NO_LIST, "a profile of FreeSWITCH ended while it was read"
         )
     return Unreadable(
-        Cause.UNAVAILABLE, f"FreeSWITCH answers with an error: {plain(words, 100)}"
+        Cause.NO_LIST, f"FreeSWITCH answers with an error: {plain(words, 100)}"
     )
 
 
 def not_running(missing: list[str]) -> Unreadable:
     """A profile that was there, or that the settings name, does not run."""
     if not missing:
-        return Unreadable(Cause.UNAVAILABLE, NO_PROFILES)
+        return Unreadable(Cause.NO_LIST, NO_PROFILES)
     names = plain(", ".join(missing), 100)
     return Unreadable(
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         f"FreeSWITCH does not run its profile {names} (`sofia profile "
         f"{plain(missing[0], 60)} start`, and see its log)",
     )

@@ -288,7 +288,7 @@ class Kamailio:
             return self._rpc.result("ul.dump", body, Dump)
         except FaultError as fault:
             raise Unreadable(
-                Cause.UNAVAILABLE,
+                Cause.NO_LIST,
                 f"Kamailio does not dump its bindings ({fault}): is usrloc loaded, and "
                 "is its memory (-m, -M) large enough?",
             ) from None

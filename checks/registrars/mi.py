@@ -46,7 +46,7 @@ DIALECT = Dialect(
         403: (Cause.FORBIDDEN, "a proxy in front of it refuses our address"),
         404: (Cause.NOT_FOUND, NO_MI),
         405: (Cause.MALFORMED, NO_MI),
-        500: (Cause.UNAVAILABLE, "its log says why"),
+        500: (Cause.NO_LIST, "its log says why"),
     },
     otherwise=NO_MI,
 )

@@ -46,7 +46,7 @@ from checks.sip.resolver import Resolver
 AGAIN = 900.0  # s after which a list that was not given is asked for once more
 FOREVER = float("inf")
 # A list that never comes, that cannot be made, or that is none.
-UNUSABLE = NO_ANSWER | {Cause.UNAVAILABLE, Cause.MALFORMED}
+UNUSABLE = NO_ANSWER | {Cause.NO_LIST, Cause.MALFORMED}
 
 NO_USRLOC = "OpenSIPS has no bindings: load usrloc.so and registrar.so in opensips.cfg"
 TOO_LARGE = (
@@ -173,7 +173,7 @@ class OpenSips:
             return await self._mi.dump()
         except FaultError as fault:
             if fault.code == METHOD_NOT_FOUND:
-                raise Unreadable(Cause.UNAVAILABLE, NO_USRLOC) from None
+                raise Unreadable(Cause.NO_LIST, NO_USRLOC) from None
             self._no_dump(str(fault))
         except Unreadable as failure:
             if failure.cause not in UNUSABLE:
@@ -213,9 +213,9 @@ class OpenSips:
             tables = await self._mi.tables()
         except FaultError as fault:
             said = f"neither ul_dump nor get_statistics are answered: {fault}"
-            raise Unreadable(Cause.UNAVAILABLE, said) from None
+            raise Unreadable(Cause.NO_LIST, said) from None
         if not tables:
-            raise Unreadable(Cause.UNAVAILABLE, NO_USRLOC)
+            raise Unreadable(Cause.NO_LIST, NO_USRLOC)
         self._mi.accepted()
         self._warn(sum(tables.values()))
         async for found in self._lookups.run(tables, self._offset, self._boot):

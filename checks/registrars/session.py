@@ -43,7 +43,7 @@ class Session(Stream[Message]):
     def closed(self) -> Unreadable:
         """What it means that Asterisk closed the connection."""
         if self._parser.greeting is None:
-            return Unreadable(Cause.OVERLOADED, NO_GREETING)
+            return Unreadable(Cause.CONNECTION_RESET, NO_GREETING)
         why = "it shuts down" if self.shutting_down else "Asterisk ended or died"
         return Unreadable(Cause.CONNECTION_RESET, f"AMI closed the connection: {why}")
 

@@ -354,6 +354,15 @@ CASES: dict[str, Batch] = {
     "registrar-unreadable": batch(
         incident(HQ, "RegistrarUnreadable", **_READ_FAILS)  # type: ignore[arg-type]
     ),
+    "registrar-no-list": batch(
+        incident(
+            HQ,
+            "RegistrarUnreadable",
+            State.UNREADABLE,
+            cause=Cause.NO_LIST,
+            detail="FreeSWITCH has no `sofia`: mod_sofia is not loaded, or not yet",
+        )
+    ),
     "registrar-unreadable-worse": batch(
         incident(
             HQ,

@@ -234,7 +234,7 @@ async def test_a_pbx_that_is_still_loading_says_nothing_of_its_phones(
         fired = await watch.mail(1, 30)
         assert "cannot be read since" in watch.subjects[0]
         assert "still loading" in row(fired, "why")
-        await shows_nobody(watch, Cause.UNAVAILABLE)
+        await shows_nobody(watch, Cause.NO_LIST)
         assert watch.moves("1001") == []
 
         server.answers.update(healthy())

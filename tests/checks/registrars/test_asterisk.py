@@ -340,12 +340,12 @@ PLAIN_FAILURES: dict[str, tuple[dict[str, Any], Cause, str]] = {
     ),
     "no res_pjsip": (
         {ROSTER: [wire.unknown(ROSTER)]},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "this Asterisk has no PJSIP (res_pjsip is not loaded); the peers of chan_sip",
     ),
     "another error": (
         {CONTACTS: [wire.error("Out of memory")]},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "Out of memory",
     ),
     "killed in a list": (
@@ -413,7 +413,7 @@ async def test_a_failure_is_told_and_never_an_empty_list(name: str) -> None:
 @pytest.mark.parametrize(
     ("greeting", "cause", "sentence"),
     [
-        (CLOSE, Cause.OVERLOADED, "`authlimit`"),
+        (CLOSE, Cause.CONNECTION_RESET, "`authlimit`"),
         (HANG, Cause.TIMEOUT, "accepts the connection and says nothing"),
         (b"SSH-2.0-OpenSSH\r\n", Cause.MALFORMED, "does not greet as Asterisk"),
     ],
@@ -446,7 +446,7 @@ async def test_while_it_boots_it_is_unreadable_and_not_empty() -> None:
     answers = healthy(**{ROSTER: [wire.unknown(ROSTER)]})
     async with serving(answers, after_login=[]) as server:
         failed = await failure(server, timeout=0.2)
-    assert failed.cause is Cause.UNAVAILABLE
+    assert failed.cause is Cause.NO_LIST
     assert failed.detail == "Asterisk is still loading, or res_pjsip is not loaded"
 
 

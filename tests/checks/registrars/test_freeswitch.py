@@ -551,22 +551,22 @@ LISTING = fs.api(fs.xmlstatus([ROW] * 3))
 FAILURES: dict[str, tuple[dict[str, Any], Cause, str]] = {
     "no mod_sofia": (
         {"OVERVIEW": fs.api("-ERR sofia Command not found!\n")},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "mod_sofia is not loaded, or not yet (`load mod_sofia`",
     ),
     "a profile that ends meanwhile": (
         {"REG": fs.api("Invalid Profile!\n")},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "a profile of FreeSWITCH ended",
     ),
     "another refusal": (
         {"GATEWAYS": fs.api("-ERR not today\n")},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "answers with an error: -ERR not today",
     ),
     "not logged in after all": (
         {"REG": fs.reply("-ERR command not found")},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "answers with an error: -ERR command not found",
     ),
     "killed in a list": (
@@ -597,7 +597,7 @@ FAILURES: dict[str, tuple[dict[str, Any], Cause, str]] = {
     ),
     "a list that is none": (
         {"REG": fs.api("<html>\n<body>nginx</body>\n")},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "answers with an error: <html>",
     ),
     "entities": (
@@ -727,7 +727,7 @@ async def test_no_profile_is_told(
     monkeypatch.setattr(freeswitch, "PROFILE_WAIT", 0.0)
     async with EslServer(healthy(OVERVIEW=fs.api(overview))) as server:
         failed = await failure(server, **settings)
-    assert failed.cause is Cause.UNAVAILABLE
+    assert failed.cause is Cause.NO_LIST
     assert words in failed.detail
 
 

@@ -249,12 +249,12 @@ FAILURES: dict[str, tuple[int, bytes, Cause, str]] = {
     "out of memory": (
         500,
         fault("Internal error building response"),
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "does not dump its bindings (Internal error building response)",
     ),
-    "no usrloc": (500, fault("Method Not Found"), Cause.UNAVAILABLE, "usrloc loaded"),
+    "no usrloc": (500, fault("Method Not Found"), Cause.NO_LIST, "usrloc loaded"),
     "an empty result": (200, result({}), Cause.MALFORMED, "ul.dump"),
-    "no result": (200, b'{"jsonrpc": "2.0", "id": 1}', Cause.UNAVAILABLE, ""),
+    "no result": (200, b'{"jsonrpc": "2.0", "id": 1}', Cause.NO_LIST, ""),
     "half a list": (200, recorded("01_registered")[:900], Cause.MALFORMED, "ul.dump"),
     "rows lost": (
         200,

@@ -192,17 +192,17 @@ async def test_one_phones_bad_bytes_do_not_hide_the_others() -> None:
 FAILURES: dict[str, tuple[dict[str, Answer], Cause, str]] = {
     "no usrloc": (
         {"ul_dump": UNKNOWN},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "load usrloc.so and registrar.so",
     ),
     "no usrloc, and a list that is none": (
         {"ul_dump": b"<html>", "get_statistics": result({})},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "load usrloc.so",
     ),
     "nothing but errors": (
         {"ul_dump": fault(500, "Internal error"), "get_statistics": UNKNOWN},
-        Cause.UNAVAILABLE,
+        Cause.NO_LIST,
         "neither ul_dump nor get_statistics are answered: Method not found",
     ),
     "nothing but pages": (
