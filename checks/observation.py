@@ -95,7 +95,7 @@ class Cause(Word):
     MAINTENANCE = "maintenance"
     STALE_BINDING = "stale_binding"
     UNREACHABLE_CONTACT = "unreachable_contact"
-    WRONG_PASSWORD = "wrong_password"  # of a REGISTER refined, from here on
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 - REGISTER refined, from here on
     UNKNOWN_USER = "unknown_user"
     ADDRESS_DENIED = "address_denied"
     STALE_NONCE = "stale_nonce"

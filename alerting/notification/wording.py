@@ -452,7 +452,7 @@ RULES: dict[str, Wording] = {
         firing="{name} {has} a new audit of registrations{at_time}",
         resolved="{name} {has} a new audit of registrations{at_time}",
         late="{name} {has} a new audit of registrations{at_time}",
-        follows="since the last one, kinds of phones came into the expiry policy or left it",
+        follows="since the last one, kinds of phones came into the policy or left it",
         step="change Expires on the phones or its range on the PBX, or `expiry` here; "
         "sipwatch audit shows all phones by kind",
     ),
