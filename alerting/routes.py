@@ -53,6 +53,7 @@ PerSeverity = Annotated[
 _REPEAT = MappingProxyType(
     {Severity.CRITICAL: 4 * 3600.0, Severity.WARNING: 24 * 3600.0}
 )
+_STAND_IN = MappingProxyType({Severity.CRITICAL: 300.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ class GroupSettings:
     wait: PerSeverity = 10.0  # before the first notification of a group
     interval: PerSeverity = 300.0  # before the next one of the same group
     repeat: Repeats = field(default_factory=lambda: _REPEAT)  # until acknowledged
+    stand_in: Repeats = field(default_factory=lambda: _STAND_IN)
+    """How long a notifier may fail to tell it, until the next one is told as well."""
 
 
 class Routes:

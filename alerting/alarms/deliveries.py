@@ -25,6 +25,7 @@ from alerting.alarms.desk import KNOWN, Desk, is_folded, late
 from alerting.alarms.gate import Gate
 from alerting.alarms.passing import Passing
 from alerting.alarms.reminders import Reminders
+from alerting.alarms.standins import STAND_IN, StandIns, to_regroup
 from alerting.incident import Batch, Delivery, Incident, Outcome, Told
 from alerting.routes import GroupSettings, Routes, group_of
 from alerting.store.rows import DeliveryRow
@@ -60,11 +61,16 @@ class Deliveries:
             self._rows, self._desks, changes, gate.routes, group
         )
         self.passing = Passing(gate, self._reminders, changes)
+        self.standins = StandIns(
+            self._rows, self._desks, changes, gate, self._reminders
+        )
+        self.standins.patience = group.stand_in
 
     def replace(self, routes: Routes, group: GroupSettings) -> None:
         """Go on by another configuration."""
         self.routes = self._gate.routes = self._reminders.routes = routes
         self.group = self._reminders.group = group
+        self.standins.patience = group.stand_in
 
     # What happens to an incident
 
@@ -113,6 +119,7 @@ class Deliveries:
     def resolved(self, incident: Incident, now: float, *, quiet: bool) -> None:
         """Owe the end to who was told; `quiet` owes only what was untold."""
         self._reminders.drop_all(incident)
+        self.standins.over(incident)
         for row in self.of(incident):
             if not quiet:
                 row.wanted = Told.RESOLVED
@@ -181,8 +188,15 @@ class Deliveries:
             desk.batches.pop(batch.id, None)
             for row in rows:
                 self._accepted(row, batch, now)
+            for row in to_regroup(desk):
+                desk.leave(row)
+                row.error = ""
+                self._follow(row, now, at_once=True)
+            self.standins.look(batch.notifier, now, failed=False)
             self.retry(batch.notifier, now)
             return
+        if outcome is Outcome.TRANSIENT:
+            self.standins.look(batch.notifier, now, failed=True)
         for row in list(rows):
             row.error = error or str(outcome)
             self._changes.delivery(row)
@@ -199,6 +213,8 @@ class Deliveries:
         for rows in self._desks[notifier].batches.values():
             for row in rows:
                 row.not_before = min(row.not_before, now)
+        for row in self.standins.revive(notifier):
+            self._follow(row, now, at_once=True)
 
     def _back_off(self, attempts: int) -> float:
         delay = min(BACK_OFF * 2.0 ** min(attempts - 1, 16), BACK_OFF_MOST)
@@ -214,14 +230,19 @@ class Deliveries:
         row.thread = row.thread or batch.thread
         row.attempts, row.error = 0, ""
         self._desks[row.notifier].groups[row.group].told_at = now
+        self.standins.relieve(row)
         if row.step:
             self._reminders.drop(row)
-            self._reminders.repeat(row, now)
+            self._repeat(row, now)
             return
         if row.told is Told.RESOLVED and row.incident.firing:
             row.told = Told.NOTHING  # it came back meanwhile
         self._follow(row, now)
         if row.told in KNOWN:
+            self._repeat(row, now)
+
+    def _repeat(self, row: Delivery, now: float) -> None:
+        if not self.standins.rests(row):
             self._reminders.repeat(row, now)
 
     def _refused(self, row: Delivery, now: float) -> None:
@@ -229,8 +250,9 @@ class Deliveries:
         if row.step:
             self._reminders.drop(row)
             return
+        self.standins.stands(row.incident)
+        instead = self.standins.next(row.incident, now)
         rows = self.of(row.incident)
-        instead = self.routes.after(row.incident, [r.notifier for r in rows])
         if instead is None and not any(self._lives(r) for r in rows if r is not row):
             row.not_before = now + ONLY_ONE_AGAIN
             return
@@ -330,6 +352,8 @@ class Deliveries:
         )
         self._rows.setdefault(incident, []).append(delivery)
         self._desks[row.notifier].restore(delivery)
+        if len(self._rows[incident]) > 1:
+            self.standins.stands(incident)
 
     def reroute(self, now: float) -> None:
         """Let others know what is owed to notifiers that are configured no more.
@@ -365,6 +389,7 @@ class Deliveries:
             return False
         for row in self._rows.pop(incident, ()):
             self._desks[row.notifier].settled(row)
+        self.standins.forget(incident)
         return True
 
     def owed(self) -> Iterator[Delivery]:
