@@ -66,6 +66,7 @@ class Alarms:
         self._deliveries = Deliveries(self._gate, group, new_id, random, self._changes)
         self.silences = Silencing(self.muting, self._deliveries, self._changes)
         self._reports = Reports()
+        self._deliveries.standins.failing = self._reports.failing
         self._incidents = Incidents(rules, self._deliveries, self._changes)
         self._stored: dict[str, SubjectRow] = {}  # restored, not adopted yet
         self._unwritten: set[str] = set()  # of those: released before they were
