@@ -124,8 +124,8 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
     yield ""
     registrars = answer["registrars"]
     named = [*registrars, *answer.get("accounts", ())]
-    longest = max((len(one["name"]) for one in named), default=0)
-    column = max(SHORTEST, min(LONGEST, longest)) + 2
+    lengths = [len(plain(one["name"])) for one in named]
+    column = max([SHORTEST, *(n for n in lengths if n <= LONGEST)]) + 2
     for registrar in registrars:
         yield from _registrar(registrar, column, width)
     for account in answer.get("accounts", ()):

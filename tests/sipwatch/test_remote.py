@@ -124,10 +124,10 @@ def test_trouble_fits_80_columns() -> None:
 def test_a_long_name_has_a_line_of_its_own() -> None:
     names = ["hq", "the-registrar-of-the-branch-in-lyon"]
     assert printed(answer(registrars=[registrar(name) for name in names]))[4:] == [
-        "hq                    readable    211 registered, 1 unregistered",
+        "hq        readable    211 registered, 1 unregistered",
         "the-registrar-of-the-branch-in-lyon",
-        "                      readable    211 registered, 1 unregistered",
-        "targets               none",
+        "          readable    211 registered, 1 unregistered",
+        "targets   none",
     ]
 
 
