@@ -89,14 +89,24 @@ class Ancestors:
         if found is None or found.state is None:
             return OPENS  # never observed (a site): it explains nothing
         if found.state in BAD:
-            self._wait(child, ancestor)
+            self.wait(child, ancestor)
             return Verdict(opens=False, reason=f"{ancestor.name} is {found.state}")
         if found.well_at <= since:
-            self._wait(child, ancestor)
+            self.wait(child, ancestor)
             return self._ask(ancestor, now)
         return OPENS
 
-    def _wait(self, child: Watched, ancestor: Subject) -> None:
+    def hides(self, child: Watched, seen: float) -> bool:
+        """Whether `child`, last seen then, is hidden by an ancestor since: what is over
+        by time alone waits for it, so that nothing ends unseen."""
+        ancestor = self.explain(child.subject)
+        if ancestor is None or self._watched[ancestor].since < seen:
+            return False
+        self.wait(child, ancestor)
+        return True
+
+    def wait(self, child: Watched, ancestor: Subject) -> None:
+        """Look again at `child` when `ancestor` was seen well."""
         self._waiting.setdefault(ancestor, {})[child] = None
 
     def _ask(self, ancestor: Subject, now: float) -> Verdict:

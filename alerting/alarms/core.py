@@ -14,10 +14,15 @@ from itertools import islice
 
 from alerting.alarms.ancestors import Ancestors
 from alerting.alarms.changes import Changes
+from alerting.alarms.crowds import Census, nobody
 from alerting.alarms.deadlines import Deadlines
 from alerting.alarms.deliveries import Deliveries
+from alerting.alarms.doubts import Doubts
+from alerting.alarms.flapping import FLAPPING, Flaps
 from alerting.alarms.gate import Gate
 from alerting.alarms.incidents import Incidents
+from alerting.alarms.masses import GROUPS, Masses
+from alerting.alarms.massing import Massing
 from alerting.alarms.reports import Reports
 from alerting.alarms.restoring import is_idle, resume, resume_incident
 from alerting.alarms.review import Review, happened, watching
@@ -54,7 +59,11 @@ class Alarms:
         new_id: Callable[[], str] = _hex_id,
         random: Callable[[], float] = random.random,
         muting: Muting | None = None,
+        vantage: Subject | None = None,
+        census: Census = nobody,
     ) -> None:
+        """Seen through `vantage`, where that is watched; of a mass event `census`
+        tells who is still there."""
         self.rules = rules
         self._now = now
         self._watched: dict[Subject, Watched] = {}
@@ -65,9 +74,20 @@ class Alarms:
         self._gate = Gate(self.muting, Routes(routes, notifiers), rules)
         self._deliveries = Deliveries(self._gate, group, new_id, random, self._changes)
         self.silences = Silencing(self.muting, self._deliveries, self._changes)
-        self._reports = Reports()
+        self._reports = Reports(vantage)
         self._deliveries.standins.failing = self._reports.failing
         self._incidents = Incidents(rules, self._deliveries, self._changes)
+        self._doubts = Doubts(self._watched, self._ancestors, vantage)
+        self._flaps = Flaps(rules)
+        self._masses = Masses(self._watched, self._ancestors, self._incidents.heard_by)
+        self._massing = Massing(
+            self._masses,
+            self._deliveries,
+            self._changes,
+            self._incidents.open,
+            census,
+        )
+        self._gate.part_of = self._massing.part_of
         self._stored: dict[str, SubjectRow] = {}  # restored, not adopted yet
         self._unwritten: set[str] = set()  # of those: released before they were
         self._orphans: dict[str, list[Incident]] = {}  # of subjects not adopted yet
@@ -103,8 +123,15 @@ class Alarms:
 
     def _examine(self, w: Watched, o: Observation) -> None:
         self._now = max(self._now, o.at)
+        if self._doubts.holds(w, o, self._now):
+            self._take_asks()
+            return
+        if w.subject.kind in GROUPS:
+            self._masses.count(o)
         old = w.state
         if w.moves(o):
+            if old is not o.state:
+                self._changed(w, old, o)
             if w.worth_storing():
                 self._changes.subject(w)
             if old is not None or o.state not in QUIET:
@@ -127,6 +154,21 @@ class Alarms:
             w.well_at = o.at
             self._release(w, o.at)
 
+    def _changed(self, w: Watched, old: State | None, o: Observation) -> None:
+        """A subject is in another state: count it with others, and with its past."""
+        together = bool(w.groups) and self._masses.moved(w, old, o)
+        if together:
+            self._flaps.forgive(w)
+        elif old is not None:
+            self._flaps.changed(w, self._now)
+
+    def _look_at_masses(self) -> None:
+        """Let the rules see what the changes of many have come to."""
+        for group in self._masses.take():
+            w = self._watched.get(group.subject) or self._watch(group.subject)
+            self._massing.observed(group, w, self._now)
+            self._review(w)
+
     def _release(self, w: Watched, at: float) -> None:
         """An ancestor was seen well: look again at who waits for it, in slices."""
         for child in self._ancestors.seen_well(w.subject):
@@ -139,6 +181,8 @@ class Alarms:
         in the past, and the caller commits before it comes again.
         """
         self._now = max(self._now, now)
+        if self._masses:
+            self._look_at_masses()
         for w in islice(self._deadlines.due(self._now), SLICE):
             self._review(w)
         self._incidents.forget_until(self._now)
@@ -148,19 +192,35 @@ class Alarms:
         return self._deadlines.next()
 
     def _review(self, w: Watched) -> None:
-        t = w.trouble
-        if t is None:
+        if self._doubts and (o := self._doubts.take(w, self._now)) is not None:
+            self._examine(w, o)
             return
-        review = Review(self._now, self._ancestors, self.muting)
-        review.look(w, t)
-        self._announced += review.suppressed
-        self._announced += self._ancestors.asks
-        self._ancestors.asks.clear()
-        for family in _to_decide(w, t):
-            self._incidents.decide(w, t, family, self._now)
-        self._deadlines.set(w, min(review.deadlines, default=None))
+        times = self._look(w, w.trouble) if w.trouble is not None else []
+        later = (self._doubts.until(w), self._flaps.calm_at(w))
+        times += [at for at in later if at is not None and at > self._now]
+        self._deadlines.set(w, min(times, default=None))
         if is_idle(w):
             w.trouble = None
+
+    def _look(self, w: Watched, t: Trouble) -> list[float]:
+        """Judge a subject in trouble anew; when to look again."""
+        self._flaps.count(w, t, self._now)
+        review = Review(
+            self._now, self._ancestors, self.muting, self._masses, self._flaps
+        )
+        review.look(w, t)
+        self._announced += review.suppressed
+        self._take_asks()
+        for family in _to_decide(w, t):
+            self._incidents.decide(w, t, family, self._now)
+        if w.subject.kind in GROUPS:
+            for child in self._massing.follow(w, self._now):
+                self._deadlines.set(child, self._now)
+        return review.deadlines
+
+    def _take_asks(self) -> None:
+        self._announced += self._ancestors.asks
+        self._ancestors.asks.clear()
 
     # Who is watched
 
@@ -172,6 +232,7 @@ class Alarms:
     def _watch(self, subject: Subject) -> Watched:
         w = self._watched[subject] = Watched(subject, self.rules.of(subject))
         if not (self._stored or self._orphans):
+            self._massing.resume(w)
             return w
         key = subject.key
         row = self._stored.pop(key, None)
@@ -182,6 +243,9 @@ class Alarms:
             self._changes.subject(w)
         for incident in self._orphans.pop(key, ()):
             resume_incident(w, incident, self.rules)
+            if incident.family == FLAPPING:
+                self._flaps.resume(w, self._now)
+        self._massing.resume(w)
         self._review(w)
         return w
 
@@ -195,8 +259,9 @@ class Alarms:
         self._now = max(self._now, now)
         for incident in list(w.trouble.incidents.values()) if w.trouble else ():
             self._incidents.close(incident, self._now, self._now, reason)
-        waiting = self._ancestors.seen_well(subject)
-        self._ancestors.forget(w)
+        waiting = [*self._ancestors.seen_well(subject)]
+        waiting += self._massing.forget(subject, self._now)
+        self._forget(w)
         self._deadlines.set(w, None)
         self._changes.unchanged(w)
         w.trouble = None
@@ -219,10 +284,40 @@ class Alarms:
             self._stored[subject.key] = w.row()
         if w.trouble is not None and w.trouble.incidents:
             self._orphans[subject.key] = list(w.trouble.incidents.values())
-        self._ancestors.forget(w)
+        self._masses.forget(subject)
+        self._forget(w)
         self._deadlines.set(w, None)
         if self._changes.unchanged(w):
             self._unwritten.add(subject.key)
+
+    def _forget(self, w: Watched) -> None:
+        self._ancestors.forget(w)
+        self._masses.leave(w)
+        self._flaps.forget(w)
+        self._doubts.forget(w)
+
+    def moved(self, subject: Subject) -> None:
+        """A subject has another scope than before: it belongs elsewhere."""
+        w = self._watched.get(subject)
+        if w is None:
+            return
+        self._masses.leave(w)
+        self._recompile(w)
+        self._masses.admit(w)
+        self._review(w)
+
+    def relink(self) -> None:
+        """What depends on what has changed."""
+        self._masses.relink()
+        for w in self._watched.values():
+            if w.groups and w.groups != self._masses.groups_of(w.subject):
+                self._masses.leave(w)
+                self._masses.admit(w)
+
+    def _recompile(self, w: Watched) -> None:
+        w.compiled = self.rules.of(w.subject)
+        if w.trouble is not None:
+            w.trouble.retrack(w.compiled.rules)
 
     def knows(self, subject: Subject) -> bool:
         """Whether anything is remembered of it, so that its first success is news."""
@@ -275,11 +370,12 @@ class Alarms:
         self._now = max(self._now, now)
         self.rules = self._incidents.rules = self._gate.rules = rules
         self._deliveries.replace(Routes(routes, notifiers), group)
+        self._flaps.rules = rules
+        self.relink()
         for w in self._watched.values():
-            w.compiled = rules.of(w.subject)
-            if w.trouble is not None:
-                w.trouble.retrack(w.compiled.rules)
-                self._review(w)
+            self._recompile(w)
+        for w in [w for w in self._watched.values() if w.trouble is not None]:
+            self._review(w)
         for subject in list(self._reports.gone(tuple(notifiers))):
             self.unwatch(subject, now)
         self._adopt_notifiers(now)
@@ -303,7 +399,10 @@ class Alarms:
 
     def due(self, notifier: str, now: float) -> Batch | None:
         """The next notification; commit what `take` gives before sending it."""
-        return self._deliveries.due(notifier, now)
+        batch = self._deliveries.due(notifier, now)
+        if batch is not None:
+            self._massing.refresh(batch)
+        return batch
 
     def next_due(self, notifier: str) -> float | None:
         """When `due` has something, if nothing else happens."""
@@ -402,6 +501,8 @@ class Alarms:
         With `most` no more than the rows of so many subjects: `left` then tells of
         the others, and what is to be announced comes with the last of them.
         """
+        if self._masses:
+            self._look_at_masses()
         writes = self._changes.take(most)
         return writes, [] if self._changes else self.take_announced()
 

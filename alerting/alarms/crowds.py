@@ -32,13 +32,13 @@ def changed_much(group: Group, crowd: Crowd | None) -> bool:
     return now >= GROWN * then or then >= GROWN * max(1, now)
 
 
-def describe(group: Group, census: Census) -> Crowd:
-    """The crowd as it is now, or as it was left when its event ended."""
+def describe(group: Group, before: Crowd | None, census: Census) -> Crowd:
+    """The crowd as it is now, or as it was left when its event ended; `before`: what
+    was said of it last."""
     missing = list(group.members) or list(group.left)
     lost = [_factors(w) for w in missing]
     common, factor = in_common(lost, census(group.subject))
     several = [group] if group.is_registrar else list(group.others)
-    before = group.incident.crowd if group.incident else None
     through = tuple(sorted(g.subject.name for g in several if g.is_registrar))
     if not group.members and before is not None:
         through, common, factor = before.through, before.common, before.factor

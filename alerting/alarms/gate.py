@@ -6,12 +6,15 @@ not, and is over before it could be told, is told to nobody.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from alerting.incident import Delivery, Told
 from alerting.muting.muting import Mute, Muting
 from alerting.routes import Limit, Routes
 from alerting.rules.rule import Rules
 
 LEAST = 1.0  # s until a held row is looked at again
+MOST = 3600.0  # s; the end of what is part of a whole is looked for when that ends
 
 
 class Gate:
@@ -21,11 +24,14 @@ class Gate:
         self.muting = muting
         self.routes = routes
         self.rules = rules
+        self.part_of: Callable[[Delivery], str] = lambda row: ""
 
     def mute(self, row: Delivery, now: float) -> Mute | None:
         """Why a row has to wait, and until when; None: it may go."""
         if row.wanted is Told.RESOLVED and row.told is not Told.NOTHING:
             return None
+        if part_of := self.part_of(row):
+            return Mute(part_of, now + MOST)
         found = (
             self.muting.muted_by(row.incident, now)
             or self._by_rule(row, now)

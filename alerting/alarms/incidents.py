@@ -13,7 +13,7 @@ from alerting.incident import EVENT_OVER, Incident, Severity
 from alerting.rules.grades import Clock, Rule
 from alerting.rules.rule import Rules
 from alerting.store.rows import Restored
-from checks.observation import Observation
+from checks.observation import Observation, State, Subject
 
 REOPEN_WITHIN = 600.0  # s after its end that a recurrence is the same incident
 RULE_GONE = "its rule is no longer in force"
@@ -169,6 +169,14 @@ class Incidents:
         self._deliveries.acknowledged(incident)
         self.announced.append(Updated(incident, now))
         return incident
+
+    def heard_by(self, subject: Subject, rule: Rule, grade: int) -> frozenset[str]:
+        """Who would be told of an incident of this rule and grade."""
+        severity = rule.grades[grade].severity
+        incident = Incident(
+            0, subject, rule.family, rule.name, severity, State.UNREGISTERED, 0.0, 0.0
+        )
+        return frozenset(self._deliveries.routes.of(incident, rule.notify))
 
     # Closed ones are kept as long as they may recur or something is owed.
 

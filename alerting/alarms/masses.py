@@ -44,6 +44,10 @@ class Masses:
         self._waiting: dict[Group, dict[Watched, None]] = {}
         self._heard: dict[Group, frozenset[str]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether something has changed that rules have not seen."""
+        return bool(self._changed)
+
     def relink(self) -> None:
         """Rules, routes, and what depends on what may be others now."""
         self._of.clear()
@@ -71,12 +75,13 @@ class Masses:
 
     def admit(self, w: Watched) -> None:
         """An extension is known from before, as it was left."""
+        w.groups = self.groups_of(w.subject)
         if not _counts(w.state):
             return
         last = w.trouble.last if w.trouble else None
         gone = w.state is State.UNREGISTERED
         logged_out = last is not None and last.loss is Loss.DEREGISTERED
-        for group in self.groups_of(w.subject):
+        for group in w.groups:
             group.expected += 1
             if gone and not logged_out:
                 not_before = last.not_before if last else 0.0
@@ -88,7 +93,7 @@ class Masses:
         gone = o.state is State.UNREGISTERED
         lost = gone and old in HERE and o.loss is not Loss.DEREGISTERED
         returns = False
-        for group in self.groups_of(w.subject):
+        for group in w.groups:
             group.expected += change
             if lost:
                 self._lose(group, w, float(o.figures.expires or 0), o.not_before)
@@ -98,7 +103,7 @@ class Masses:
 
     def leave(self, w: Watched) -> None:
         """An extension is watched no more, or comes into other groups."""
-        for group in self.groups_of(w.subject):
+        for group in w.groups:
             group.expected -= _counts(w.state)
             self._drop(group, w)
             self._waiting.get(group, {}).pop(w, None)
@@ -106,8 +111,8 @@ class Masses:
     def _lose(
         self, group: Group, w: Watched, expires: float, not_before: float
     ) -> None:
-        several = self.groups_of(w.subject)
-        group.lose(w, expires, not_before, tuple(g for g in several if g is not group))
+        others = tuple(other for other in w.groups if other is not group)
+        group.lose(w, expires, not_before, others)
         self._changed[group] = None
 
     def _drop(self, group: Group, w: Watched) -> bool:
@@ -170,7 +175,7 @@ class Masses:
             return self._judge_mass(w, rule, start, now)
         if not is_loss(w, rule):
             return OPENS
-        for group in self.groups_of(w.subject):
+        for group in w.groups:
             if w not in group.members or not self._fires(group):
                 continue
             if self._told(w.subject, rule, grade) <= self._hears(group):
@@ -181,9 +186,7 @@ class Masses:
     def over_since(self, w: Watched) -> float:
         """When the mass event ended that an extension was part of: from then it has
         the same time as any other to come back."""
-        if w.subject.kind is not Kind.EXTENSION:
-            return 0.0
-        ends = (g.ended_at for g in self.groups_of(w.subject) if w.since <= g.ended_at)
+        ends = (g.ended_at for g in w.groups if w.since <= g.ended_at)
         return max(ends, default=0.0)
 
     def release(self, group: Group) -> dict[Watched, None]:

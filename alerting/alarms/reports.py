@@ -23,7 +23,9 @@ class _Health:
 class Reports:
     """One self subject for each notifier: notifier/<name>."""
 
-    def __init__(self) -> None:
+    def __init__(self, vantage: Subject | None = None) -> None:
+        """Without `vantage`, the network of this machine, no notifier is reached."""
+        self._vantage = vantage
         self._health: dict[str, _Health] = {}
 
     def subject(self, notifier: str) -> Subject:
@@ -31,7 +33,7 @@ class Reports:
         found = self._health.get(notifier)
         if found is None:
             name = f"notifier/{notifier}"
-            subject = Subject(Kind.SELF, name, Scope(name))
+            subject = Subject(Kind.SELF, name, Scope(name, parent=self._vantage))
             found = self._health[notifier] = _Health(subject)
         return found.subject
 

@@ -6,7 +6,7 @@ from alerting.alarms.watched import QUIET, Trouble, Watched
 from alerting.incident import Incident
 from alerting.rules.rule import Rules
 from alerting.store.rows import IncidentRow, SubjectRow
-from checks.observation import Observation, Scope, Subject
+from checks.observation import Kind, Observation, Scope, Subject
 
 
 def snapshot(i: Incident) -> IncidentRow:
@@ -99,10 +99,11 @@ def _remembered(w: Watched, row: SubjectRow) -> Observation:
 def resume_incident(w: Watched, incident: Incident, rules: Rules) -> None:
     """Give a subject an open incident, and its rule the grade that fired."""
     incident.subject = w.subject
-    if w.state is None:
-        resume(w, SubjectRow(w.subject.key, incident.state, incident.since))
+    row = SubjectRow(w.subject.key, incident.state, incident.since)
+    if w.state is None and w.subject.kind is not Kind.SITE:  # which has none
+        resume(w, row)
     if w.trouble is None:
-        w.trouble = Trouble(_remembered(w, w.row()))
+        w.trouble = Trouble(_remembered(w, w.row() if w.state else row))
     w.trouble.incidents[incident.family] = incident
     rule = rules.get(incident.rule)
     if rule is None:
@@ -119,8 +120,10 @@ def resume_incident(w: Watched, incident: Incident, rules: Rules) -> None:
 def is_idle(w: Watched) -> bool:
     """Whether nothing of a subject's trouble need be remembered."""
     t = w.trouble
-    if t is None or t.incidents or not w.judged or w.state not in QUIET:
+    if t is None or t.incidents or not w.judged:
         return t is None
+    if w.state is not None and w.state not in QUIET:
+        return False
     return not any(
         track.matching or track.grade is not None or track.event_at is not None
         for track in t.tracks.values()

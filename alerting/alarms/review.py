@@ -4,10 +4,11 @@ A review may be repeated at any time and says the same: it reads the last observ
 the tracks, the ancestors and `now`. It is made when an observation changes something,
 when a deadline has come, and when an ancestor that is waited for was seen well.
 
-    due = max(since, not_before, ancestors well since, start of its hours + 30m) + for
+    due = max(since, not_before, ancestors well since, start of its hours + 30m,
+              end of a mass event that it was part of) + for
 
 covers the grace after a restart, the recovery of a parent, children that notice before
-their parent, and phones that are started in the morning.
+their parent, phones that are started in the morning, and the last of a mass.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alerting.alarms.ancestors import Ancestors
+from alerting.alarms.flapping import Flaps
+from alerting.alarms.masses import Masses
 from alerting.alarms.watched import QUIET, Track, Trouble, Watched
 from alerting.announcement import Suppressed
 from alerting.muting.muting import Muting
@@ -30,6 +33,8 @@ class Review:
     now: float
     ancestors: Ancestors
     muting: Muting
+    masses: Masses
+    flaps: Flaps
     deadlines: list[float] = field(default_factory=list)  # when to look again
     suppressed: list[Suppressed] = field(default_factory=list)
 
@@ -55,7 +60,7 @@ class Review:
         if (
             ripe is not None
             and (track.grade is None or ripe < track.grade)
-            and self._opens(w, rule, track, self._start(w, t.last, rule, track, ripe))
+            and self._opens(w, t.last, rule, track, ripe)
         ):
             track.grade = ripe
         if False in verdicts and track.grade is not None:
@@ -102,7 +107,8 @@ class Review:
 
     def _due(self, w: Watched, o: Observation, start: float, grade: Grade) -> float:
         well_since = self.ancestors.well_since(w.subject)
-        return max(start, o.not_before, well_since) + grade.for_
+        over_since = self.masses.over_since(w) if w.groups else 0.0
+        return max(start, o.not_before, well_since, over_since) + grade.for_
 
     def _in_hours(self, w: Watched, rule: Rule, track: Track, grade: Grade) -> float:
         """When what is due otherwise is due by the schedule of its rule."""
@@ -111,8 +117,15 @@ class Review:
             self._suppress(w, rule, track, f"out of its hours ({rule.during})")
         return due
 
-    def _opens(self, w: Watched, rule: Rule, track: Track, start: float) -> bool:
+    def _opens(
+        self, w: Watched, o: Observation, rule: Rule, track: Track, grade: int
+    ) -> bool:
+        start = self._start(w, o, rule, track, grade)
         verdict = self.ancestors.judge(w, start, self.now)
+        if verdict.opens and (w.groups or rule.window):
+            verdict = self.masses.judge(w, rule, grade, start, self.now)
+        if verdict.opens:
+            verdict = self.flaps.judge(w, rule, self.now)
         if verdict.opens:
             track.suppressed = ""
             return True
@@ -141,7 +154,10 @@ class Review:
             if o.state in QUIET and 1 < rule.recover > o.figures.successes:
                 return
             track.ended = w.since if rule.clock is Clock.SINCE else o.at
-        until = track.ended + rule.keep_firing_for
+        steady_at = self.flaps.steady_at(w, rule)
+        until = max(track.ended + rule.keep_firing_for, steady_at)
+        if until <= self.now and self.ancestors.hides(w, o.at):
+            return  # it is looked at again when that is seen well
         if until <= self.now:
             track.grade = None
         else:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from alerting.incident import Incident
 from alerting.rules.grades import Rule
 from alerting.rules.rule import Compiled
 from alerting.store.rows import SubjectRow
 from checks.observation import Kind, Observation, State, Subject
+
+if TYPE_CHECKING:
+    from alerting.alarms.group import Group
 
 QUIET = frozenset({State.UP, State.REGISTERED, State.READABLE, State.OK})
 JUDGED = (Kind.EXTENSION, Kind.REGISTRATION)  # by one who remembers
@@ -74,6 +78,7 @@ class Watched:
     fresh: bool = False  # known from the store, not observed since
     stored: bool = False
     answered: bool = False  # of a target: it has answered once, be it before a restart
+    groups: tuple[Group, ...] = ()  # of an extension: who it may be lost together with
 
     def row(self) -> SubjectRow:
         """The row to be written."""

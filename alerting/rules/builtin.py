@@ -76,6 +76,7 @@ class Form:
     says: Says | None = None
     goes_on: bool = False
     also: tuple[Kind, ...] = ()
+    follows: str = ""  # the rule whose hours it has, where it is given none
 
 
 def _required(o: Observation) -> Verdict:
@@ -322,6 +323,7 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             clock=Clock.SEEN,
             says=lost_in_words,
             also=(Kind.SITE,),
+            follows="ExtensionUnregistered",
         ),
         "Flapping": Form(
             Kind.EXTENSION,

@@ -228,6 +228,9 @@ def build(settings: Mapping[str, RuleSettings]) -> Rules:
     used: list[tuple[Kind, Numbers, str]] = []
     for name, form in BUILT_IN.items():
         changed = settings.get(name, RuleSettings())
+        if form.follows and not changed.during:
+            of = settings.get(form.follows, RuleSettings())
+            changed = replace(changed, during=of.during)
         wrong = list(_wrong_change(name, form, changed))
         problems += wrong
         if changed.enabled and not wrong:

@@ -163,7 +163,7 @@ class Alerting(RuleBasedStateMachine):
             return
         for a in self.site.of(Opened):
             incident = a.incident
-            if incident.subject.kind is Kind.EXTENSION and not a.again:
+            if incident.family == "liveness" and not a.again:
                 assert a.at >= incident.since + FOR - 1e-6
         self.site.announced.clear()
 

@@ -1,0 +1,114 @@
+"""Who comes and goes: changes of state within a window, of those that changed.
+
+From as many changes as the rule says until there are fewer than its lower threshold a
+subject is flapping. Then its own alarms wait for a state that lasts: it is told that it
+flaps, once, and that it does no more; in between only what has lasted for STEADY. So
+nobody is told more than NOTICES times an hour of one subject, whatever it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from alerting.alarms.ancestors import OPENS, Verdict
+from alerting.alarms.watched import Trouble, Watched
+from alerting.rules.grades import Clock, Rule
+from alerting.rules.rule import Rules
+
+FLAPPING = "flapping"  # the family
+STEADY = 600.0  # s that a state lasts until it is believed of one that flaps
+NOTICES = 8  # an hour: three times lost and back, and that it flaps and does no more
+CHANGES = 64  # of one subject that are remembered; no threshold is beyond 32
+
+
+class Flaps:
+    """The changes of the subjects that had any of late."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._times: dict[Watched, tuple[float, ...]] = {}  # who changed last is last
+        self.rules = rules
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._rules = rules
+        self._rule = next((r for r in rules if r.family == FLAPPING and r.window), None)
+        if self._rule is None:
+            self._times.clear()
+
+    def changed(self, w: Watched, now: float) -> None:
+        """A subject has changed its state."""
+        if self._rule is None or self._rule not in w.compiled.rules:
+            return
+        times = (*self._times.pop(w, ()), now)
+        self._times[w] = self._recent(times, now)[-CHANGES:]
+        for calm in list(self._calm(now)):
+            del self._times[calm]
+
+    def forgive(self, w: Watched) -> None:
+        """What it did last it did with many others, and no fault of its own."""
+        times = self._times.pop(w, ())[:-1]
+        if times:
+            self._times[w] = times
+
+    def forget(self, w: Watched) -> None:
+        """A subject is watched no more."""
+        self._times.pop(w, None)
+
+    def resume(self, w: Watched, now: float) -> None:
+        """It was flapping before a restart: it may end a window from now."""
+        if self._rule is not None:
+            self._times[w] = (now,) * self._rule.until
+
+    def count(self, w: Watched, t: Trouble, now: float) -> None:
+        """Put the number of changes into what was last observed."""
+        times = self._times.get(w, ())
+        changes = len(self._recent(times, now)) if times else 0
+        figures = t.last.figures
+        if self._rule is None or changes == (figures.changes or 0):
+            return
+        if changes >= self._rule.until or figures.changes is not None:
+            t.last.figures = replace(figures, changes=changes)
+
+    def calm_at(self, w: Watched) -> float | None:
+        """When it flaps no more unless it changes again, if it does now."""
+        times = self._times.get(w, ())
+        rule = self._rule
+        if rule is None or len(times) < rule.until or not self.flaps(w):
+            return None
+        return times[-rule.until] + rule.window
+
+    def flaps(self, w: Watched) -> bool:
+        """Whether an incident says that it flaps."""
+        t, rule = w.trouble, self._rule
+        track = t.tracks.get(rule) if t is not None and rule is not None else None
+        return track is not None and track.grade is not None
+
+    def judge(self, w: Watched, rule: Rule, now: float) -> Verdict:
+        """Whether a rule may open though the subject flaps."""
+        until = self.steady_at(w, rule)
+        if now >= until:
+            return OPENS
+        return Verdict(opens=False, reason="it is flapping", again_at=until)
+
+    def steady_at(self, w: Watched, rule: Rule) -> float:
+        """From when its state is believed, for a rule about states."""
+        if rule.clock is not Clock.SINCE or not self.flaps(w):
+            return 0.0
+        return w.since + STEADY
+
+    def _recent(self, times: tuple[float, ...], now: float) -> tuple[float, ...]:
+        window = self._rule.window if self._rule else 0.0
+        return tuple(at for at in times if at + window > now)  # as `calm_at` adds it
+
+    def _calm(self, now: float) -> Iterator[Watched]:
+        """Who has not changed for a whole window, the longest first."""
+        for w, times in self._times.items():
+            if self._recent(times[-1:], now):
+                return
+            yield w

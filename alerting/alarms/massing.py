@@ -1,0 +1,143 @@
+"""Mass events as incidents: begun, described, ended, and what is part of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from alerting.alarms.changes import Changes
+from alerting.alarms.crowds import Census, changed_much, describe, nobody
+from alerting.alarms.deliveries import Deliveries
+from alerting.alarms.group import MASS, Group
+from alerting.alarms.masses import GROUPS, Masses
+from alerting.alarms.watched import Trouble, Watched
+from alerting.incident import Batch, Delivery, Incident
+from checks.observation import Kind, Observation, State, Subject
+
+LIVENESS = "liveness"  # the family of those that are part of a mass event
+
+
+class Massing:
+    """Follows the groups with their incidents."""
+
+    def __init__(
+        self,
+        masses: Masses,
+        deliveries: Deliveries,
+        changes: Changes,
+        incidents: Mapping[int, Incident],
+        census: Census = nobody,
+    ) -> None:
+        """`incidents` are the open ones by their ids."""
+        self._masses = masses
+        self._deliveries = deliveries
+        self._changes = changes
+        self._open = incidents
+        self._census = census
+
+    def observed(self, group: Group, w: Watched, now: float) -> None:
+        """Let the rule see how many are missing now."""
+        if w.trouble is None:
+            state = w.state or State.OK  # a site has no state of its own
+            since = now if w.state is None else w.since
+            w.trouble = Trouble(Observation(w.subject, state, since, now))
+        else:
+            w.trouble.last = replace(w.trouble.last, at=now, event=None)
+        if w.subject.kind is Kind.SITE:
+            w.fresh = False
+        self._masses.count(w.trouble.last)
+
+    def follow(self, w: Watched, now: float) -> Iterable[Watched]:
+        """After a review of a registrar or site: who is to be looked at by it."""
+        group = self._masses.find(w.subject)
+        if group is None:
+            return ()
+        found = w.trouble.incidents.get(MASS) if w.trouble else None
+        if found is not None:
+            self._goes_on(group, found)
+            return ()
+        if group.incident is not None:
+            return self._ended(group, now)
+        return self._masses.release(group) if group.begun is None else ()
+
+    def _goes_on(self, group: Group, incident: Incident) -> None:
+        if group.incident is not incident:
+            group.incident = incident
+            group.joined = list(group.members)
+            if group.begun is not None:
+                incident.since = min(incident.since, group.begun)
+            self._changes.incident(incident)
+        for w in group.joined:
+            self._link(group, incident, w)
+        group.joined.clear()
+        if group.members and changed_much(group, incident.crowd):
+            self._describe(group, incident)
+
+    def _link(self, group: Group, whole: Incident, w: Watched) -> None:
+        """What was told of one before is part of the whole from now on."""
+        for incident in w.trouble.incidents.values() if w.trouble else ():
+            if incident.family == LIVENESS:
+                incident.part_of = whole.id
+                group.linked[incident] = None
+                self._changes.incident(incident)
+
+    def _ended(self, group: Group, now: float) -> Iterable[Watched]:
+        """It is over: who is still missing is told by itself, after a fair time."""
+        if group.incident is not None:
+            self._describe(group, group.incident)
+        group.incident = None
+        for part in group.linked:
+            part.part_of = None
+            self._changes.incident(part)
+        if group.linked:
+            self._deliveries.release(now)
+        group.linked.clear()
+        group.most = len(group.members)
+        group.ended_at = now
+        return self._masses.release(group)
+
+    def _describe(self, group: Group, incident: Incident) -> None:
+        crowd = describe(group, incident.crowd, self._census)
+        if crowd != incident.crowd:
+            incident.crowd = crowd
+            self._changes.incident(incident)
+
+    def refresh(self, batch: Batch) -> None:
+        """What is told now is told as it is now."""
+        for incident in {row.incident: None for row in batch.deliveries}:
+            group = self._masses.find(incident.subject)
+            if group is not None and group.incident is incident:
+                self._describe(group, incident)
+
+    def part_of(self, row: Delivery) -> str:
+        """Why a row is not told by itself: of what whole it is, which is told."""
+        if row.incident.part_of is None:
+            return ""
+        whole = self._open.get(row.incident.part_of)
+        if whole is None or whole is row.incident:
+            return ""
+        told = any(r.notifier == row.notifier for r in self._deliveries.of(whole))
+        return f"part of incident {whole.id}, {whole.rule}" if told else ""
+
+    # After a restart
+
+    def resume(self, w: Watched) -> None:
+        """A subject is watched again: take up the mass event that it is, or is in."""
+        if w.subject.kind in GROUPS and w.trouble:
+            incident = w.trouble.incidents.get(MASS)
+            if incident is not None:
+                group = self._masses.resume(w.subject, incident.since)
+                group.incident = incident
+                group.most = incident.crowd.lost if incident.crowd else 0
+        elif w.subject.kind is Kind.EXTENSION:
+            self._masses.admit(w)
+            for part in w.trouble.incidents.values() if w.trouble else ():
+                for group in w.groups:
+                    if group.incident and part.part_of == group.incident.id:
+                        group.linked[part] = None
+
+    def forget(self, subject: Subject, now: float) -> Iterator[Watched]:
+        """A registrar or a site is watched no more."""
+        group = self._masses.forget(subject)
+        if group is not None:
+            yield from self._ended(group, now)
