@@ -333,7 +333,7 @@ RULES: dict[str, Wording] = {
             Cause.TLS_VERIFY: "{name} {adverb}{shows} a wrong certificate{since}",
             Cause.TLS_EXPIRED: "{name} {adverb}{shows} an expired certificate{since}",
             Cause.TLS_HANDSHAKE: "{name} {adverb}cannot agree on TLS{since}",
-            Cause.WEBSOCKET_HANDSHAKE: "{name} {adverb}{shows} no WebSocket for SIP{since}",
+            Cause.WEBSOCKET_HANDSHAKE: "{name} {adverb}{shows} no SIP WebSocket{since}",
         },
     ),
     "TargetDegraded": Wording(
@@ -512,6 +512,14 @@ RULES: dict[str, Wording] = {
         follows="what should be told that way comes late or by another way",
         step="check the mail server or service behind it and its credentials, "
         "then run sipwatch test-notify",
+    ),
+    "HeartbeatFailing": Wording(
+        firing="the heartbeat {adverb}{does} not arrive{since}",
+        resolved="the heartbeat arrives again{after}",
+        late="the heartbeat did not arrive{span}",
+        follows="who waits for it may alarm, though all is well here",
+        step="check the way from this host to the URL of `heartbeat`, and the URL",
+        worse="still ",
     ),
     "StoreFailing": Wording(
         firing="sipwatch {adverb}cannot write its database{since}",
