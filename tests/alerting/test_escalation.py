@@ -7,6 +7,7 @@ import pytest
 from alerting.incident import Outcome, Severity
 from alerting.notification.render import render
 from alerting.routes import GroupSettings, RouteSettings, per_severity, repeats
+from alerting.rules.rule import RuleSettings
 from alerting.store.rows import Memo, Restored
 from checks.observation import State
 
@@ -240,8 +241,6 @@ def again(rows: dict, now: float, keep: object) -> Calm:
 
 
 def test_a_rule_that_names_its_notifiers_has_no_ladder() -> None:
-    from alerting.rules.rule import RuleSettings
-
     site = ladder(rules={"ExtensionUnregistered": RuleSettings(notify=("carol",))})
     phone = site.phone()
     site.lost("10:00", phone)
@@ -316,7 +315,9 @@ def test_wait_and_interval_may_differ_by_severity() -> None:
 
 def limited(most: int, **more: object) -> Calm:
     group = GroupSettings(by=("extension",), wait=0.0, interval=0.0, repeat={})
-    return ladder(routes=(route("anna", per_hour=most),), group=group, **more)
+    rules = {"MassUnregistration": RuleSettings(enabled=False)}  # one by one
+    routes = (route("anna", per_hour=most),)
+    return ladder(routes=routes, group=group, rules=rules, **more)
 
 
 def test_what_is_more_than_a_route_may_tell_is_told_as_one() -> None:
