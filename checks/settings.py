@@ -147,6 +147,11 @@ class Glob:
     def __call__(self, name: str) -> bool:
         return self._match(name) is not None
 
+    @property
+    def name(self) -> str:
+        """The one name that it stands for; "" where it may stand for several."""
+        return "" if set(self.pattern) & set("*?[") else self.pattern
+
     def __repr__(self) -> str:
         return f"Glob({self.pattern!r})"
 

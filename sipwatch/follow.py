@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 
 from alerting.store.rows import DropMemo, Memo
 from checks.accounts.contact import is_test
@@ -70,6 +71,7 @@ class Following:
         self._news = news
         self._asking = Asking(judge, inquire, clock, self._judged) if inquire else None
         self._untried = set(judge.members)
+        self.tried_at = clock()  # a member was read, or could not be
         self._done = 0  # since the loop had its turn
         self._closed = False
         self._crowded = False  # it was told that not all are watched
@@ -112,18 +114,13 @@ class Following:
         pause = least
         while not self._closed:
             try:
-                async for reading in registrar.watch():
-                    if self._closed:
-                        return
-                    if isinstance(reading, Refused):
-                        self._refused(reading)
-                        continue
-                    if (known := without_tests(reading)) is None:
-                        continue
-                    await self._take(member, known)
-                    if isinstance(reading, ListEnd):
-                        pause = least
-                        await self._tried(member)
+                # Closed here and now, so that its sockets are, whoever is next.
+                async with aclosing(registrar.watch()) as readings:
+                    async for reading in readings:
+                        if self._closed:
+                            return
+                        if await self._heard(member, reading):
+                            pause = least
             except Unreadable as error:
                 if self._closed:
                     return
@@ -133,6 +130,18 @@ class Following:
                 await self._tried(member)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(most, 2 * pause)
+
+    async def _heard(self, member: str, reading: Reading) -> bool:
+        """Take one reading; whether a whole list has ended with it."""
+        if isinstance(reading, Refused):
+            self._refused(reading)
+            return False
+        if (known := without_tests(reading)) is not None:
+            await self._take(member, known)
+        if not isinstance(reading, ListEnd):
+            return False
+        await self._tried(member)
+        return True
 
     async def _take(self, member: str, reading: Reading) -> None:
         ended = isinstance(reading, ListEnd)
@@ -172,6 +181,7 @@ class Following:
             yield registration.subject
 
     async def _tried(self, member: str) -> None:
+        self.tried_at = self._clock()
         await self._remember()
         if self._untried and not self._closed:
             self._untried.discard(member)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -112,7 +112,7 @@ class Freeswitch:
         if self._session:
             self._session.nudge()
 
-    async def watch(self) -> AsyncIterator[Reading]:
+    async def watch(self) -> AsyncGenerator[Reading, None]:
         """Connect, list, follow; raises Unreadable on every expected failure."""
         self._hold_back.check(self._clock())
         session = self._session = await self._connect()

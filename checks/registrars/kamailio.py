@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -210,7 +210,7 @@ class Kamailio:
         """Ask for a list now; it comes as soon as the server's load allows."""
         self._pace.wish(self._clock())
 
-    async def watch(self) -> AsyncIterator[Reading]:
+    async def watch(self) -> AsyncGenerator[Reading, None]:
         """Poll; raises Unreadable on every expected failure."""
         async with self._rpc.opened():
             while True:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +31,7 @@ from checks.registrations.judge import (
     RegistrarSettings,
     Unreadable,
 )
+from checks.registrations.roster import matches
 from checks.settings import Duration, Secret
 from checks.sip.client import Client
 from checks.sip.digest import Credentials
@@ -100,6 +101,9 @@ class Sip:
         self._clock = clock
         self._aors = aors
         self._resolver = resolver
+        only = settings.extensions
+        named = (self._name(one.name) for one in only.include if one.name)
+        self._included = [aor for aor in named if not matches(only.exclude, aor)]
         self._asked: dict[str, Asked] = {}
         self._stirred = asyncio.Event()
         self._places: list[Address] = []  # the one that answered last comes first
@@ -115,7 +119,7 @@ class Sip:
             asked.due = min(asked.due, max(now, asked.not_before))
         self._stirred.set()
 
-    async def watch(self) -> AsyncIterator[Reading]:
+    async def watch(self) -> AsyncGenerator[Reading, None]:
         """Ask without end; raises Unreadable when the registrar gives no answers."""
         self._hold_back.check(self._clock())
         self.relist()
@@ -159,7 +163,7 @@ class Sip:
 
     def _watched(self) -> list[str]:
         """The AORs to ask; those that are new are due at once."""
-        aors = list(dict.fromkeys(self._aors()))
+        aors = list(dict.fromkeys((*self._aors(), *self._included)))
         if not aors:
             raise Unreadable(
                 Cause.NOT_FOUND,

@@ -6,7 +6,7 @@ carry the PBX's clock; every other time is UTC seconds of our own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -154,7 +154,7 @@ class Registrar(Protocol):
 
     address: str
 
-    def watch(self) -> AsyncIterator[Reading]:
+    def watch(self) -> AsyncGenerator[Reading, None]:
         """Connect, list, stream, relist each interval; raises Unreadable."""
         ...
 

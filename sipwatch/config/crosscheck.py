@@ -52,8 +52,13 @@ def notices(config: Config) -> list[str]:
             "no notifiers: problems show in metrics and status, nobody is told"
         )
     for name, settings in config.registrars.items():
-        if settings.type == "sip" and not settings.extensions.file:
-            lines.append(f"registrars.{name}: asked AOR by AOR, and no file names any")
+        only = settings.extensions
+        named = only.file or any(one.name for one in only.include)
+        if settings.type == "sip" and not named:
+            lines.append(
+                f"registrars.{name}: asked AOR by AOR, and neither `file` nor "
+                "`include` names any"
+            )
     for name, account in config.accounts.items():
         if found := twilio.check(account.uri.host):
             meant = f" (did you mean {found.meant}?)" if found.meant else ""

@@ -38,18 +38,23 @@ class Scripted:
     def __init__(self, settings: Any, address: str, **others: Any) -> None:
         self.address = address
         self.relists = 0
+        self.open = False  # is read
 
     def relist(self) -> None:
         self.relists += 1
 
     async def watch(self) -> AsyncIterator[Reading]:
-        if not self.parts:
+        self.open = True
+        try:
+            if not self.parts:
+                await asyncio.Event().wait()
+            for step in self.parts.pop(0):
+                if isinstance(step, Exception):
+                    raise step
+                yield step
             await asyncio.Event().wait()
-        for step in self.parts.pop(0):
-            if isinstance(step, Exception):
-                raise step
-            yield step
-        await asyncio.Event().wait()
+        finally:
+            self.open = False
 
 
 class Told:
@@ -187,6 +192,24 @@ async def test_what_nobody_expects_ends_it(staged: Callable[..., Stage]) -> None
         await played(stage, lambda: False)
     assert raised.group_contains(ZeroDivisionError)
     assert stage.following._timer is None or stage.following._timer.cancelled()
+
+
+async def test_a_connection_ends_with_the_task_whatever_it_was_doing(
+    staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = staged(bound("1001"))
+
+    async def for_ever(member: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stage.following, "_tried", for_ever)
+    task = asyncio.create_task(stage.following.run())
+    while not stage.told.observations:
+        await asyncio.wait([task], timeout=0.001)
+    assert stage.registrar.open
+    task.cancel()
+    await asyncio.wait([task])
+    assert not stage.registrar.open
 
 
 # --- the first pass -------------------------------------------------------------------

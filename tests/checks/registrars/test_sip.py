@@ -13,7 +13,8 @@ from checks.observation import Binding, Cause
 from checks.registrars import sip
 from checks.registrars.sip import Sip, SipSettings
 from checks.registrations.judge import Bindings, Expected, ListEnd, Reading, Unreadable
-from checks.settings import Secret
+from checks.registrations.readings import ExtensionsSettings
+from checks.settings import Glob, Secret
 from checks.sip.message import Request, Response
 from sipwatch.demo.peer import Peer, answer
 from sipwatch.demo.site import Bound, Registrar
@@ -320,3 +321,17 @@ async def test_a_ca_that_cannot_be_read_is_told(tmp_path: Path) -> None:
             failed = await failure(watched(registrar, ["1001"], ca=ca))
             assert failed.cause is Cause.TLS_VERIFY
             assert failed.detail.startswith(f"`ca`: {ca} holds no certificate")
+
+
+async def test_who_is_included_by_name_is_asked_for() -> None:
+    only = ExtensionsSettings(
+        include=[Glob(p) for p in ("1001", "1002@pbx.example.com", "1009", "2*")],
+        exclude=[Glob("1009")],
+    )
+    async with registrar_of("1001", "1002") as registrar:
+        bind(registrar, "1001")
+        watcher = watched(registrar, ["1001"], extensions=only)
+        async with aclosing(watcher.watch()) as readings:
+            read = await until(readings, {"1001", "1002"})
+    assert read[0] == Expected([("1001", ""), ("1002", "")])
+    assert [row.aor for row in rows(read)] == ["1001"]

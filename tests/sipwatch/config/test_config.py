@@ -256,7 +256,12 @@ def test_nothing_watched_and_nobody_told_are_allowed_with_a_notice(write: Any) -
         "no notifiers: problems show in metrics and status, nobody is told",
     ]
     sip = load(write("registrars: {p: {type: sip, address: 'sip:example.com'}}" + MAIL))
-    assert notices(sip) == ["registrars.p: asked AOR by AOR, and no file names any"]
+    assert notices(sip) == [
+        "registrars.p: asked AOR by AOR, and neither `file` nor `include` names any"
+    ]
+    only = "extensions: {include: ['1001', '2*']}"
+    row = f"{{type: sip, address: 'sip:example.com', {only}}}"
+    assert notices(load(write(f"registrars: {{p: {row}}}" + MAIL))) == []
     full = load(write("targets: {pbx: {uri: 'sip:10.0.0.5'}}" + MAIL))
     assert notices(full) == []
 
