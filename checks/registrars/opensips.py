@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -107,6 +107,7 @@ class OpenSips:
         self._offset = 0.0  # s that its clock is ahead of ours
         self._boot: float | None = None
         self._dump_at = self._records_at = self._renew_at = NEVER
+        self._deaf = False  # the socket for events could not be had
         self._refused: set[str] = set()  # events that this process does not have
         self._why = ""  # there is no list
         self._warned = False  # of that
@@ -116,11 +117,10 @@ class OpenSips:
         self._pace.wish(self._clock())
         self._ears.nudge()
 
-    async def watch(self) -> AsyncIterator[Reading]:
+    async def watch(self) -> AsyncGenerator[Reading, None]:
         """List, hear, list again; raises Unreadable on every expected failure."""
         async with self._mi.opened():
             self._renew_at = NEVER
-            await self._listen()
             try:
                 while True:
                     async for found in self._list():
@@ -135,6 +135,7 @@ class OpenSips:
     async def _list(self) -> AsyncIterator[Reading]:
         """One full list, or a pass over single AORs where that is not given."""
         self._pace.begin()
+        await self._listen()
         found: Reading
         told = await self._mi.clocks()
         self._offset = told.there - self._clock()
@@ -260,16 +261,25 @@ class OpenSips:
     # --- to follow ------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        """Open our socket for events, where there is to be one."""
+        """Open our socket for events, where there is to be one and is none.
+
+        Whom it belongs to now may leave it, as we do ourselves at a reload.
+        """
         at = place(self._settings.events, self.address)
-        if at is None:
+        if at is None or self._ears.socket:
             return
         try:
             await self._ears.open(at, self.address)
         except OSError as error:
             host, port = at
             said = f"no socket at {host}:{port} for events: {error}"
-            log.warning("%s: %s; only lists are read", self.address, said)
+            if not self._deaf:
+                log.warning("%s: %s; only lists are read", self.address, said)
+            self._deaf = True
+            return
+        if self._deaf:
+            log.warning("%s: events are heard again", self.address)
+        self._deaf, self._renew_at = False, NEVER
 
     async def _subscribe(self) -> None:
         """Ask for events, for the first time or before they end."""

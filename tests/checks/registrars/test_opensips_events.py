@@ -406,3 +406,22 @@ async def test_a_stop_in_the_moment_of_an_event_is_not_forgotten() -> None:
     resting.cancel()
     done, _ = await asyncio.wait([resting], timeout=2.0)
     assert done == {resting}
+
+
+async def test_a_socket_that_another_gives_up_later_is_had_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At a reload that is the one that read this OpenSIPS until now."""
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other.bind(("127.0.0.1", 0))
+    events = f"127.0.0.1:{other.getsockname()[1]}"
+    async with OpenSips(Usrloc()) as server:
+        registrar = watched(server, events=events, interval=0.01)
+        async with aclosing(registrar.watch()) as readings:
+            await until_end(readings, 3)
+            assert _subscribed(server) == []
+            other.close()
+            await until_end(readings, 2)
+            assert set(evi.BINDINGS) <= set(_subscribed(server))
+    assert caplog.text.count("only lists are read") == 1
+    assert caplog.text.count("events are heard again") == 1
