@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import sqlite3
@@ -20,6 +19,7 @@ from checks.accounts.exchange import Exchange, Step
 from checks.accounts.settings import QUERY, AccountSettings
 from checks.accounts.trial import Around, Intent, Outcome, Trial
 from checks.observation import Cause, Kind, Observation, Scope, Subject
+from checks.registrars.clocks import pause
 from checks.registrations.readings import Refused
 from checks.sip.resolver import Resolver
 from sipwatch.clock import Clock
@@ -154,8 +154,7 @@ class Accounts(Mapping[str, Account]):
 
     async def _run(self) -> None:
         # What was refused before a PBX is listened to, nobody would explain.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._begun.wait(), START_WAIT)
+        await pause(self._begun, START_WAIT)
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(self._work())
