@@ -6,9 +6,10 @@ import ipaddress
 import ssl
 from dataclasses import dataclass
 
-from checks.observation import Cause
+from checks.observation import Cause, plain
 
 NAMES_SHOWN = 4  # of a certificate that is not for the domain asked
+NAME_LIMIT = 80  # characters of one of them
 
 # OpenSSL's verify codes (x509_vfy.h) that mean time, not trust.
 _EXPIRED = 10
@@ -27,16 +28,27 @@ class Certificate:
 
     @classmethod
     def of_der(cls, der: bytes) -> Certificate:
-        """Read a certificate; ValueError where it is none."""
+        """Read a certificate; ValueError where it is none.
+
+        One whose names cannot be read speaks for nobody.
+        """
         # Imported late: it costs 40 ms, and only TLS needs it.
         from cryptography import x509
 
-        certificate = x509.load_der_x509_certificate(der)
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+        except x509.InvalidVersion as error:
+            raise ValueError(str(error)) from None
         try:
             extension = certificate.extensions.get_extension_for_class(
                 x509.SubjectAlternativeName
             )
-        except (x509.ExtensionNotFound, x509.DuplicateExtension):
+        except (
+            x509.ExtensionNotFound,
+            x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType,
+            ValueError,
+        ):
             names: list[str] = []
         else:
             # RFC 5922 7.1: a SIP URI in the subject names its domain.
@@ -67,7 +79,8 @@ class Certificate:
 
     def mismatch(self, domain: str) -> str:
         """The sentence for a certificate that is another's."""
-        names = ", ".join(self.names[:NAMES_SHOWN]) or "no name at all"
+        shown = (plain(name, NAME_LIMIT) for name in self.names[:NAMES_SHOWN])
+        names = ", ".join(shown) or "no name at all"
         if len(self.names) > NAMES_SHOWN:
             names += f" and {len(self.names) - NAMES_SHOWN} more"
         return f"the certificate is for {names}, not for {domain}"

@@ -99,6 +99,8 @@ class Connection(asyncio.Protocol):
             raise SipError(Cause.TLS_HANDSHAKE, text) from None
         except ssl.SSLError as error:
             raise SipError(*tls_failure(error)) from None
+        except ValueError:  # Python reads its names, whether anybody asks or not
+            raise _unreadable(name) from None
         except OSError as error:
             text = f"{address} ended the TLS handshake: {failure_of(error)[1]}"
             raise SipError(Cause.TLS_HANDSHAKE, text) from None
@@ -113,7 +115,11 @@ class Connection(asyncio.Protocol):
         der = tls.getpeercert(binary_form=True) if tls else None
         if der is None:
             return  # an anonymous cipher: only where the caller's context allows it
-        certificate = Certificate.of_der(der)
+        try:
+            certificate = Certificate.of_der(der)
+        except ValueError:
+            self.close()
+            raise _unreadable(name) from None
         self.not_after = certificate.not_after
         if context.verify_mode != ssl.CERT_NONE and not certificate.covers(name):
             self.close()
@@ -237,6 +243,10 @@ class Connection(asyncio.Protocol):
         if not self._announced:
             self._announced = True
             self._closed(cause, text)
+
+
+def _unreadable(name: str) -> SipError:
+    return SipError(Cause.TLS_VERIFY, f"{name}: its certificate cannot be read")
 
 
 def _host_field(address: Address, name: str) -> str:

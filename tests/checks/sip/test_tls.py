@@ -10,7 +10,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from checks.observation import Cause
 from checks.sip.certificate import Certificate, tls_context
@@ -199,7 +199,9 @@ async def test_the_name_asked_for_is_sent_ahead(ask, ca, ca_file):
     assert seen == ["sip.example.com"]
 
 
-def certificate(*names: x509.GeneralName) -> Certificate:
+def self_signed(
+    extension: x509.ExtensionType | None,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cn.example.com")])
     builder = (
@@ -211,11 +213,47 @@ def certificate(*names: x509.GeneralName) -> Certificate:
         .not_valid_before(NOW - DAY)
         .not_valid_after(NOW + 10 * DAY)
     )
-    if names:
-        extension = x509.SubjectAlternativeName(names)
+    if extension is not None:
         builder = builder.add_extension(extension, critical=False)
-    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-    return Certificate.of_der(der)
+    return builder.sign(key, hashes.SHA256()), key
+
+
+def certificate(*names: x509.GeneralName) -> Certificate:
+    made, _ = self_signed(x509.SubjectAlternativeName(names) if names else None)
+    return Certificate.of_der(made.public_bytes(serialization.Encoding.DER))
+
+
+ODD_NAMES = {
+    "x400Address": b"\x30\x04\xa3\x02\x30\x00",
+    "a domain that is no ASCII": b"\x30\x03\x82\x01\xff",
+    "an address of two octets": b"\x30\x04\x87\x02\x01\x02",
+}
+
+
+@pytest.mark.parametrize("odd", ODD_NAMES.values(), ids=ODD_NAMES)
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_certificate_whose_names_cannot_be_read_speaks_for_nobody(
+    refusal, tmp_path, odd, trusted
+):
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, odd)
+    made, key = self_signed(names)
+    pem = tmp_path / "own.pem"
+    pem.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(pem)
+    trust = tls_context(str(pem)) if trusted else None
+    error = await refusal(server, trust, "example.com")
+    assert error.cause is Cause.TLS_VERIFY
+    # Python itself fails over such a domain, before we see the certificate.
+    unseen = trusted and b"\xff" in odd
+    assert error.not_after == (None if unseen else (NOW + 10 * DAY).timestamp())
 
 
 DNS, URI = x509.DNSName, x509.UniformResourceIdentifier
