@@ -218,7 +218,7 @@ class Ledger:
         if extension is None or contact is None:
             return False
         at = min(max(reading.at, contact.seen), now)  # as above
-        contact.seen = contact.heard = now
+        contact.seen, contact.heard = at, now  # told of late in a mass event
         if reading.reachable is not None and not contact.pbx_asks:
             contact.pbx_asks = True
             self._reaching.consider(extension, contact)
@@ -251,7 +251,7 @@ class Ledger:
         changed = contact is None
         if contact is None:
             contact = self._join(extension, m, binding, now)
-            extension.news = at
+            contact.seen = extension.news = at
             contact.teach(extension, now)
         elif not contact.received:  # known by an event, which tells only its URI
             was = contact.described
@@ -270,7 +270,7 @@ class Ledger:
                         extension, before, contact, by_event=by_event
                     )
             contact.read = now
-        contact.seen = now
+        contact.seen = max(contact.seen, at)
         reachable = binding.reachable
         if self._reaching.on:
             self._reaching.see(extension, contact, binding, by_event=by_event)

@@ -44,6 +44,8 @@ incidents incidents_opened_total notifications_total outbox_pending
 outbox_oldest_seconds detection_delay_seconds_count detection_delay_seconds_sum
 delivery_delay_seconds_count delivery_delay_seconds_sum scheduler_lag_seconds
 receive_buffer_drops_total config_last_reload_successful build_info
+notifier_up notifier_last_success_timestamp_seconds
+heartbeat_beats_total heartbeat_last_success_timestamp_seconds
 """
 
 
@@ -72,7 +74,7 @@ def courier(accepted: int = 3, failed: int = 1) -> Any:
     outcomes = {Outcome.ACCEPTED: accepted, Outcome.TRANSIENT: failed}
     delays = Delays()
     delays.add(11.0)
-    return SimpleNamespace(outcomes=outcomes, delays=delays)
+    return SimpleNamespace(outcomes=outcomes, delays=delays, accepted_at=START - 60)
 
 
 def busy(site: Watching) -> Watching:
@@ -87,6 +89,9 @@ def busy(site: Watching) -> Watching:
     for index in site.targets("phones.txt", ["203.0.113.20", "203.0.113.21"]):
         site.answer(index)
     site.couriers["oncall"] = courier()
+    site.heartbeat = SimpleNamespace(
+        settings=(), beats={"accepted": 9, "failed": 1, "held": 0}, succeeded_at=START
+    )
     site.until(START + 200)
     return site
 
@@ -345,13 +350,13 @@ async def test_a_registrar_not_read_yet_has_no_sample(site: Watching) -> None:
     assert await told(site, "registrar_up") == {"hq asterisk": 1.0}
 
 
-HOSTILE = ['a"b', "back\\slash", "new\nline", "{}", "é", "x" * 900, "\ud800", "\x00"]
+HOSTILE = ['a"b', "back\\slash", "new\nline", "{}", "é", "x" * 500, "\ud800", "\x00"]
 
 
 async def test_hostile_names_stay_labels_that_are_bounded_and_apart(
     site: Watching,
 ) -> None:
-    other = ["x" * 900 + "y", "\ud801", "\x01"]
+    other = ["x" * 500 + "y", "\ud801", "\x01"]
     site.registrar("hq", dict.fromkeys([*HOSTILE, *other], True))
     shown = await told(site, "extension_registered")
     assert len(shown) == len(HOSTILE) + len(other)
@@ -460,6 +465,17 @@ async def test_notifications_are_counted_by_outcome(site: Watching) -> None:
     assert await told(site, "delivery_delay_seconds_sum") == {"oncall": 11.0}
     buckets = await told(site, "delivery_delay_seconds_bucket")
     assert (buckets["5.0 oncall"], buckets["15.0 oncall"]) == (0.0, 1.0)
+
+
+async def test_notifiers_tell_whether_they_work_and_when_they_last_did(
+    site: Watching,
+) -> None:
+    site.couriers["oncall"], site.couriers["pager"] = courier(), courier()
+    site.couriers["pager"].accepted_at = None
+    site.alarms.fared("oncall", Outcome.PERMANENT, START, "535")
+    assert await told(site, "notifier_up") == {"oncall": 0.0, "pager": 1.0}
+    last = "notifier_last_success_timestamp_seconds"
+    assert await told(site, last) == {"oncall": START - 60}
 
 
 async def test_sipwatch_tells_of_itself(site: Watching) -> None:
