@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import re
 import textwrap
 import time
 from collections import Counter
@@ -325,7 +324,8 @@ async def test_the_list_has_all_two_thousand(hq: tuple[Recording, Pbx]) -> None:
 async def log_out(watch: Recording, pbx: Pbx) -> dict[str, float]:
     """All of the crowd de-register, as recorded: when each did."""
     several = list(pbx.between(LISTED, LOGGED_OUT))
-    await watch.to(LOGGED_OUT)
+    await watch.calm()
+    watch.now = LOGGED_OUT  # no list is read that still has who went before it
     await pbx.play(several)
     await watch.all_are(UNREGISTERED)
     return {
@@ -338,7 +338,8 @@ async def log_out(watch: Recording, pbx: Pbx) -> dict[str, float]:
 async def come_back(watch: Recording, pbx: Pbx) -> None:
     """All of the crowd register again within seconds, as recorded."""
     several = list(pbx.between(LOGGED_OUT, BACK))
-    await watch.to(BACK)
+    await watch.calm()
+    watch.now = BACK
     await pbx.play(several)
     await watch.all_are(REGISTERED)
     await watch.lists(2)  # for their ends
@@ -384,22 +385,18 @@ async def test_who_is_gone_for_longer_is_told_in_one_mail_and_so_is_the_return(
         assert extension.lost.loss is Loss.EXPIRED
     others = {e.aor for e in watch.judge.extensions.values()} - set(pbx.crowd)
     assert len(others) == 7
-    await watch.to(min(ends[aor] for aor in pbx.crowd) + 119)
+    await watch.to(min(ends[aor] for aor in pbx.crowd) + 29)
     await watch.lists(1)
     assert watch.opened == []
 
-    await watch.to(max(ends.values()) + 121)
-    await watch.open_incidents(2000)
-    assert {i.subject.name for i in watch.daemon.alarms.incidents} == set(pbx.crowd)
-    assert {i.since - ends[i.subject.name] for i in watch.daemon.alarms.incidents} == {
-        0
-    }
-    assert watch.mails == []
-    await watch.to(watch.now + 11)
+    await watch.to(max(ends.values()) + 60)
+    await watch.open_incidents(1)
+    (opened,) = watch.daemon.alarms.incidents
+    assert (opened.rule, opened.subject.key) == ("MassUnregistration", "registrar:hq")
+    await watch.to(watch.now + 150)  # nobody is told of besides
     fired = await watch.mail(1)
-    assert re.match(
-        r"\[warning\] 2000 of 2007 extensions unregistered since \d\d:\d\d - hq", fired
-    )
+    assert fired.startswith("[critical] ")
+    assert "hq" in fired
 
     stamp = {"Timestamp": f"{watch.now:.6f}"}
     await pbx.play([event | stamp for event in pbx.between(LOGGED_OUT, BACK)])
@@ -408,7 +405,7 @@ async def test_who_is_gone_for_longer_is_told_in_one_mail_and_so_is_the_return(
     await watch.open_incidents(0)
     await watch.to(watch.now + 301)
     over = await watch.mail(2)
-    assert over.startswith("[resolved] 2000 extensions registered again after up to")
+    assert over.startswith("[resolved] ")
     first, second = watch.catcher.mails
     assert second["In-Reply-To"] == first["Message-ID"]
 
@@ -457,8 +454,8 @@ async def test_kamailios_dump_of_two_thousand_by_polls(
         await watch.lists(1)
         await watch.all_are(UNREGISTERED)
         await watch.to(watch.now + 121)
-        await watch.open_incidents(2000)
+        await watch.open_incidents(1)
         await watch.to(watch.now + 11)
         fired = await watch.mail(1)
-        assert fired.startswith("[warning] 2000 of ")
+        assert fired.startswith("[critical] ")
         await watch.stop()
