@@ -104,6 +104,7 @@ class Courier:
         self.outcomes = dict.fromkeys(Outcome, 0)  # attempts since the start
         self.delays = Delays()
         self.failures = 0  # attempts in a row
+        self.accepted_at: float | None = None  # the last of them, since the start
         self.notifier = notifier
         self._alarms = alarms
         self._render = render
@@ -186,7 +187,7 @@ class Courier:
         outcome, error, _ = await self._send(batch, renewal)
         now = self._clock()
         self._renew_at = now + self._every
-        self.failures = 0 if outcome is Outcome.ACCEPTED else self.failures + 1
+        self.tested(outcome, now)
         self._alarms.fared(self.name, outcome, now, error)
         self._report(outcome, error)
         await self._commit()
@@ -233,13 +234,20 @@ class Courier:
 
     def _count(self, batch: Batch, outcome: Outcome, now: float) -> None:
         self.outcomes[outcome] += 1
-        self.failures = 0 if outcome is Outcome.ACCEPTED else self.failures + 1
+        self.tested(outcome, now)
         if outcome is Outcome.ACCEPTED and batch.change is not Told.WORSE:
             changes = [
                 _changed(d.incident, batch) for d in batch.deliveries if not d.step
             ]
             if changes:
                 self.delays.add(max(0.0, now - min(changes)))
+
+    def tested(self, outcome: Outcome, now: float) -> None:
+        """Note whether it works, by whatever it was asked to take."""
+        if outcome is Outcome.ACCEPTED:
+            self.failures, self.accepted_at = 0, now
+        else:
+            self.failures += 1
 
     def _report(self, outcome: Outcome, error: str) -> None:
         if outcome is Outcome.ACCEPTED:
@@ -256,13 +264,29 @@ def _changed(incident: Incident, batch: Batch) -> float:
 
 
 async def send_test(
-    notifier: Notifier, name: str, *, instance: str, zone: ZoneInfo, now: float
+    notifier: Notifier,
+    name: str,
+    *,
+    instance: str,
+    zone: ZoneInfo,
+    now: float,
+    ways: str = "",
 ) -> Notification:
-    """Send what `sipwatch test-notify` sends; raises DeliveryError."""
-    notification = trial(instance=instance, notifier=name, zone=zone, now=now)
+    """Send what `sipwatch test-notify` sends; raises DeliveryError, also where it was
+    taken, but not for everybody. `ways` are the routes that lead there."""
+    notification = trial(
+        instance=instance, notifier=name, zone=zone, now=now, ways=ways
+    )
     try:
         async with asyncio.timeout(SEND_PATIENCE):
             await notifier.send(notification)
     except TimeoutError:
         raise DeliveryError(f"no end within {SEND_PATIENCE:g} s") from None
+    except DeliveryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's notifier may do anything
+        _log.exception("%s: the notifier broke on a test", name)
+        raise DeliveryError(plain(f"{type(error).__name__}: {error}")) from None
+    if complaint := plain(getattr(notifier, "complaint", "")):
+        raise DeliveryError(complaint)
     return notification

@@ -256,12 +256,29 @@ def silence_remove(ids: tuple[str, ...], socket: str, as_json: bool) -> None:
 
 @main.command("test-notify")
 @click.argument("notifiers", nargs=-1, metavar="[NOTIFIER]...")
+@click.option("--route", "routes", type=int, multiple=True, help="The Nth of `routes`.")
+@click.option("--all", "every", is_flag=True, help="All routes, and who is on them.")
 @_socket
 @_json
-def test_notify(notifiers: tuple[str, ...], socket: str, as_json: bool) -> None:
-    """Have the daemon send a test by each notifier, or by those named."""
-    from sipwatch import remote
+def test_notify(
+    notifiers: tuple[str, ...],
+    routes: tuple[int, ...],
+    every: bool,
+    socket: str,
+    as_json: bool,
+) -> None:
+    """Have the daemon send a test by each notifier, or by those named.
 
+    With --route or --all to each notifier of these routes, those of the steps of its
+    ladder included. Exit status: 0 all took it, 2 not all, 3 no daemon or wrong use.
+    """
+    from sipwatch import remote, testing
+
+    if (routes or every) and notifiers:
+        print("name notifiers or routes, not both", file=sys.stderr)
+        sys.exit(3)
+    if routes or every:
+        sys.exit(testing.routes(socket, () if every else routes, as_json=as_json))
     sys.exit(remote.test_notify(socket, notifiers, as_json=as_json))
 
 

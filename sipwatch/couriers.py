@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from alerting.incident import Batch, DeliveryError, Notification
+from alerting.incident import Batch, DeliveryError, Notification, Outcome
 from alerting.notification.render import bare, render
 from alerting.notifiers import made
 from alerting.outbox import Courier, send_test
-from checks.observation import Subject
+from checks.observation import Subject, plain
 from sipwatch.config.settings import local_zone
 from sipwatch.sources import Sources
 from sipwatch.surroundings import Surroundings
@@ -76,27 +76,22 @@ class Couriers(Mapping[str, Courier]):
         """Deliveries in flight may end, for a second."""
         await asyncio.gather(*(courier.stop() for courier in self.values()))
 
-    async def test(self, names: Iterable[str]) -> dict[str, str]:
-        """Send a test by each of these, or by all; its error, or nothing."""
-        wanted = list(names) or list(self)
-        return {name: await self._test(name) for name in wanted}
-
-    async def _test(self, name: str) -> str:
-        courier = self.get(name)
-        if courier is None:
-            return "there is no such notifier"
+    async def test(self, name: str, ways: str = "") -> tuple[Outcome, str]:
+        """Send a test; how it ended, and why it failed if it did."""
         clock = self._sources.clock
         try:
             await send_test(
-                courier.notifier,
+                self[name].notifier,
                 name,
                 instance=self._sources.config.instance,
                 zone=local_zone(),
                 now=clock.to_wall(clock.now()),
+                ways=ways,
             )
         except DeliveryError as error:
-            return str(error)
-        return ""
+            how = Outcome.PERMANENT if error.permanent else Outcome.TRANSIENT
+            return how, plain(str(error)) or str(how)
+        return Outcome.ACCEPTED, ""
 
     def _render(self, batch: Batch, now: float) -> Notification:
         subject = batch.deliveries[0].incident.subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from pyee.base import EventEmitter
 from alerting.alarms.core import Alarms
 from alerting.muting.muting import Muting
 from alerting.store.database import Store
+from alerting.store.rows import Memo
 from checks.accounts.account import Account
 from checks.observation import Kind, Observation, Scope, State, Subject
 from checks.options.check import OptionsCheck
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
-from sipwatch import __version__, couriers, metrics, outcomes, systemd
+from sipwatch import __version__, chain, couriers, heartbeat, metrics, outcomes, systemd
 from sipwatch.accounts import TICK, Accounts
 from sipwatch.audit import audit, summarize
 from sipwatch.bindings import asked_for
@@ -38,6 +39,7 @@ from sipwatch.plan import Plan, prepare
 from sipwatch.registrars import Registrars
 from sipwatch.retelling import retold
 from sipwatch.scheduler import Scheduler
+from sipwatch.self_test import AGAIN, SelfTests
 from sipwatch.selfwatch import SelfWatch
 from sipwatch.status import status
 from sipwatch.tasks import Tasks
@@ -181,6 +183,14 @@ class Daemon:
         self.touched = Touched()
         self.people = People(self.alarms, self.flow, self.clock, self._wake)
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
+        self.self_tests = SelfTests(self, self.couriers, commit=self.flow.commit)
+        self.heartbeat = heartbeat.Heartbeat(
+            config.heartbeat,
+            self.clock,
+            broken=lambda now, owed: chain.broken(self, now, owed),
+            store=self._store_beat,
+            observe=self.flow.observe,
+        )
         self.counts = metrics.Counts(self.bus)
         self.exposition: Exposition = metrics.exposition(self)
         self.scheduler = Scheduler(
@@ -197,6 +207,8 @@ class Daemon:
         for name, settings in self.config.registrars.items():
             self.followings.follow(name, settings, plan.listed[name])
         self.accounts.start(self.config.accounts)
+        if self.config.heartbeat is not None:
+            self.alarms.adopt(self.heartbeat.subject)
         for kind in RESTORED:
             self.alarms.unwatch_missing(kind, self.clock.now())
 
@@ -223,6 +235,7 @@ class Daemon:
             self._listeners.append(listener)
         self.tasks.spawn("options", self.options.run())
         self.tasks.spawn("selfwatch", self.selfwatch.run(self._beat))
+        self.tasks.spawn("heartbeat", self.heartbeat.run())
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
         self._begin_accounts()
@@ -230,8 +243,18 @@ class Daemon:
         self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
         self.scheduler.nightly(self.chronicle.tidy, "history")
         self.scheduler.nightly(self.people.tidy, "silences")
+        self.scheduler.every(AGAIN, self.self_tests.again, "self-tests again")
+        self._plan_self_tests()
         self.scheduler.start()
         self.followings.pair(self.config)
+
+    def _plan_self_tests(self) -> None:
+        wanted = self.config.self_test
+        self.scheduler.weekly(self.self_tests.scheduled, "self-tests", wanted)
+
+    async def _store_beat(self, json: str) -> None:
+        self.flow.write([Memo(heartbeat.MEMO, json)])
+        await self.flow.commit()
 
     def _clock_was_set(self) -> None:
         """Jobs wait for their time of the new clock; what is stored is told in it."""
@@ -355,7 +378,11 @@ class Daemon:
 
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         """Send a test by each of these, or by all; its error, or nothing."""
-        return await self.couriers.test(notifiers)
+        return await self.self_tests.notifiers(notifiers)
+
+    async def test_routes(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Send a test to all of these routes, or of all; LookupError."""
+        return await self.self_tests.routes(numbers)
 
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         """All metrics in slices; None while enough renderings are under way."""
@@ -408,6 +435,10 @@ class Daemon:
             self.couriers.hire(name, config.notifiers[name])
             self.alarms.retry(name, now)
         self.followings.pair(config)
+        self.heartbeat.replace(config.heartbeat)
+        if config.heartbeat is None:
+            self.alarms.unwatch(self.heartbeat.subject, now)
+        self._plan_self_tests()
         self.flow.flush()
         self.couriers.wake()
         for line in notices(config):

@@ -26,7 +26,7 @@ from alerting.incident import Severity
 from checks.observation import State
 from checks.options.inbox import BUCKETS
 from checks.options.rows import ASKED_FOR, ROLES
-from sipwatch import __version__, account_series, outbound, series
+from sipwatch import __version__, account_series, outbound, series, telling
 from sipwatch import sources as seen
 from sipwatch.exposition import Exposition, Family, label
 from sipwatch.sources import Sight, owed_since, sliced
@@ -91,6 +91,7 @@ def _families(sources: Sources) -> Iterator[Family]:
     yield from series.families(sources)
     yield from outbound.families(sources)
     yield from account_series.families(sources)
+    yield from telling.families(sources)
     yield Family(
         "sipwatch_incidents",
         "gauge",

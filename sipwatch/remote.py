@@ -140,6 +140,14 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
         since = _local(answer["outbox"]["oldest"])
         plural = "notification waits" if pending == 1 else "notifications wait"
         yield f"{'outbox':<{column}}{pending} {plural}, the oldest since {since}"
+    for notifier in answer.get("notifiers", ()):
+        if notifier["state"] == "failing":
+            said = f"failing since {_local(notifier['since'])}: "
+            said += plain(notifier["detail"])
+            yield from wrapped(notifier["name"].ljust(column), said, width)
+    if (heartbeat := answer.get("heartbeat")) and heartbeat["state"] != "beating":
+        said = f"{heartbeat['state']}: {plain(heartbeat['detail'])}"
+        yield from wrapped("heartbeat".ljust(column), said.rstrip(": "), width)
 
 
 def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:

@@ -9,6 +9,8 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from alerting.store.rows import Prune
+from sipwatch.config.alive import DAILY, SelfTestSettings
+from sipwatch.config.settings import local_zone
 from sipwatch.flow import Flow
 
 KEPT = 90 * 86400.0  # s that an incident is kept after its end
@@ -54,6 +56,25 @@ class Scheduler:
     def nightly(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         """One more job, when nobody looks, and not on the hour when all others run."""
         self._jobs.add_job(work, CronTrigger(hour=3, minute=27), id=name)
+
+    def weekly(
+        self,
+        work: Callable[[], Awaitable[None]],
+        name: str,
+        settings: SelfTestSettings | None,
+    ) -> None:
+        """A job at a time that people chose, instead of the one before; or none."""
+        if self._jobs.get_job(name):
+            self._jobs.remove_job(name)
+        if settings is not None:
+            hour, minute = settings.time
+            trigger = CronTrigger(
+                day_of_week="*" if settings.day == DAILY else settings.day,
+                hour=hour,
+                minute=minute,
+                timezone=settings.timezone or local_zone(),
+            )
+            self._jobs.add_job(work, trigger, id=name)
 
     def stop(self) -> None:
         """Run none any more."""

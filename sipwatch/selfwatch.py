@@ -46,6 +46,7 @@ class SelfWatch:
         tells since when the oldest transaction waits for the disk; `clock_set` is
         called when the wall clock was."""
         self.lag = 0.0  # s that the last look was late
+        self.looked_at = clock.now()
         self.store, self.resolver = own("store"), own("resolver")
         self.wall, self.buffer = own("clock"), own("receive-buffer")
         self._clock = clock
@@ -63,6 +64,11 @@ class SelfWatch:
         """The parts that are watched here."""
         return self.store, self.resolver, self.wall, self.buffer
 
+    @property
+    def store_fails(self) -> bool:
+        """Whether the disk takes nothing, or takes too long for it."""
+        return self._said.get(self.store) is State.FAILING
+
     async def run(self, beat: Callable[[], None]) -> None:
         """Look once a second until cancelled, and call `beat` after each look."""
         loop = asyncio.get_running_loop()
@@ -78,6 +84,7 @@ class SelfWatch:
 
     def look(self, now: float) -> None:
         """One look at everything."""
+        self.looked_at = now
         if step := self._clock.measure():
             self._jumped(step, now)
         self._look_at_drops(now)

@@ -19,6 +19,7 @@ from sipwatch.touched import Touched
 
 if TYPE_CHECKING:
     from sipwatch.follow import Following
+    from sipwatch.heartbeat import Heartbeat
     from sipwatch.selfwatch import SelfWatch
 
 Item = TypeVar("Item")
@@ -78,6 +79,10 @@ class Sources(Protocol):
     @property
     def couriers(self) -> Mapping[str, Courier]:
         """The notifiers by name."""
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """The dead-man's switch, be it configured or not."""
 
     @property
     def selfwatch(self) -> SelfWatch:

@@ -14,7 +14,7 @@ from checks.observation import State, Subject
 from checks.options.rows import STATES
 from checks.registrations.judge import Judge
 from checks.registrations.reaching import reach
-from sipwatch import __version__, outbound
+from sipwatch import __version__, outbound, telling
 from sipwatch.config.settings import local_zone
 from sipwatch.sources import Sight, Sources, owed_since, readable
 from sipwatch.surroundings import Surroundings
@@ -50,6 +50,8 @@ def status(sources: Sources) -> dict[str, Any]:
         "incidents": _incidents(incidents, sources, iso),
         "incidents_open": len(incidents),
         "outbox": _outbox(sources, iso),
+        "notifiers": telling.notifiers(sources, iso),
+        "heartbeat": telling.heartbeat(sources, iso),
     }
 
 

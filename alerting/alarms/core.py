@@ -75,7 +75,7 @@ class Alarms:
         self._deliveries = Deliveries(self._gate, group, new_id, random, self._changes)
         self.silences = Silencing(self.muting, self._deliveries, self._changes)
         self._reports = Reports(vantage)
-        self._deliveries.standins.failing = self._reports.failing
+        self._deliveries.standins.failing = self.failing
         self._incidents = Incidents(rules, self._deliveries, self._changes)
         self._doubts = Doubts(self._watched, self._ancestors, vantage)
         self._flaps = Flaps(rules)
@@ -437,6 +437,11 @@ class Alarms:
             o = self._reports.settled(notifier, outcome, now, error)
             if o is not None:
                 self.observe(o)
+
+    def failing(self, notifier: str) -> bool:
+        """Whether a notifier is known to fail, be it from before a restart."""
+        w = self._watched.get(self._reports.subject(notifier))
+        return w is not None and w.state is State.FAILING
 
     # What is known
 

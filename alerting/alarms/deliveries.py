@@ -25,7 +25,7 @@ from alerting.alarms.desk import KNOWN, Desk, is_folded, late
 from alerting.alarms.gate import Gate
 from alerting.alarms.passing import Passing
 from alerting.alarms.reminders import Reminders
-from alerting.alarms.standins import STAND_IN, StandIns, to_regroup
+from alerting.alarms.standins import StandIns, to_regroup
 from alerting.incident import Batch, Delivery, Incident, Outcome, Told
 from alerting.routes import GroupSettings, Routes, group_of
 from alerting.store.rows import DeliveryRow

@@ -37,11 +37,6 @@ class Reports:
             found = self._health[notifier] = _Health(subject)
         return found.subject
 
-    def failing(self, notifier: str) -> bool:
-        """Whether it is known to fail."""
-        health = self._health.get(notifier)
-        return health is not None and health.said is State.FAILING
-
     def gone(self, notifiers: tuple[str, ...]) -> Iterator[Subject]:
         """Forget the notifiers that are not among these."""
         for name in [n for n in self._health if n not in notifiers]:

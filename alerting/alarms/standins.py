@@ -91,13 +91,6 @@ class StandIns:
 
         return min(untold, key=hinders, default=None)
 
-    def keeps(self, promise: Delivery) -> bool:
-        """Whether a promise that has come due is still to be kept."""
-        if not _known(self._rows[promise.incident]):
-            return True
-        self._reminders.drop(promise)
-        return False
-
     # Stand-ins
 
     def stands(self, incident: Incident) -> None:
@@ -108,13 +101,20 @@ class StandIns:
         """A notifier was told: who was to stand in, and has not, need not. If it is
         the route's own, those that have may rest."""
         incident = row.incident
-        if incident not in self._some:
+        if incident not in self._some or not _known(self._rows[incident]):
             return
         is_own = self._is_own(row)
-        for other in self._others(incident):
-            repeats = is_own and other.step != 0
-            if other is not row and (repeats or _surely_untold(other)):
+        for other in list(self._rows[incident]):
+            if other is not row and self._needless(other, is_own=is_own):
                 self._reminders.drop(other)
+
+    def _needless(self, row: Delivery, *, is_own: bool) -> bool:
+        """Whether a row is owed no more, now that somebody knows: one of its own?"""
+        if row.step == STAND_IN:
+            return True
+        if self._is_own(row):
+            return False
+        return is_own if row.step else _surely_untold(row)
 
     def rests(self, row: Delivery) -> bool:
         """Whether a notifier stands in for one that knows meanwhile: no repeats."""

@@ -336,7 +336,9 @@ def bare(
     )
 
 
-def trial(*, instance: str, notifier: str, zone: ZoneInfo, now: float) -> Notification:
+def trial(
+    *, instance: str, notifier: str, zone: ZoneInfo, now: float, ways: str = ""
+) -> Notification:
     """What `sipwatch test-notify` sends: no incident, only that the way is open."""
     times = Times(zone, now)
     id = f"test-{secrets.token_hex(8)}"
@@ -348,6 +350,8 @@ def trial(*, instance: str, notifier: str, zone: ZoneInfo, now: float) -> Notifi
     )
     story.row("sent", f"{times.full(now)} {zone.key}")
     story.row("notifier", plain(notifier, NAME_LIMIT))
+    if ways:
+        story.row("told by", plain(ways))
     story.row("next step", "none; nothing is wrong")
     return Notification(
         id=id,

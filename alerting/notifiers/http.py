@@ -1,4 +1,4 @@
-"""HTTP as notifiers use it: one POST at a time, every answer bounded, TLS verified.
+"""HTTP as notifiers use it: one request at a time, every answer bounded, TLS verified.
 
 What an address or a header holds is often a secret, and a server may repeat it in its
 answer: neither is ever in an error, which names the host alone.
@@ -74,8 +74,15 @@ def is_private(url: URL) -> bool:
 class Poster:
     """Sends bodies to addresses; `secrets` are struck out of what is repeated."""
 
-    def __init__(self, settings: HttpSettings, secrets: Sequence[Secret] = ()) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        secrets: Sequence[Secret] = (),
+        *,
+        method: str = "POST",
+    ) -> None:
         self._settings = settings
+        self._method = method
         self._context: ssl.SSLContext | None = None
         self._proxy = settings.proxy.reveal() if settings.proxy else None
         self._hidden = [secret.reveal() for secret in secrets]
@@ -113,9 +120,10 @@ class Poster:
         headers: Mapping[str, str],
     ) -> URL | None:
         """None once it is accepted, or where to send it instead."""
-        answer = await session.post(
+        answer = await session.request(
+            self._method,
             url,
-            data=body,
+            data=body or None,
             headers=headers,
             proxy=self._proxy,
             allow_redirects=False,

@@ -359,6 +359,7 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             goes_on=True,
         ),
         "NotifierFailing": _own_trouble("notifier/*"),
+        "HeartbeatFailing": _own_trouble("heartbeat"),
         "StoreFailing": _own_trouble("store"),
         "ResolverFailing": _own_trouble("resolver"),
         "ReceiveBufferDrops": _own_trouble("receive-buffer"),

@@ -50,6 +50,8 @@ def _all(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for section in ("targets", "registrars", "accounts", "notifiers"):
         for name, settings in getattr(config, section).items():
             yield from named_by(settings, (section, name))
+    if config.heartbeat is not None:
+        yield from named_by(config.heartbeat, ("heartbeat",))
 
 
 def check_files(document: Document, config: Config) -> None:

@@ -29,6 +29,7 @@ from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrars import REGISTRARS
 from checks.settings import Secret, secret
 from sipwatch.config import schema as shape
+from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import reveal
 from sipwatch.config.crosscheck import cross_check, notices
 from sipwatch.config.files import anchored, contents
@@ -122,6 +123,8 @@ def _at_home(config: Config) -> Config:
     for section in ("targets", "registrars", "accounts", "notifiers"):
         entries = getattr(config, section).items()
         changed[section] = {name: anchored(s, config.folder) for name, s in entries}
+    if config.heartbeat is not None:
+        changed["heartbeat"] = anchored(config.heartbeat, config.folder)
     return replace(config, **changed)
 
 
@@ -232,6 +235,8 @@ SECTIONS = {
     "notifiers": Section(_read_typed, notifier_settings, NOTIFIERS),
     "routes": Section(_read_listed, RouteSettings),
     "group": Section(_read_one, GroupSettings),
+    "heartbeat": Section(_read_one, HeartbeatSettings),
+    "self_test": Section(_read_one, SelfTestSettings),
     "web": Section(_read_one, WebSettings),
     "resolver": Section(_read_one, ResolverSettings),
     "database": Section(_read_one, _TYPES["database"]),

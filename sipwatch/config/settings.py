@@ -21,6 +21,7 @@ from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrations.judge import RegistrarSettings
 from checks.settings import Duration, Parsed, Zone
+from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import SECRETS_DIR
 from sipwatch.config.files import named_by
 
@@ -194,6 +195,8 @@ class Config:
     notifiers: Mapping[str, Any] = field(default_factory=dict)  # each its own class
     routes: tuple[RouteSettings, ...] = ()
     group: GroupSettings = field(default_factory=GroupSettings)
+    heartbeat: HeartbeatSettings | None = None
+    self_test: SelfTestSettings | None = None
     web: WebSettings = field(default_factory=WebSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     database: str = DATABASE
@@ -256,6 +259,9 @@ def _entries(config: Config) -> dict[str, Any]:
         entries[f"target_files.{one.file}"] = _with_files(one, config.contents)
     for section in ("routes", "group", "web", "resolver", "database", "instance"):
         entries[section] = getattr(config, section)
+    for section in ("heartbeat", "self_test"):
+        if (settings := getattr(config, section)) is not None:
+            entries[section] = _with_files(settings, config.contents)
     return entries
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -18,7 +18,8 @@ from sipwatch.people import People
 from sipwatch.subjects import AmbiguousError
 from sipwatch.web.people import add_acts, add_silences
 
-TEST_PATIENCE = 60  # s for all notifiers together; the command line waits longer
+# s for all notifiers, each of which has 60; the command line waits longer
+TEST_PATIENCE = 75
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -55,6 +56,9 @@ class Watched(Protocol):
 
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         """Send a test by each; the error of each, empty where it was accepted."""
+
+    async def test_routes(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Send a test to all of these routes, or of all; LookupError."""
 
     def register(self, name: str, *, verbose: bool) -> AsyncIterator[bytes] | None:
         """Test an account, its lines as they come; None where there is none."""
@@ -208,3 +212,16 @@ def _add_operations(app: FastAPI, watched: Watched) -> None:
         except TimeoutError:
             why = f"the notifiers took longer than {TEST_PATIENCE} s"
             raise HTTPException(504, why) from None
+
+    @app.post("/api/v1/test-routes")
+    async def test_routes(route: list[int] | None = None) -> dict[str, Any]:
+        """Send a test to every notifier of these routes, or of all; of each the
+        error, empty where it was accepted."""
+        try:
+            async with asyncio.timeout(TEST_PATIENCE):
+                return await watched.test_routes(route or ())
+        except TimeoutError:
+            why = f"the notifiers took longer than {TEST_PATIENCE} s"
+            raise HTTPException(504, why) from None
+        except LookupError as unknown:
+            raise HTTPException(404, str(unknown.args[0])) from None

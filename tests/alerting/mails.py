@@ -393,6 +393,14 @@ CASES: dict[str, Batch] = {
             **FAILING,  # type: ignore[arg-type]
         )
     ),
+    "heartbeat-failing": batch(
+        incident(
+            own("heartbeat"),
+            "HeartbeatFailing",
+            detail="hc-ping.com:443: no answer within 10 s",
+            **FAILING,  # type: ignore[arg-type]
+        )
+    ),
     "store-failing": batch(
         incident(
             own("store"),

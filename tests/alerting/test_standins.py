@@ -351,3 +351,11 @@ def test_a_restart_neither_forgets_a_promise_nor_keeps_it_twice(
             made.until(end)
             paged += about(made, "1001")
     assert paged == [(520, "firing 1001 ExtensionUnregistered")]
+
+
+def test_one_stand_in_is_enough() -> None:
+    made = site(notifiers=("mail", "chat", "pager"), answers=answering(mail=6 * HOUR))
+    made.at(100, required(made), UNREGISTERED)
+    made.until(12 * HOUR)
+    assert len(about(made, "1001", "chat")) == 1
+    assert about(made, "1001", "pager") == []

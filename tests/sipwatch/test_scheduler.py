@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from alerting.store.rows import Prune, Write
+from sipwatch.config.alive import SelfTestSettings
 from sipwatch.scheduler import KEPT, Scheduler
 
 
@@ -76,3 +77,40 @@ async def test_stop_may_come_before_the_start_and_twice(scheduler: Scheduler) ->
     scheduler.start()
     scheduler.stop()
     scheduler.stop()
+
+
+async def not_yet() -> None:
+    raise AssertionError("not its hour")
+
+
+def due(scheduler: Scheduler) -> str:
+    return scheduler._jobs.get_job("self-tests").next_run_time.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("day", "when"),
+    [("mon", "2026-06-08T09:30:00+02:00"), ("daily", "2026-06-02T09:30:00+02:00")],
+)
+async def test_a_self_test_has_its_hour_of_its_zone(
+    scheduler: Scheduler, day: Any, when: str
+) -> None:
+    settings = SelfTestSettings(day=day, timezone="Europe/Paris")
+    with time_machine.travel(datetime(2026, 6, 1, 12, tzinfo=UTC), tick=False):
+        scheduler.weekly(not_yet, "self-tests", settings)
+        scheduler.start()
+        assert due(scheduler) == when
+        scheduler.stop()
+
+
+async def test_a_reload_gives_a_self_test_another_hour_or_none(
+    scheduler: Scheduler,
+) -> None:
+    with time_machine.travel(datetime(2026, 6, 1, 12, tzinfo=UTC), tick=False):
+        scheduler.start()
+        for time, when in (((9, 30), "09:30:00"), ((10, 0), "10:00:00")):
+            settings = SelfTestSettings(time=time, timezone="UTC")
+            scheduler.weekly(not_yet, "self-tests", settings)
+            assert due(scheduler) == f"2026-06-08T{when}+00:00"
+        scheduler.weekly(not_yet, "self-tests", None)
+        assert scheduler._jobs.get_job("self-tests") is None
+        scheduler.stop()

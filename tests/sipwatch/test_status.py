@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from alerting.incident import Outcome
 from checks.observation import (
     Binding,
     Cause,
@@ -53,6 +55,41 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
         "incidents": [],
         "incidents_open": 0,
         "outbox": {"pending": 0, "oldest": None},
+        "notifiers": [],
+        "heartbeat": None,
+    }
+
+
+async def test_a_notifier_that_fails_and_a_heartbeat_that_stopped(
+    site: Watching,
+) -> None:
+    site.couriers["oncall"] = SimpleNamespace(accepted_at=START - 60)
+    site.couriers["pager"] = SimpleNamespace(accepted_at=None)
+    site.alarms.fared("oncall", Outcome.PERMANENT, START, "535 wrong password")
+    site.heartbeat = SimpleNamespace(
+        settings=(), why="no notifier works", error="", succeeded_at=START - 90
+    )
+    answer = shown(site)
+    assert answer["notifiers"] == [
+        {
+            "name": "oncall",
+            "state": "failing",
+            "since": "2026-09-21T14:13:20.000Z",
+            "detail": "535 wrong password",
+            "accepted_at": "2026-09-21T14:12:20.000Z",
+        },
+        {
+            "name": "pager",
+            "state": "ok",
+            "since": None,
+            "detail": "",
+            "accepted_at": None,
+        },
+    ]
+    assert answer["heartbeat"] == {
+        "state": "stopped",
+        "detail": "no notifier works",
+        "arrived_at": "2026-09-21T14:11:50.000Z",
     }
 
 

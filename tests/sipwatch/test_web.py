@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from alerting.store.reader import ReaderError
-from sipwatch import __version__, remote
+from sipwatch import __version__, remote, testing
 from sipwatch.exposition import Exposition, Family
 from sipwatch.subjects import AmbiguousError
 from sipwatch.web.app import application
@@ -69,6 +69,16 @@ class Shown:
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         self.told = list(notifiers)
         return {"oncall": "", "night": "550 no such user"}
+
+    async def test_routes(self, numbers: Sequence[int]) -> dict[str, Any]:
+        if 9 in numbers:
+            raise LookupError("there is no route 9 (1 to 2)")
+        steps = [("oncall", "", ""), ("boss", "10m", "550 no such user")]
+        told = [
+            dict(zip(("notifier", "after", "error"), s, strict=True)) for s in steps
+        ]
+        match = {"severity": ["warning", "critical"]}
+        return {"routes": [{"route": 1, "match": match, "notifiers": told}]}
 
 
 @dataclass
@@ -355,6 +365,24 @@ async def test_the_command_line_sends_a_test_over_it(
         )
     assert (status, shown.told) == (2, ["oncall"])
     assert capsys.readouterr().out == ("oncall  accepted\nnight   550 no such user\n")
+
+
+async def test_the_command_line_tests_routes_over_it(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(Shown(), unix_socket(path), operate=True):
+        status = await asyncio.to_thread(testing.routes, path, (1,), as_json=False)
+        out = capsys.readouterr().out
+        unknown = await asyncio.to_thread(testing.routes, path, (9,), as_json=False)
+    assert status == 2
+    assert out.splitlines() == [
+        "route 1: severity=warning,critical",
+        "  oncall  at once     accepted",
+        "  boss    after 10m   550 no such user",
+    ]
+    assert unknown == 3
+    expected = "there is no route 9 (1 to 2)\n"
+    assert capsys.readouterr().err == expected
 
 
 # --- the end --------------------------------------------------------------------------

@@ -85,7 +85,10 @@ class Watching:
         )
         self.bus = EventEmitter()
         self.counts = Counts(self.bus)
-        self.selfwatch: Any = SimpleNamespace(lag=0.002)
+        self.selfwatch: Any = SimpleNamespace(
+            lag=0.002, looked_at=self.now, store_fails=False
+        )
+        self.heartbeat: Any = SimpleNamespace(settings=None)
         self.options = OptionsCheck(
             (), self.observe, clock=self.clock.now, resolver=NoNames()
         )
@@ -142,7 +145,9 @@ class Watching:
         )
         self.judges[name] = judge
         self.config.registrars[name] = judge.settings  # type: ignore[index]
-        self.followings[name] = SimpleNamespace(judge=judge, settings=judge.settings)
+        self.followings[name] = SimpleNamespace(
+            judge=judge, settings=judge.settings, tried_at=self.now
+        )
         self.read(judge, extensions, rtt=rtt)
         return judge
 

@@ -1,0 +1,98 @@
+"""Whether people would be told, as status and metrics show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from alerting.incident import Incident
+from alerting.routes import own_notifier
+from sipwatch.exposition import Family, label
+from sipwatch.sources import Sources
+
+Iso = Callable[[float], str]
+
+
+def notifiers(sources: Sources, iso: Iso) -> list[dict[str, Any]]:
+    """Each notifier: whether it works, and since when it does not."""
+    about = _incidents(sources)
+    return [_notifier(name, about.get(name), sources, iso) for name in sources.couriers]
+
+
+def _incidents(sources: Sources) -> dict[str, Incident]:
+    found = {own_notifier(one): one for one in sources.alarms.incidents}
+    return {name: one for name, one in found.items() if name is not None}
+
+
+def _notifier(
+    name: str, about: Incident | None, sources: Sources, iso: Iso
+) -> dict[str, Any]:
+    at = sources.couriers[name].accepted_at
+    failing = about is not None or sources.alarms.failing(name)
+    return {
+        "name": name,
+        "state": "failing" if failing else "ok",
+        "since": iso(about.since) if about else None,
+        "detail": about.detail if about else "",
+        "accepted_at": None if at is None else iso(at),
+    }
+
+
+def heartbeat(sources: Sources, iso: Iso) -> dict[str, Any] | None:
+    """The dead-man's switch, where there is one."""
+    beat = sources.heartbeat
+    if beat.settings is None:
+        return None
+    state = "stopped" if beat.why else "unreachable" if beat.error else "beating"
+    at = beat.succeeded_at
+    return {
+        "state": state,
+        "detail": beat.why or beat.error,
+        "arrived_at": None if at is None else iso(at),
+    }
+
+
+def families(sources: Sources) -> Iterator[Family]:
+    """Two of each notifier, and those of the heartbeat where there is one."""
+    couriers = sources.couriers
+    to_wall = sources.clock.to_wall
+    yield Family(
+        "sipwatch_notifier_last_success_timestamp_seconds",
+        "gauge",
+        "When a notifier last took something, a self-test too; since the start.",
+        (
+            "sipwatch_notifier_last_success_timestamp_seconds"
+            f'{{notifier="{label(name)}"}} {to_wall(courier.accepted_at):.3f}\n'
+            for name, courier in list(couriers.items())
+            if courier.accepted_at is not None
+        ),
+    )
+    yield Family(
+        "sipwatch_notifier_up",
+        "gauge",
+        "0 for a notifier that is known to fail.",
+        (
+            f'sipwatch_notifier_up{{notifier="{label(name)}"}}'
+            f" {int(not sources.alarms.failing(name))}\n"
+            for name in list(couriers)
+        ),
+    )
+    if sources.heartbeat.settings is not None:
+        yield from _of_heartbeat(sources)
+
+
+def _of_heartbeat(sources: Sources) -> Iterator[Family]:
+    beat = sources.heartbeat
+    yield Family(
+        "sipwatch_heartbeat_beats_total",
+        "counter",
+        "Beats by outcome; held: not sent, since not all is well.",
+        (
+            f'sipwatch_heartbeat_beats_total{{outcome="{outcome}"}} {count}\n'
+            for outcome, count in beat.beats.items()
+        ),
+    )
+    if beat.succeeded_at is not None:
+        at = sources.clock.to_wall(beat.succeeded_at)
+        name = "sipwatch_heartbeat_last_success_timestamp_seconds"
+        yield Family(name, "gauge", "When it last arrived.", (f"{name} {at:.3f}\n",))
