@@ -71,6 +71,8 @@ class Pbx(wire.AmiServer):
             {}, after_login=[wire.message(Event="FullyBooted", Uptime="12")]
         )
         self.clock = clock
+        self.quiet = asyncio.Event()  # nothing happens: what it lists is up to date
+        self.quiet.set()
         recorded = wire.answers(wire.read("ami/2000_contacts_noqualify.raw.gz"))
         rows = messages(b"".join(recorded[CONTACTS]))
         self.rows = {
@@ -99,10 +101,12 @@ class Pbx(wire.AmiServer):
 
     async def play(self, several: list[Message]) -> None:
         """Let this happen: what is listed changes, and events tell of it."""
+        self.quiet.clear()
         for event in several:
             if event["Event"] == "ContactStatus":
                 self._change(event)
             await self.push(wire.message(**event))
+        self.quiet.set()
 
     def _change(self, event: Message) -> None:
         aor, at = event["AOR"], float(event["Timestamp"])
@@ -123,6 +127,7 @@ class Pbx(wire.AmiServer):
             ROSTER: self.roster,
         }
         if wire.header(request, "Action") == CONTACTS:
+            await self.quiet.wait()
             rows = self.rows.values()
             self.answers[CONTACTS] = wire.listing("ContactStatusDetail", rows)
         await super()._answer(writer, request)
