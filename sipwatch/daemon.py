@@ -16,7 +16,7 @@ from alerting.muting.muting import Muting
 from alerting.store.database import Store
 from alerting.store.rows import Memo
 from checks.accounts.account import Account
-from checks.observation import Kind, Observation, Scope, State, Subject
+from checks.observation import Kind, Observation, State, Subject
 from checks.options.check import OptionsCheck
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
@@ -24,6 +24,7 @@ from sipwatch import __version__, chain, couriers, heartbeat, metrics, outcomes,
 from sipwatch.accounts import TICK, Accounts
 from sipwatch.audit import audit, summarize
 from sipwatch.bindings import asked_for
+from sipwatch.census import census
 from sipwatch.chronicle import FLUSH, Chronicle
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
@@ -43,7 +44,9 @@ from sipwatch.self_test import AGAIN, SelfTests
 from sipwatch.selfwatch import SelfWatch
 from sipwatch.status import status
 from sipwatch.tasks import Tasks
+from sipwatch.topology import Topology
 from sipwatch.touched import Touched
+from sipwatch.vantage import Outlook
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
 
@@ -55,6 +58,8 @@ RESTORED = (  # what the keys of all that may be known from before begin with
     "registration:",
     "account:",
     "self:",
+    "site:",
+    "vantage:",
 )
 
 log = logging.getLogger(__name__)
@@ -72,7 +77,8 @@ class Daemon:
         self.clock = clock or Clock()
         self.bus = EventEmitter()
         self.reload_ok = True
-        self._sites: dict[str, Subject] = {}
+        self.topology = Topology()
+        self._planned: dict[str, Subject] = {}  # targets, until they are asked
         self._listeners: list[Listener] = []
         self._started_at = 0.0
         self._settled = False  # every source was read once
@@ -87,7 +93,7 @@ class Daemon:
         self._started_at = self.clock.now()
         self.tasks = Tasks()
         self.broken = self.tasks.broken
-        plan = prepare(self.config, self._site)
+        plan = prepare(self.config, self.topology.site)
         self.store = Store.open(self.config.database)
         try:
             sockets = self._open_sockets()
@@ -121,6 +127,8 @@ class Daemon:
             now=now(),
             restored=self.store.load(),
             muting=Muting(*timetables(config), ahead=lambda: self.clock.skew),
+            vantage=self.topology.vantage,
+            census=lambda group: census(self, group),
         )
         self.flow = Flow(
             self.alarms,
@@ -151,6 +159,9 @@ class Daemon:
             waiting_since=self.flow.waiting_since,
             clock_set=self._clock_was_set,
         )
+        self.outlook = Outlook(
+            self.topology.vantage, self.alarms, self.flow, self.clock, self.tasks
+        )
         self.journal = Journal(self.bus)
         self.followings = Registrars(
             self.clock,
@@ -159,7 +170,8 @@ class Daemon:
             self.store,
             self.tasks,
             resolver=self.resolver,
-            site=self._site,
+            site=self.topology.site,
+            places=lambda: self.topology.places(self.config),
             arrived=self._registrar_read,
             refused=lambda refused: self.accounts.heard(refused),
             news=lambda: self.chronicle.wake(),
@@ -172,7 +184,7 @@ class Daemon:
             self.store,
             self.tasks,
             resolver=self.resolver,
-            site=self._site,
+            site=self.topology.site,
             instance=lambda: self.config.instance,
             agent=f"sipwatch/{__version__}",
             held=self.followings.held,
@@ -199,6 +211,9 @@ class Daemon:
 
     def _restore(self, plan: Plan) -> None:
         """Give the core the subjects that it may know from before."""
+        self.outlook.start(self.config.vantage)
+        for name in self.config.sites:
+            self.alarms.adopt(self.topology.site(name))
         for target in plan.targets:
             if self.alarms.knows(target.subject):
                 self.alarms.adopt(target.subject)
@@ -207,6 +222,8 @@ class Daemon:
         for name, settings in self.config.registrars.items():
             self.followings.follow(name, settings, plan.listed[name])
         self.accounts.start(self.config.accounts)
+        self._planned = {target.subject.key: target.subject for target in plan.targets}
+        self._link()
         if self.config.heartbeat is not None:
             self.alarms.adopt(self.heartbeat.subject)
         for kind in RESTORED:
@@ -264,13 +281,21 @@ class Daemon:
 
     # --- subjects -------------------------------------------------------------------
 
-    def _site(self, name: str) -> Subject | None:
-        if not name:
-            return None
-        if name not in self._sites:
-            scope = Scope(name, labels={"site": name})
-            self._sites[name] = Subject(Kind.SITE, name, scope)
-        return self._sites[name]
+    def _link(self) -> None:
+        """Sites are known by now, and what depends on what can be found."""
+        for site in self.topology.sites:
+            self.alarms.adopt(site)
+        self.topology.link(self.config, self._find)
+        self.alarms.relink()
+
+    def _find(self, kind: Kind, name: str) -> Subject | None:
+        """An entry of the configuration that others may depend on."""
+        if kind is Kind.TARGET:
+            view = self.options.targets.get(f"target:{name}")
+            return view.subject if view else self._planned.get(f"target:{name}")
+        if kind is Kind.REGISTRAR:
+            return self.judges[name].subject if name in self.judges else None
+        return self.accounts[name].subject if name in self.accounts else None
 
     # --- what happens ---------------------------------------------------------------
 
@@ -303,6 +328,8 @@ class Daemon:
         """An ancestor must be seen now: ask it."""
         if subject.kind is Kind.TARGET:
             self.options.probe_now(subject.key)
+        elif subject.kind is Kind.VANTAGE:
+            self.outlook.ask()
         elif subject.kind is Kind.REGISTRAR:
             following = self.followings.get(subject.scope.name)
             if following is not None:
@@ -393,7 +420,7 @@ class Daemon:
     async def reload(self, config: Config) -> None:
         """Go on under another configuration, or keep the old one and say why."""
         try:
-            plan = await asyncio.to_thread(prepare, config, self._site)
+            plan = await asyncio.to_thread(prepare, config, self.topology.site)
         except (OSError, ValueError) as error:
             log.error("reload: %s", error)
             self.reload_ok = False
@@ -429,6 +456,7 @@ class Daemon:
             plan.rules, config.routes, config.group, list(config.notifiers), now
         )
         tested = self._swap_accounts(config, change, now)
+        self._swap_topology(config, change)
         asked = [*targets.added, *targets.changed, *tested]
         self.touched.begin(now, change.summary(), asked)
         for name in change.named("notifiers", change.changed | change.added):
@@ -446,6 +474,15 @@ class Daemon:
         for section in ("web", "database", "resolver"):
             if getattr(old, section) != getattr(config, section):
                 log.warning("reload: %s changes with the next restart", section)
+
+    def _swap_topology(self, config: Config, change: Diff) -> None:
+        """Sites, our own network, and what depends on what."""
+        touched = change.added | change.changed | change.removed
+        if change.named("sites", touched):
+            self.followings.relocate()
+        if "vantage" in touched:
+            self.outlook.renew(config.vantage)
+        self._link()
 
     def _swap_accounts(self, config: Config, change: Diff, now: float) -> list[Subject]:
         """Test those at once that are new or other than before; who they are."""

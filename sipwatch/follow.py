@@ -28,6 +28,7 @@ from checks.registrations.judge import (
 )
 from checks.registrations.ledger import EXTENSIONS
 from checks.registrations.memory import FORGOTTEN, Remembered, shifted
+from checks.registrations.sites import Sites
 from checks.sip.resolver import Resolver
 from sipwatch.asking import Asking, Inquire
 from sipwatch.flow import Flow
@@ -195,7 +196,14 @@ class Following:
             self._done = 0
             await asyncio.sleep(0)
 
+    def relocate(self, sites: Sites) -> None:
+        """The sites are configured otherwise."""
+        self.judge.relocate(sites)
+        self._judged(())
+
     def _judged(self, observations: Iterable[Observation]) -> None:
+        for subject in self.judge.take_moved():
+            self._flow.alarms.moved(subject)
         self._flow.observe_all(observations)
         now = self._clock()
         for subject, reason in self.judge.take_removed():

@@ -11,6 +11,7 @@ from checks.registrations.extension import Extension
 from checks.registrations.judge import Judge, Listed, RegistrarSettings, Remembered
 from checks.registrations.memory import shifted
 from checks.registrations.readings import Refused
+from checks.registrations.sites import Sites
 from checks.sip.resolver import Resolver
 from sipwatch.asking import Inquire
 from sipwatch.clock import Clock
@@ -36,17 +37,20 @@ class Registrars(Mapping[str, Following]):
         *,
         resolver: Resolver,
         site: Callable[[str], Subject | None],
+        places: Callable[[], Sites] = Sites,
         arrived: Callable[[Following], None],
         refused: Callable[[Refused], None] = lambda refused: None,
         news: Callable[[], None] = lambda: None,
         inquire: Inquire | None = None,
     ) -> None:
-        """`arrived` is called once for each that was read, or tried, in full;
-        `refused` hears whom a PBX refused; `news` is called where somebody stands
-        otherwise than before; `inquire` has OPTIONS of our own sent."""
+        """`places` are the sites as they are configured; `arrived` is called once for
+        each that was read, or tried, in full; `refused` hears whom a PBX refused;
+        `news` is called where somebody stands otherwise than before; `inquire` has
+        OPTIONS of our own sent."""
         self._clock, self._flow, self._alarms = clock, flow, alarms
         self._store, self._tasks, self._resolver = store, tasks, resolver
-        self._site, self._arrived, self._refused = site, arrived, refused
+        self._site, self._places = site, places
+        self._arrived, self._refused = arrived, refused
         self._news, self._inquire = news, inquire
         self._followings: dict[str, Following] = {}
         self.peers: dict[str, list[Following]] = {}  # by target: whom it speaks for
@@ -132,6 +136,12 @@ class Registrars(Mapping[str, Following]):
         for kind in ("registrar:", "extension:", "registration:"):
             self._alarms.unwatch_missing(kind, self._clock.now())
 
+    def relocate(self) -> None:
+        """The sites are configured otherwise: find out anew who belongs where."""
+        places = self._places()
+        for following in self._followings.values():
+            following.relocate(places)
+
     def pair(self, config: Config) -> None:
         """Find out which target speaks for which registrar."""
         old, self.peers = self.peers, peers(config, self._followings)
@@ -157,6 +167,7 @@ class Registrars(Mapping[str, Following]):
             self._clock.now(),
             self._remembered(f"{MEMO}/{name}/"),
             listed=listed,
+            sites=self._places(),
         )
         self._alarms.adopt(subject)
         for member in judge.members.values():

@@ -151,6 +151,9 @@ class AccountSettings:
     site: str = ""
     "The site it belongs to."
 
+    depends_on: tuple[str, ...] = ()
+    "Targets, registrars, sites that it is seen through."
+
     def __post_init__(self) -> None:
         for text in (self.username, self.auth_username, self.user_agent):
             if not text.isprintable():

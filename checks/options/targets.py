@@ -143,6 +143,9 @@ class TargetSettings(ProbeSettings):
     role: Literal["trunk", "pbx", "phone"] = "trunk"
     "What it is: sets severities and the amount of metrics."
 
+    depends_on: tuple[str, ...] = ()
+    "Targets, registrars, sites that it is seen through."
+
     def __post_init__(self) -> None:
         # The zero-argument super() is lost where slots make the class anew.
         ProbeSettings.__post_init__(self)
@@ -326,8 +329,7 @@ def _scope(
     parent: Callable[[str], Subject | None],
 ) -> Scope:
     labels = {"site": settings.site} if settings.site else {}
-    above = parent(settings.site) if settings.site else None
-    return Scope(name, settings.role, labels, above)
+    return Scope(name, settings.role, labels, parent(settings.site))
 
 
 def _check_floor(interval: float, floor: float, what: str) -> None:

@@ -228,6 +228,7 @@ class RegistrarSettings:
     interval: Duration = 30.0  # between reconciling reads
     domain: str = ""  # left out of the AOR where it is this
     site: str = ""
+    depends_on: tuple[str, ...] = ()  # targets, registrars, sites it is seen through
     extensions: ExtensionsSettings = field(default_factory=ExtensionsSettings)
     target: str = ""  # the OPTIONS target that is this PBX
     expiry: ExpirySettings = field(default_factory=ExpirySettings)

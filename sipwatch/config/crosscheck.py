@@ -20,6 +20,7 @@ from checks.settings import Secret
 from sipwatch.asking import probe_settings
 from sipwatch.config.files import check_files
 from sipwatch.config.settings import Config, is_loopback, web_address
+from sipwatch.config.topology import check_topology
 from sipwatch.config.wording import did_you_mean
 from sipwatch.config.yaml import Document, KeyPath, Node, shorten
 
@@ -35,6 +36,7 @@ def cross_check(document: Document, config: Config) -> None:
     _check_names(document)
     _check_references(document)
     _check_registrars(document, config)
+    check_topology(document, config)
     check_files(document, config)
     _check_rules(document, config)
     _check_routes(document, config)

@@ -28,6 +28,7 @@ from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrars import REGISTRARS
 from checks.settings import Secret, secret
+from checks.vantage.settings import VantageSettings
 from sipwatch.config import schema as shape
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import reveal
@@ -231,6 +232,7 @@ SECTIONS = {
     "sites": Section(_read_named, SiteSettings),
     "schedules": Section(_read_named, ScheduleSettings),
     "maintenance": Section(_read_named, MaintenanceSettings),
+    "vantage": Section(_read_one, VantageSettings),
     "rules": Section(_read_named, RuleSettings),
     "notifiers": Section(_read_typed, notifier_settings, NOTIFIERS),
     "routes": Section(_read_listed, RouteSettings),

@@ -20,7 +20,8 @@ from alerting.rules.rule import RuleSettings
 from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrations.judge import RegistrarSettings
-from checks.settings import Duration, Parsed, Zone
+from checks.settings import Duration, Glob, Parsed, Zone
+from checks.vantage.settings import VantageSettings
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import SECRETS_DIR
 from sipwatch.config.files import named_by
@@ -126,6 +127,16 @@ class SiteSettings:
         default=None,
         metadata=_said("Times in mails about this site; default: this machine's zone."),
     )
+    subnets: tuple[Network, ...] = field(
+        default=(), metadata=_said("Networks of its phones, as the PBX sees them.")
+    )
+    extensions: tuple[Glob, ...] = field(
+        default=(), metadata=_said("Patterns of its numbers, wherever they register.")
+    )
+    depends_on: tuple[str, ...] = field(
+        default=(),
+        metadata=_said("Targets, registrars, sites that it is seen through."),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +202,7 @@ class Config:
     sites: Mapping[str, SiteSettings] = field(default_factory=dict)
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
     maintenance: Mapping[str, MaintenanceSettings] = field(default_factory=dict)
+    vantage: VantageSettings = field(default_factory=VantageSettings)
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
     notifiers: Mapping[str, Any] = field(default_factory=dict)  # each its own class
     routes: tuple[RouteSettings, ...] = ()
@@ -257,7 +269,8 @@ def _entries(config: Config) -> dict[str, Any]:
             entries[f"{section}.{name}"] = _with_files(settings, config.contents)
     for one in config.target_files:
         entries[f"target_files.{one.file}"] = _with_files(one, config.contents)
-    for section in ("routes", "group", "web", "resolver", "database", "instance"):
+    alone = ("vantage", "routes", "group", "web", "resolver", "database", "instance")
+    for section in alone:
         entries[section] = getattr(config, section)
     for section in ("heartbeat", "self_test"):
         if (settings := getattr(config, section)) is not None:

@@ -175,7 +175,7 @@ def test_targets_get_their_subjects_by_entry_and_by_line(tmp_path: Path) -> None
         configured(
             {"twilio": TargetSettings(uri="sip:acme.pstn.twilio.com", site="hq")},
             [TargetFileSettings(file="phones.txt")],
-            {"hq": site}.__getitem__,
+            {"hq": site, "": None}.__getitem__,
             tmp_path,
         )
     )
