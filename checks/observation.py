@@ -15,13 +15,7 @@ MEMBER = "member"  # the role of one of several addresses of a registrar
 TEXT_LIMIT = 300  # characters of one line that came from the network
 
 
-class Word(StrEnum):
-    """One of a closed set, hashed as the string that it is: Enum's own is a call."""
-
-    __hash__ = str.__hash__
-
-
-class Kind(Word):
+class Kind(StrEnum):
     """What a subject is."""
 
     TARGET = "target"
@@ -35,7 +29,7 @@ class Kind(Word):
     SELF = "self"
 
 
-class State(Word):
+class State(StrEnum):
     """The states of all kinds; each kind uses the few that are its own."""
 
     UP = "up"  # target
@@ -52,7 +46,7 @@ class State(Word):
     UNREADABLE = "unreadable"
 
 
-class Loss(Word):
+class Loss(StrEnum):
     """How the last binding of an extension ended."""
 
     EXPIRED = "expired"
@@ -61,7 +55,7 @@ class Loss(Word):
     UNKNOWN = "unknown"
 
 
-class Event(Word):
+class Event(StrEnum):
     """What happens to a registrar or to us at one moment, and is no state."""
 
     RESTARTED = "restarted"
@@ -70,7 +64,7 @@ class Event(Word):
     AUDITED = "audited"  # who is outside the expiry policy is not who it was
 
 
-class Cause(Word):
+class Cause(StrEnum):
     """Why, in stable names; a final response without a name is response_<code>."""
 
     TIMEOUT = "timeout"
