@@ -84,10 +84,14 @@ class Passing:
         more = self._reminders.patience(row) if row.step < 0 else 0.0
         desk.hold(row, mute.until + more)
         self._changes.delivery(row)
+        if not row.step:
+            self._reminders.postpone(row, mute)
 
-    @staticmethod
-    def release(desks: Iterable[Desk], now: float) -> None:
+    def release(self, desks: Iterable[Desk], now: float) -> None:
         """Mutes may be others than they were: what is held is looked at again."""
         for desk in desks:
             for row in list(desk.held()):
-                desk.later.set(row, now)
+                if row.step >= 0:
+                    desk.later.set(row, now)
+                else:
+                    self._reminders.move(row, now + self._reminders.after(row))

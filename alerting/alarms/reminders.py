@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from alerting.alarms.changes import Changes
 from alerting.alarms.desk import KNOWN, Desk
 from alerting.incident import Delivery, Incident, Told
+from alerting.muting.muting import Mute
 from alerting.routes import GroupSettings, Routes, by_severity
 
 
@@ -92,11 +93,29 @@ class Reminders:
                 row.not_before = at
                 self._place(row, at)
 
+    def postpone(self, row: Delivery, mute: Mute) -> None:
+        """The first news of an incident wait: so does the ladder, which follows it."""
+        for rung in self._rows[row.incident]:
+            if rung.step < 0 and (patience := self.patience(rung)):
+                rung.error = mute.reason
+                rung.not_before = max(rung.not_before, mute.until + patience)
+                self.move(rung, rung.not_before)
+
+    def move(self, rung: Delivery, at: float) -> None:
+        """A rung waits until then, or less long if it does already."""
+        rung.not_before = min(rung.not_before, at)
+        self._desks[rung.notifier].later.set(rung, rung.not_before)
+        self._changes.delivery(rung)
+
     def patience(self, rung: Delivery) -> float:
         """How long a rung waits after the others were told, if they were not yet."""
         rows = self._rows.get(rung.incident, ())
         if any(row.told in KNOWN for row in rows if not row.step):
             return 0.0
+        return self.after(rung)
+
+    def after(self, rung: Delivery) -> float:
+        """How long a rung waits, as its route has it."""
         rungs = self.routes.ladder(rung.incident)
         return next((r.after for r in rungs if r.number == -rung.step), 0.0)
 
