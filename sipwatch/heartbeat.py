@@ -25,6 +25,8 @@ from sipwatch.selfwatch import own
 
 FAILURES = 3  # beats in a row that did not arrive, until it is told
 COMMIT_PATIENCE = 5.0  # s
+START_PATIENCE = 300.0  # s of a first pass: no restart is worth an alarm elsewhere
+START_REST = 5.0  # s between two looks until the first beat
 MEMO = "heartbeat"
 
 log = logging.getLogger(__name__)
@@ -58,13 +60,15 @@ class Heartbeat:
         self._failures = 0
         self._said: State | None = None
         self._to_say: str = ""  # what the fail URL has not been told yet
+        self._stopped = False  # and that was told
+        self._began = clock.now()
 
     def replace(self, settings: HeartbeatSettings | None) -> None:
         """Go on with other settings, at once."""
         if settings != self.settings:
             self.settings = settings
             self.why = self.error = self._to_say = ""
-            self._failures, self._said = 0, None
+            self._failures, self._said, self._stopped = 0, None, False
             self._changed.set()
 
     async def run(self) -> None:
@@ -80,7 +84,9 @@ class Heartbeat:
         if settings is None:
             await self._changed.wait()
             return
-        left = began + settings.interval - self._clock.now()
+        starts = self.why and self._starting(began)
+        interval = min(START_REST, settings.interval) if starts else settings.interval
+        left = began + interval - self._clock.now()
         try:
             async with asyncio.timeout(max(0.0, left)):
                 await self._changed.wait()
@@ -91,7 +97,7 @@ class Heartbeat:
         """One beat, or none."""
         now = self._clock.now()
         why = self._broken(now, settings.owed) or await self._commits(now)
-        self._looked(why)
+        self._looked(why, now)
         if why:
             self.beats["held"] += 1
             await self._say(settings)
@@ -131,13 +137,16 @@ class Heartbeat:
         else:
             self._to_say = ""
 
-    def _looked(self, why: str) -> None:
-        if why and not self.why:
+    def _starting(self, now: float) -> bool:
+        return self.succeeded_at is None and now - self._began < START_PATIENCE
+
+    def _looked(self, why: str, now: float) -> None:
+        if why and not self._stopped and not self._starting(now):
             log.warning("heartbeat: no beats, so that others alarm: %s", why)
-            self._to_say = why
-        elif self.why and not why:
+            self._stopped, self._to_say = True, why
+        elif self._stopped and not why:
             log.info("heartbeat: all is well again, it beats on")
-            self._to_say = ""
+            self._stopped, self._to_say = False, ""
         self.why = why
 
     def _failed(self, error: str) -> None:

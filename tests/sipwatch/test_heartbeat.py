@@ -35,7 +35,8 @@ class Beating:
     stored: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        clock = Clock(lambda: START, lambda: START)
+        self.now = START - 3600  # it runs for an hour
+        clock = Clock(lambda: self.now, lambda: self.now)
         clock.offset = 0.0
         self.heartbeat = Heartbeat(
             self.settings,
@@ -44,6 +45,7 @@ class Beating:
             store=self.store,
             observe=self.observed.append,
         )
+        self.now = START
 
     async def store(self, json: str) -> None:
         if self.stores is not None:
@@ -94,6 +96,22 @@ async def test_it_stops_while_it_is_not_and_says_why_once(
         "heartbeat: all is well again, it beats on",
     ]
     assert one.heartbeat.beats["held"] == 3
+
+
+async def test_a_start_is_no_reason_to_alarm_unless_it_lasts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with receiving() as receiver:
+        fail = Secret(f"{receiver.url}/fail")
+        one = Beating(settings(receiver.url, fail_url=fail), why="the first pass")
+        one.now = START - 3600 + 299
+        await one.beat()
+        assert (receiver.got, caplog.records) == ([], [])
+        assert one.heartbeat.why == "the first pass"
+        one.now += 2
+        await one.beat()
+    assert [g.path for g in receiver.got] == ["/fail"]
+    assert len(caplog.records) == 1
 
 
 async def test_a_fail_url_is_told_the_reason_once_even_if_it_fails_at_first() -> None:
