@@ -121,7 +121,7 @@ class Memory:
     ) -> Extension:
         """Give an extension back what is remembered of it."""
         extension.habit = self._habits.pop(extension.aor, b"")
-        if kept := self.aors.get(extension.aor):
+        if kept := self.aors.pop(extension.aor, None):  # it knows by itself from now
             extension.first_seen = _time(kept, "first") or extension.first_seen
             extension.learned = bool(kept.get("learned"))
             extension.bound = bool(kept.get("bound"))
