@@ -50,7 +50,9 @@ async def test_the_audit_of_a_real_asterisk(
         for kind in json.loads(shown.stdout)["registrars"][0]["kinds"]
     }
     snom, yealink, baresip = (kinds[v] for v in ("snom", "Yealink", "baresip"))
-    assert snom["granted"] == {"least": EXPIRES, "most": EXPIRES, "exact": True}
+    granted = snom["granted"]  # a busy machine hears of a REGISTER a second late
+    assert EXPIRES - 1 <= granted["least"] <= granted["most"] <= EXPIRES
+    assert granted["exact"]
     assert snom["refresh"]["median"] == pytest.approx(HALF / EXPIRES, abs=0.06)
     assert (snom["verdict"], snom["outside"]) == ("well", False)
     assert yealink["granted"] == {"least": 3600, "most": 3600, "exact": True}
@@ -81,7 +83,10 @@ async def test_the_audit_of_a_real_asterisk(
     await watch.settled()
     assert len(watch.mails) == 1
     # A phone that is granted less from now on is known to be well.
-    two.register(60)
-    await watch.read_again()
-    contact = watch.daemon.judges["hq"].extensions["1002"].contacts[0]
+    for _ in range(5):  # known where one authentication came between two lists
+        two.register(60)
+        await watch.read_again()
+        (contact,) = watch.daemon.judges["hq"].extensions["1002"].contacts
+        if contact.granted == 60:
+            break
     assert contact.granted == 60
