@@ -78,6 +78,19 @@ class Surroundings:
             well = sum(j.state is State.READABLE for j in others)
             yield f"other registrars: {_of((well, len(others)))} readable"
 
+    def _around_site(self, subject: Subject) -> Iterator[str]:
+        """The rest of the registrars that serve it: is it the site alone?"""
+        for judge in self._sources.judges.values():
+            several = judge.extensions.values()
+            rest = [e for e in several if _site(e) != subject.name]
+            if len(rest) < len(several):
+                name = plain(judge.name, NAME_LIMIT)
+                if not readable(judge, self._sources.alarms):
+                    yield f"{name} cannot be read now"
+                elif (others := _count(rest))[1]:
+                    yield f"the rest of {name}: {_of(others)} registered"
+                yield from self._pbx(judge.name)
+
     def _around_registration(self, subject: Subject) -> Iterator[str]:
         yield from outbound.around(subject, self._sources)
         yield from self._pbx(subject.scope.name)
@@ -128,6 +141,7 @@ _LOOKS: dict[Kind, Callable[[Surroundings, Subject], Iterator[str]]] = {
     Kind.EXTENSION: Surroundings._around_extension,
     Kind.REGISTRATION: Surroundings._around_registration,
     Kind.REGISTRAR: Surroundings._around_registrar,
+    Kind.SITE: Surroundings._around_site,
     Kind.TARGET: Surroundings._around_target,
     Kind.ACCOUNT: Surroundings._around_account,
 }
@@ -153,7 +167,11 @@ def _of(counted: Counted) -> str:
 
 def _of_site(judge: Judge, site: str) -> Iterator[Extension]:
     several = judge.extensions.values()
-    return (e for e in several if e.subject.scope.labels.get("site") == site)
+    return (e for e in several if _site(e) == site)
+
+
+def _site(extension: Extension) -> str:
+    return extension.subject.scope.labels.get("site", "")
 
 
 def _count(extensions: Iterable[Extension], well: tuple[State, ...] = HERE) -> Counted:

@@ -32,6 +32,14 @@ class Factors(NamedTuple):
     transport: str = ""
 
 
+_NOUNS = {
+    "subnet": "subnet",
+    "site": "site",
+    "agent": "phones by",
+    "transport": "transport",
+}
+
+
 class Shared(NamedTuple):
     """A value that many of the lost share."""
 
@@ -41,9 +49,7 @@ class Shared(NamedTuple):
     of: int  # have it in all
 
     def __str__(self) -> str:
-        if self.name == "transport":
-            return f"{self.value} ({self.lost} of {self.of})"
-        return f"{self.name} {self.value} ({self.lost} of {self.of})"
+        return f"{_NOUNS[self.name]} {self.value} ({self.lost} of {self.of})"
 
 
 @lru_cache(ALIKE)
@@ -118,11 +124,9 @@ def in_common(lost: Iterable[Factors], present: Iterable[Factors]) -> tuple[str,
     gone, there = list(lost), list(present)
     found = shared(gone, there)
     if found is not None:
-        several = len({f.agent for f in gone}) > 1 and found.name != "agent"
-        return f"{found}{', several makes of phone' if several else ''}", found.name
+        mixed = len({f.agent for f in gone if f.agent}) > 1 and found.name != "agent"
+        return f"{found}{', phones of several makes' if mixed else ''}", found.name
     same = alike(gone)
     if not same:
         return "", ""
-    words = [f"{one.name} {one.value}" for one in same if one.name != "transport"]
-    words += [f"all over {one.value}" for one in same if one.name == "transport"]
-    return ", ".join(words), same[0].name
+    return ", ".join(f"{_NOUNS[one.name]} {one.value}" for one in same), same[0].name

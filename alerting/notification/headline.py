@@ -29,6 +29,8 @@ NAME_LIMIT = 64  # of one name; an AOR may be longer, a title anything
 MANY = 5  # from here on it matters how many there are in all
 BECAUSE_LIMIT = 70  # what still leaves room for name and time
 
+_OURS = (Kind.SELF, Kind.VANTAGE)  # what is a matter of this host
+
 # Not strftime's, which follow the locale of the daemon.
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 
@@ -111,6 +113,23 @@ def names_of(incidents: Sequence[Incident], total: int | None) -> str:
         return f"{len(subjects)} {noun} of {site}"
     several = f" of {total}" if total and len(subjects) >= MANY else ""
     return f"{len(subjects)}{several} {noun}"
+
+
+def crowds_of(incidents: Sequence[Incident], *, over: bool) -> str:
+    """Those of mass events in words: "31 of 40 extensions of Lyon"; "" of others."""
+    crowds = [incident.crowd for incident in incidents if incident.crowd]
+    if len(crowds) < len(incidents):
+        return ""
+    lost = sum(crowd.lost if over else crowd.missing for crowd in crowds)
+    missing = sum(crowd.missing for crowd in crowds)
+    where = plain(incidents[0].subject.name, NAME_LIMIT)
+    if len(crowds) > 1:
+        where = f"{len(crowds)} {NOUNS.get(incidents[0].subject.kind, 'places')}"
+    if not over:
+        return f"{lost} of {sum(c.of for c in crowds)} extensions of {where}"
+    if missing:
+        return f"{lost - missing} of {lost} lost extensions of {where}"
+    return f"{lost} extensions of {where}"
 
 
 def common_site(incidents: Sequence[Incident]) -> str:
@@ -251,6 +270,14 @@ def _total(
     return count(parent) if first.kind is Kind.EXTENSION else None
 
 
+def _through(incident: Incident) -> str:
+    """The one registrar through which a crowd is seen, where it is not the place."""
+    crowd = incident.crowd
+    if crowd is None or incident.subject.kind is not Kind.SITE:
+        return ""
+    return plain(crowd.through[0], NAME_LIMIT) if len(crowd.through) == 1 else ""
+
+
 def member(subject: Subject) -> bool:
     """Whether it is one of the members of a registrar."""
     return subject.kind is Kind.REGISTRAR and subject.scope.role == "member"
@@ -283,6 +310,7 @@ def sentence(story: Tale, *, long: bool = False) -> str:
     names = name_of(story.first.subject, place=not long)
     if not story.single:
         names = names_of(story.incidents, None if story.over else story.total)
+    names = crowds_of(story.incidents, over=story.over) or names
     if story.over and (why := closed(story)):
         return f"{names}: {why}"
     if story.words is None:
@@ -309,7 +337,7 @@ def _special(story: Tale, words: Wording) -> str | None:
 
 
 def _fields(story: Tale, long: bool) -> dict[str, str]:
-    verbs = SINGULAR if story.single else PLURAL
+    verbs = SINGULAR if story.single and not story.first.crowd else PLURAL
     adverb = _adverb(story)
     moment = story.times.full if long else story.times.short
     began, until = moment(story.since), moment(story.until)
@@ -384,9 +412,9 @@ def _unknown(story: Tale) -> str:
 
 def _where(story: Tale) -> str:
     """The registrar of extensions, or this host where it is about ourselves."""
-    if all(incident.subject.kind is Kind.SELF for incident in story.incidents):
+    if all(incident.subject.kind in _OURS for incident in story.incidents):
         return f" - {plain(story.instance, NAME_LIMIT)}"
-    registrars = {registrar_of(i.subject) for i in story.incidents}
+    registrars = {_through(i) or registrar_of(i.subject) for i in story.incidents}
     where = registrars.pop()
     first = story.first.subject
     is_it = first.kind is Kind.REGISTRAR and not member(first)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from alerting.incident import Batch, Incident, Notification, Told
+from alerting.incident import Batch, Crowd, Incident, Notification, Told
 from alerting.notification.headline import (
     NAME_LIMIT,
     SUBJECT_LIMIT,
@@ -40,6 +40,16 @@ _EXPLAINED = (Kind.EXTENSION, Kind.REGISTRATION)
 
 # What `last_seen` is called, where it is nobody's who could be seen.
 _WHERE = {Kind.REGISTRATION: "account", Kind.ACCOUNT: "registrar"}
+
+# By what those have in common who were lost together.
+_CROWD_STEPS = {
+    "": "look first at what they share: the uplink, a switch, a VPN, a change",
+    "subnet": "look at the uplink, the switch and the VPN of {where}, in that subnet",
+    "site": "look at the uplink, the switch and the VPN of that site",
+    "agent": "look at what has changed on these phones: firmware, provisioning",
+    "transport": "look at how phones reach the PBX over it: port, certificate, "
+    "firewall, a proxy in between",
+}
 
 NUMBERED = 5  # incident ids in the footer
 LISTED = 20  # incidents named in one notification; more is a list nobody reads
@@ -138,11 +148,32 @@ def _one(told: Tale) -> Story:
     else:
         since = f"{times.full(incident.since)} {times.zone.key}"
         story.row("since", f"{since} ({times.ago(incident.since)})")
+    if incident.crowd is not None:
+        _crowd(told, story, incident.crowd)
+        return story
     story.row("why", why(incident))
     where = _WHERE.get(incident.subject.kind, "last seen")
     story.row(where, plain(incident.last_seen))
     story.row("taken by", plain(incident.acknowledged_by, NAME_LIMIT))
     return story
+
+
+def _crowd(told: Tale, story: Story, crowd: Crowd) -> None:
+    """Who was lost together: what they share, who they are."""
+    story.row("in common", plain(crowd.common))
+    if crowd.told_before:
+        theirs = "is told" if crowd.told_before == 1 else "are told"
+        story.row("known", f"{crowd.told_before} of them {theirs} already, one by one")
+    story.row("taken by", plain(told.first.acknowledged_by, NAME_LIMIT))
+    if told.over and crowd.listed:
+        still = "is still missing" if crowd.missing == 1 else "are still missing"
+        story.row("left", f"{crowd.missing} {still}, and told if that lasts")
+    for fact in crowd.listed:
+        name, comma, rest = plain(fact.text).partition(", ")
+        since = "" if fact.at is None else f" since {told.times.full(fact.at)}"
+        story.listing.append(f"{name}{since}{comma}{rest}")
+    if crowd.missing > len(crowd.listed):
+        story.listing.append(f"and {crowd.missing - len(crowd.listed)} more")
 
 
 def _several(told: Tale) -> Story:
@@ -175,7 +206,8 @@ def _lead(told: Tale) -> str:
         return f"{whole}. This could not be told while it lasted."
     if told.over or told.words is None:
         return f"{whole}."
-    verbs = {"it": "it" if told.single else "them"}
+    alone = told.single and told.first.crowd is None
+    verbs = {"it": "it" if alone else "them"}
     causes = {incident.cause for incident in told.incidents}
     means = {told.words.means.get(cause) for cause in causes if cause}
     follows = means.pop() if len(means) == 1 else None
@@ -218,6 +250,9 @@ def next_step(told: Tale) -> str:
     if not told.single:
         return _shared_step(told)
     step = told.words.step if told.words else ""
+    if first.crowd is not None:
+        where = plain(first.subject.name, NAME_LIMIT)
+        return _CROWD_STEPS[first.crowd.factor].format(where=where)
     if first.loss:
         step = LOSSES[first.loss].step
     elif first.cause and first.subject.kind not in _EXPLAINED:

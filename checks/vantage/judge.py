@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from checks.observation import (
     EVIDENCE_LINES,
-    Cause,
     Fact,
     Figures,
     Kind,
@@ -88,11 +87,10 @@ class Vantage:
         figures = Figures(failures=self._failures)
         o = Observation(self.subject, State.UP, self.since, now, figures=figures)
         if self.state is State.DOWN:
-            o.state, o.cause = State.DOWN, Cause.TIMEOUT
+            o.state = State.DOWN
             o.detail = f"{answered} of {len(self.replies)} answer"
             if self._no_way():
-                o.cause = Cause.ICMP_UNREACHABLE
-                o.detail += "; this host has no way to the others"
+                o.detail += ", and this host has no way to the others"
             silent = [(n, r) for n, r in self.replies.items() if not r.ok]
             o.evidence = tuple(
                 Fact(now, plain(f"{name}: {reply.detail}"))

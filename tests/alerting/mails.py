@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from alerting.incident import Batch, Delivery, Incident, Severity, Told
+from alerting.incident import Batch, Crowd, Delivery, Incident, Severity, Told
 from checks.observation import Cause, Fact, Kind, Loss, Scope, State, Subject
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -24,6 +24,8 @@ BACK = at("10:16:40")
 HQ = Subject(Kind.REGISTRAR, "hq", Scope("hq", labels={"type": "asterisk"}))
 LYON = Scope("hq", labels={"registrar": "hq", "site": "Lyon"}, parent=HQ)
 PARIS_HQ = Scope("hq", labels={"registrar": "hq", "site": "hq"}, parent=HQ)
+BRANCH = Subject(Kind.SITE, "Lyon", Scope("Lyon", labels={"site": "Lyon"}))
+NETWORK = Subject(Kind.VANTAGE, "network", Scope("network"))
 TRUNK = Subject(Kind.TARGET, "twilio", Scope("twilio", role="trunk"))
 RECEPTION = Subject(Kind.EXTENSION, "1001", LYON, title="Reception")
 WHERE = "10.20.0.31:5060 over UDP, Yealink SIP-T46U 108.86.0.75"
@@ -116,6 +118,19 @@ def ended(**more: object) -> dict[str, object]:
     return {"resolved_at": BACK, "ended_at": at("10:16:20")} | more
 
 
+def cut_off(state: State = State.DOWN, **more: object) -> Incident:
+    """This host, without a network."""
+    fields: dict[str, object] = {
+        "severity": Severity.CRITICAL,
+        "detail": "0 of 3 answer, and this host has no way to the others",
+        "evidence": (
+            Fact(at("10:02:14"), "gateway: Network is unreachable"),
+            Fact(at("10:02:14"), "dns: Network is unreachable"),
+        ),
+    } | more
+    return incident(NETWORK, "VantageLost", state, **fields)  # type: ignore[arg-type]
+
+
 def phones(count: int, **more: object) -> list[Incident]:
     """Several phones of Lyon, lost one second after the other."""
     return [
@@ -129,6 +144,38 @@ def phones(count: int, **more: object) -> list[Incident]:
         )
         for n in range(count)
     ]
+
+
+def mass(subject: Subject = BRANCH, crowd: Crowd | None = None, **more) -> Incident:
+    """The phones of a branch, lost at once."""
+    fields: dict[str, object] = {
+        "id": 4712,
+        "opened_at": at("10:02:46"),
+        "family": "mass",
+        "severity": Severity.CRITICAL,
+        "crowd": crowd or lost(31),
+    } | more
+    return incident(subject, "MassUnregistration", State.OK, **fields)  # type: ignore[arg-type]
+
+
+def lost(missing: int, **more) -> Crowd:
+    """31 of the 40 phones of the branch, of which so many are missing."""
+    fields: dict[str, object] = {
+        "lost": 31,
+        "of": 40,
+        "missing": missing,
+        "through": ("hq",),
+        "common": "subnet 10.20.0.0/24 (31 of 31)",
+        "factor": "subnet",
+        "listed": tuple(
+            Fact(
+                at("10:02:14") + n // 4,
+                f"{1001 + n} Desk, 10.20.0.{31 + n}:5060 over UDP, Yealink SIP-T46U",
+            )
+            for n in range(min(missing, 20))
+        ),
+    } | more
+    return Crowd(**fields)  # type: ignore[arg-type]
 
 
 REFUSED = {"cause": Cause.CONNECTION_REFUSED, "detail": "AMI: connection refused"}
@@ -192,6 +239,45 @@ CASES: dict[str, Batch] = {
             detail="it is registered, but does not answer the PBX's OPTIONS",
             last_seen=WHERE,
         )
+    ),
+    "mass": batch(mass()),
+    "mass-known": batch(
+        mass(
+            HQ,
+            lost(
+                6,
+                of=212,
+                common="phones by Yealink (6 of 9)",
+                factor="agent",
+                told_before=2,
+            ),
+        )
+    ),
+    "mass-resolved": batch(
+        mass(crowd=lost(2), **ended()), change=Told.RESOLVED, id="b10"
+    ),
+    "flapping": batch(
+        incident(
+            rule="Flapping",
+            family="flapping",
+            detail="6 changes of state",
+            last_seen=WHERE,
+        )
+    ),
+    "flapping-resolved": batch(
+        incident(
+            rule="Flapping",
+            family="flapping",
+            state=State.REGISTERED,
+            detail="8 changes of state",
+            **ended(),  # type: ignore[arg-type]
+        ),
+        change=Told.RESOLVED,
+        id="b11",
+    ),
+    "vantage-lost": batch(cut_off()),
+    "vantage-late": batch(
+        cut_off(state=State.UP, **ended()), change=Told.RESOLVED, late=True
     ),
     "several": batch(*phones(3)),
     "many": batch(*phones(31, severity=Severity.CRITICAL)),
