@@ -146,6 +146,7 @@ class Notification:
     html: str
     labels: dict[str, str] = field(default_factory=dict)
     page: str = ""  # URL where people see more
+    acknowledge: str = ""  # URL by which its reader takes it, once
     runbooks: Mapping[str, str] = field(default_factory=dict)  # URL by rule
     skew: float = 0.0  # s that the wall clock is ahead of the incidents' times
     renewal: bool = False  # nothing new: what was told as firing still does

@@ -104,6 +104,7 @@ class Couriers(Mapping[str, Courier]):
             extensions=self._surroundings.extensions,
             external_url=config.web.external_url,
             runbooks=self._runbooks(),
+            acknowledge=self._sources.links.url(batch, now),
             now=now,
             skew=self._sources.clock.skew,
         )

@@ -34,6 +34,7 @@ from sipwatch.exposition import Exposition
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
 from sipwatch.journal import Journal
+from sipwatch.links import Links, key_of
 from sipwatch.peers import marks
 from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
@@ -193,7 +194,11 @@ class Daemon:
         )
         self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
         self.touched = Touched()
-        self.people = People(self.alarms, self.flow, self.clock, self._wake)
+        key = key_of(self.store, self.flow)
+        self.links = Links(key, self.alarms, self.clock, lambda: self.config)
+        self.people = People(
+            self.alarms, self.flow, self.clock, self.links, self._wake
+        )
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.self_tests = SelfTests(self, self.couriers, commit=self.flow.commit)
         self.heartbeat = heartbeat.Heartbeat(
@@ -238,6 +243,8 @@ class Daemon:
             if web.metrics.listen:
                 limits = {"metrics_only": True, "allow": web.metrics.allow}
                 opened.append((tcp_socket(web.metrics.listen), limits))
+            if web.public.listen:
+                opened.append((tcp_socket(web.public.listen), {"public_only": True}))
         except OSError:
             for sock, _ in opened:
                 sock.close()

@@ -17,8 +17,10 @@ from checks.observation import plain
 from checks.settings import duration
 from sipwatch.clock import Clock
 from sipwatch.flow import Flow
+from sipwatch.links import Claim, Links, Shown
 
 NAME_LIMIT = 100  # characters of who acknowledges
+LOGGED = 20  # numbers of incidents in one line
 NOTE_LIMIT = 300  # characters of what they say
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,14 @@ class People:
     """The core, for those who act on it by hand."""
 
     def __init__(
-        self, alarms: Alarms, flow: Flow, clock: Clock, wake: Callable[[], None]
+        self,
+        alarms: Alarms,
+        flow: Flow,
+        clock: Clock,
+        links: Links,
+        wake: Callable[[], None],
     ) -> None:
+        self.links = links
         self._alarms = alarms
         self._flow = flow
         self._clock = clock
@@ -52,6 +60,23 @@ class People:
         log.info("incident %d (%s) is taken by %s", id, found.subject.key, by)
         await self._stored()
         return self._incident(found)
+
+    def claim(self, token: str) -> Claim | None:
+        """What a link says; None where it is not one of ours."""
+        try:
+            return self.links.read(token)
+        except ValueError:
+            return None
+
+    async def follow(self, claim: Claim, as_: int, note: str) -> tuple[str, Shown]:
+        """Acknowledge by a link, as one of its recipients; LookupError for none of
+        them, NotStoredError."""
+        who, shown = self.links.follow(claim, as_, plain(note.strip(), NOTE_LIMIT))
+        if not shown.gone:
+            numbers = ", ".join(str(i.id) for i in shown.incidents[:LOGGED])
+            log.info("incidents %s are taken by %s, by a link", numbers, plain(who))
+            await self._stored()
+        return who, shown
 
     def _incident(self, found: Incident) -> dict[str, Any]:
         at = found.acknowledged_at
@@ -134,8 +159,9 @@ class People:
         }
 
     async def tidy(self) -> None:
-        """Forget the silences that ended long ago."""
+        """Forget the silences and the links that ended long ago."""
         self._alarms.silences.prune(self._clock.now())
+        self._alarms.links.prune(self._wall())
         self._flow.flush()
 
     # --- to the disk ----------------------------------------------------------------

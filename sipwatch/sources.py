@@ -20,6 +20,7 @@ from sipwatch.touched import Touched
 if TYPE_CHECKING:
     from sipwatch.follow import Following
     from sipwatch.heartbeat import Heartbeat
+    from sipwatch.links import Links
     from sipwatch.selfwatch import SelfWatch
 
 Item = TypeVar("Item")
@@ -83,6 +84,10 @@ class Sources(Protocol):
     @property
     def heartbeat(self) -> Heartbeat:
         """The dead-man's switch, be it configured or not."""
+
+    @property
+    def links(self) -> Links:
+        """What readers of notifications acknowledge by."""
 
     @property
     def selfwatch(self) -> SelfWatch:

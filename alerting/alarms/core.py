@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from alerting.alarms.acknowledging import Acknowledging
 from alerting.alarms.ancestors import Ancestors
 from alerting.alarms.changes import Changes
 from alerting.alarms.crowds import Census, nobody
@@ -77,6 +78,7 @@ class Alarms:
         self._reports = Reports(vantage)
         self._deliveries.standins.failing = self.failing
         self._incidents = Incidents(rules, self._deliveries, self._changes)
+        self.links = Acknowledging(self._incidents, self._deliveries, self._changes)
         self._doubts = Doubts(self._watched, self._ancestors, vantage)
         self._flaps = Flaps(rules)
         self._masses = Masses(self._watched, self._ancestors, self._incidents.heard_by)
@@ -474,6 +476,7 @@ class Alarms:
     def _restore(self, restored: Restored, now: float) -> None:
         self._stored = dict(restored.subjects)
         self.silences.restore(restored.memos)
+        self.links.restore(restored.memos)
         self._deliveries.passing.limits.restore(restored.memos, now)
         for incident in self._incidents.restore(restored, now):
             self._orphans.setdefault(incident.subject.key, []).append(incident)

@@ -15,6 +15,7 @@ COLORS = {  # each legible on white and on black
     "info": "#1e88e5",
     "resolved": "#43a047",
 }
+OWN_LINKS = ("runbook", "take it")  # rows that hold nothing but an address of ours
 _LABEL = "padding:2px 12px 2px 0;opacity:.7;white-space:nowrap;vertical-align:top"
 _VALUE = "padding:2px 0;overflow-wrap:anywhere"
 
@@ -59,7 +60,7 @@ def _rows(rows: list[tuple[str, list[str]]]) -> str:
 
 def _cell(label: str, lines: list[str]) -> str:
     # Only our own addresses become links; one from the network stays text.
-    shown = _linked if label == "runbook" else escape
+    shown = _linked if label in OWN_LINKS else escape
     return "<br>".join(shown(line) for line in lines)
 
 

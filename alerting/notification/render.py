@@ -91,14 +91,16 @@ def render(
     extensions: Callable[[Subject], int | None] = not_counted,
     external_url: str | None = None,
     runbooks: Mapping[str, str] | None = None,
+    acknowledge: str = "",
     now: float,
     skew: float = 0.0,
 ) -> Notification:
     """A batch as subject, text and HTML, in the words of its rules.
 
     `around` says in a line how a subject's neighbours are, `extensions` how many a
-    registrar or site should have, `runbooks` maps rules to URLs; `skew` is how far
-    the wall clock is ahead of our times, once it was set.
+    registrar or site should have, `runbooks` maps rules to URLs, `acknowledge` is the
+    URL by which the reader takes it; `skew` is how far the wall clock is ahead of our
+    times, once it was set.
     """
     told = tale(batch, Times(zone, now, skew), instance, extensions)
     story = _one(told) if told.single else _several(told)
@@ -108,6 +110,7 @@ def render(
         story.row("next step", next_step(told))
     if told.words:
         story.row("runbook", (runbooks or {}).get(told.first.rule, ""))
+    story.row("take it", acknowledge)
     if told.single:
         story.row("evidence", *_evidence(told.first.evidence, told.times))
     story.footer = _footer(told, external_url)
@@ -123,6 +126,7 @@ def render(
         html=page(subject, story),
         labels=_labels(told),
         page=external_url or "",
+        acknowledge=acknowledge,
         runbooks=runbooks or {},
         skew=skew,
     )

@@ -271,3 +271,9 @@ def _check_listeners(document: Document, config: Config) -> None:
     if listen and listen == web.listen and not listen.endswith(":0"):
         text = f"{listen} is web.listen, which has /metrics already"
         document.add(("web", "metrics", "listen"), text)
+    public = web.public.listen
+    if public and not public.endswith(":0") and public in (web.listen, listen):
+        document.add(("web", "public", "listen"), f"{public} is taken by another key")
+    if public and not web.external_url:
+        text = "no links lead here without external_url"
+        document.add(("web", "public", "listen"), text)

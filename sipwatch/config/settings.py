@@ -157,6 +157,16 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublicSettings:
+    """What others than the users of this machine may reach."""
+
+    listen: Listen | None = field(
+        default=None,
+        metadata=_said("An address with nothing but the signed links of mails."),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebSettings:
     """The HTTP interface of the daemon."""
 
@@ -170,6 +180,7 @@ class WebSettings:
         default=SOCKET, metadata=_said("The Unix socket of the command line.")
     )
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    public: PublicSettings = field(default_factory=PublicSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

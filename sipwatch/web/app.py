@@ -16,6 +16,7 @@ from checks.observation import plain
 from sipwatch import __version__
 from sipwatch.people import People
 from sipwatch.subjects import AmbiguousError
+from sipwatch.web.links import add_links
 from sipwatch.web.people import add_acts, add_silences
 
 # s for all notifiers, each of which has 60; the command line waits longer
@@ -72,24 +73,29 @@ def application(
     *,
     allow: Iterable[str] = (),
     metrics_only: bool = False,
+    public_only: bool = False,
     operate: bool = False,
     people: People | None = None,
 ) -> FastAPI:
     """The application of a listener.
 
     `allow` are the networks that may ask (empty: all that can connect); with
-    `metrics_only` it has nothing but /metrics; `operate` adds what changes something
-    (the Unix socket).
+    `metrics_only` it has nothing but /metrics, with `public_only` nothing but signed
+    links; `operate` adds what changes something (the Unix socket).
     """
     app = FastAPI(
         title="sipwatch",
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None if metrics_only else "/openapi.json",
+        openapi_url=None if metrics_only or public_only else "/openapi.json",
     )
     networks = [ipaddress.ip_network(n) for n in allow]
     app.middleware("http")(_guard(networks))
+    if people is not None and not metrics_only:
+        add_links(app, people)
+    if public_only:
+        return app
     _add_metrics(app, watched)
     if not metrics_only:
         _add_status(app, watched)
@@ -111,7 +117,8 @@ def _guard(
         if networks and not _inside(request, networks):
             return PlainTextResponse("not allowed from here\n", 403, HEADERS)
         response = await call_next(request)
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
     return guard

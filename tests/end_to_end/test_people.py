@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from tests.end_to_end.conftest import MakeRunning, StartTrunk
 from tests.end_to_end.running import Running, command, mail_to
 from tests.end_to_end.test_daemon import sections, targets
 from tests.servers import eventually
+from tests.sipwatch.test_web import ask
 
 
 async def asked(daemon: Running, *words: object) -> Any:
@@ -149,3 +153,71 @@ async def test_a_mistake_is_one_line(
     if words[0] == "add":
         words = ["silence", *words, "--reason", "work", "--by", "Anna"]
     assert said in await refused(daemon, *words)
+
+
+# --- the link in a mail ---------------------------------------------------------------
+
+LINKED = """
+group: {{wait: 0s, interval: 0s}}
+web:
+  listen: "127.0.0.1:0"
+  socket: {folder}/api.sock
+  external_url: https://sipwatch.example.com
+  public: {{listen: "127.0.0.1:PORT"}}
+database: {folder}/sipwatch.db
+secrets_dir: {folder}
+instance: watcher.example.com
+"""
+
+
+async def test_the_link_in_a_mail_takes_the_incident(
+    running: MakeRunning, trunk: StartTrunk, catcher: MailCatcher
+) -> None:
+    peer, port = await trunk(), free_port()
+    daemon = running(
+        sections(targets=targets(twilio=peer)) + mail_to(catcher),
+        frame=LINKED.replace("PORT", str(port)),
+    )
+    await daemon.start()
+    await eventually(daemon.is_ready, 10, "the first pass")
+    peer.silent = True
+    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    text, page = bodies(catcher.mails[0])
+    (url,) = re.findall(r"take it +(https://sipwatch\.example\.com/a/\S+)", text)
+    assert f'<a href="{url}">' in page
+    path = url.removeprefix("https://sipwatch.example.com")
+
+    shown = await ask(port, path)  # as a mail scanner does
+    assert shown.status == 200
+    assert b"trunk twilio: OptionsFailing" in shown.body
+    (incident,) = (await daemon.status())["incidents"]
+    assert incident["acknowledged_by"] == ""
+
+    done = await ask(port, path, "POST", b"as=0&note=called+them")
+    assert done.status == 200
+    assert b"It is yours now, oncall@example.com" in done.body
+    # What was answered is on the disk, and holds in the next life.
+    daemon.process.kill9()
+    await daemon.start()
+    await daemon.opens("OptionsFailing")
+    (incident,) = (await daemon.status())["incidents"]
+    assert incident["acknowledged_by"] == "oncall@example.com"
+    assert incident["note"] == "called them"
+    again = await ask(port, path, "POST", b"as=0")
+    assert again.status == 410
+    assert (await ask(port, "/metrics")).status == 404
+    assert (await ask(port, path + "x")).status == 404
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def bodies(mail: EmailMessage) -> tuple[str, str]:
+    """The plain part and the HTML part."""
+    plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None
+    assert html is not None
+    return plain.get_content(), html.get_content()
