@@ -215,7 +215,9 @@ class Alarms:
         self._take_asks()
         for family in _to_decide(w, t):
             self._incidents.decide(w, t, family, self._now)
-        if w.subject.kind in GROUPS:
+        if w.groups:
+            self._massing.belongs(w)
+        elif w.subject.kind in GROUPS:
             for child in self._massing.follow(w, self._now):
                 self._deadlines.set(child, self._now)
         return review.deadlines

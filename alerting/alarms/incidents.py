@@ -74,6 +74,7 @@ class Incidents:
         incident.rule, incident.severity = lead.name, severity
         incident.closed = incident.acknowledged_by = incident.note = ""
         incident.acknowledged_at = None
+        incident.part_of = incident.crowd = None
         t.incidents[lead.family] = self.open[incident.id] = incident
         _note(incident, t.last, lead)
         self._changes.incident(incident)

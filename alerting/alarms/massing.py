@@ -34,6 +34,7 @@ class Massing:
         self._changes = changes
         self._open = incidents
         self._census = census
+        self._wholes: dict[Incident, Incident] = {}  # over, of parts that are not yet
 
     def observed(self, group: Group, w: Watched, now: float) -> None:
         """Let the rule see how many are missing now."""
@@ -60,6 +61,12 @@ class Massing:
             return self._ended(group, now)
         return self._masses.release(group) if group.begun is None else ()
 
+    def belongs(self, w: Watched) -> None:
+        """After a review of an extension: what opened of it may be part of a whole."""
+        for group in w.groups:
+            if group.incident is not None and w in group.members:
+                self._link(group, group.incident, w)
+
     def _goes_on(self, group: Group, incident: Incident) -> None:
         if group.incident is not incident:
             group.incident = incident
@@ -76,25 +83,38 @@ class Massing:
     def _link(self, group: Group, whole: Incident, w: Watched) -> None:
         """What was told of one before is part of the whole from now on."""
         for incident in w.trouble.incidents.values() if w.trouble else ():
-            if incident.family == LIVENESS:
+            if incident.family != LIVENESS or incident in group.linked:
+                continue
+            if incident.part_of not in self._open:  # of another whole it stays
                 incident.part_of = whole.id
-                group.linked[incident] = None
                 self._changes.incident(incident)
+            if incident.part_of == whole.id:
+                group.linked[incident] = None
 
     def _ended(self, group: Group, now: float) -> Iterable[Watched]:
         """It is over: who is still missing is told by itself, after a fair time."""
         if group.incident is not None:
             self._describe(group, group.incident)
-        group.incident = None
-        for part in group.linked:
-            part.part_of = None
-            self._changes.incident(part)
+        self._part(group)
         if group.linked:
             self._deliveries.release(now)
         group.linked.clear()
+        group.incident = None
         group.most = len(group.members)
         group.ended_at = now
         return self._masses.release(group)
+
+    def _part(self, group: Group) -> None:
+        """Who is still missing is told by itself from now on; that others are back is
+        told with the whole, even those whose own incident ends a little later."""
+        left = {w.subject for w in group.left}
+        self._wholes = {p: whole for p, whole in self._wholes.items() if p.firing}
+        for part in group.linked:
+            if part.subject in left or group.incident is None:
+                part.part_of = None
+                self._changes.incident(part)
+            elif part.firing:
+                self._wholes[part] = group.incident
 
     def _describe(self, group: Group, incident: Incident) -> None:
         crowd = describe(group, incident.crowd, self._census)
@@ -113,7 +133,8 @@ class Massing:
         """Why a row is not told by itself: of what whole it is, which is told."""
         if row.incident.part_of is None:
             return ""
-        whole = self._open.get(row.incident.part_of)
+        part = row.incident
+        whole = self._open.get(part.part_of or 0) or self._wholes.get(part)
         if whole is None or whole is row.incident:
             return ""
         told = any(r.notifier == row.notifier for r in self._deliveries.of(whole))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from alerting.alarms.core import Alarms
+from alerting.alarms.crowds import Census, nobody
 from alerting.announcement import Announcement, Ask, Opened, Resolved, Suppressed
 from alerting.incident import Batch, Outcome
 from alerting.muting.muting import Muting
@@ -63,6 +64,8 @@ class Site:
     reads_every: float = 30.0  # the registrar, while it is readable
     ids: Callable[[], str] | None = None
     muting: Muting | None = None
+    vantage: Subject | None = None
+    census: Census = nobody
 
     def __post_init__(self) -> None:
         ids = count(1)
@@ -76,6 +79,8 @@ class Site:
             new_id=self.ids or (lambda: f"batch-{next(ids)}"),
             random=lambda: 1.0,
             muting=self.muting,
+            vantage=self.vantage,
+            census=self.census,
         )
         self.hq = Subject(Kind.REGISTRAR, "hq", Scope("hq", labels={"registrar": "hq"}))
         labels = {"registrar": "hq", "site": "lyon"}
