@@ -35,9 +35,12 @@ ROUNDS = 3  # a busy neighbour slows a core for a moment; what we do lasts
 WITHIN = 600.0  # s for one step
 CONFIGURATION = """
 registrars:
-  hq: {{type: asterisk, address: "{ami}", username: u, password: p, interval: 5s}}
+  hq: {{type: asterisk, address: "{ami}", username: u, password: p, interval: 5s,
+       expiry: {{max: 24h}}}}
 rules:
   ExtensionUnregistered: {{for: 1s, keep_firing_for: 1s}}
+  MassUnregistration: {{for: 1s, keep_firing_for: 1s}}
+  Flapping: {{enabled: false}}  # a dozen changes in a minute are the bench's own
 notifiers:
   oncall:
     type: email
@@ -117,7 +120,8 @@ class Mass:
     async def told(self, word: str, what: str, command: str) -> None:
         """A change of all phones, until the mail of it has come."""
         before = len(self.mails)
-        well, opened = word == "resolved", 0 if word == "resolved" else self.number
+        well = word == "resolved"
+        opened = 0 if well else 1  # that of the registrar covers them all
         state = State.REGISTERED if well else State.UNREGISTERED
 
         def done() -> bool:
