@@ -196,9 +196,7 @@ class Daemon:
         self.touched = Touched()
         key = key_of(self.store, self.flow)
         self.links = Links(key, self.alarms, self.clock, lambda: self.config)
-        self.people = People(
-            self.alarms, self.flow, self.clock, self.links, self._wake
-        )
+        self.people = People(self.alarms, self.flow, self.clock, self.links, self._wake)
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.self_tests = SelfTests(self, self.couriers, commit=self.flow.commit)
         self.heartbeat = heartbeat.Heartbeat(
