@@ -18,6 +18,7 @@ STREAMS = ("transport=tcp", "transport=tls", "transport=ws")  # wss too
 
 STARTUP = "%Y-%m-%d %H:%M:%S"  # CoreStatus's date and time
 AUTH_WINDOW = 2.0  # s from a REGISTER's authentication to the end of its contact
+SLOW = 1.0  # s; the clock of a PBX whose answers are slow seems to be behind
 AUTHS_KEPT = 10_000  # accounts; a mass event brings some thousands within the window
 ONCE_KEPT = 100_000  # accounts that authenticate from one list to the next
 
@@ -104,7 +105,7 @@ class Contacts:
         if 0 <= at - self.auths.get(account, -AUTH_WINDOW) <= AUTH_WINDOW:
             return Loss.DEREGISTERED
         end = self.ends.get(key(event["AOR"], uri))
-        if end is not None and at + self.offset >= end:
+        if end is not None and at + self.offset + SLOW >= end:
             return Loss.EXPIRED
         if any(stream in uri.lower() for stream in STREAMS):
             return Loss.CONNECTION_LOST  # Asterisk removes them with their transport
