@@ -151,6 +151,7 @@ class Subject:
     title: str = ""  # a human's name for it ("Reception"), from the PBX or a file
     required: bool = False  # its loss is critical
     logout_ok: bool = False  # it may de-register: that is no problem
+    paused: Cause | None = None  # by the PBX's word: in maintenance, do not disturb
 
     @property
     def key(self) -> str:

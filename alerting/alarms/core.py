@@ -483,7 +483,7 @@ class Alarms:
         for incident in self._incidents.restore(restored, now):
             self._orphans.setdefault(incident.subject.key, []).append(incident)
         self._incidents.reroute(now)
-        self._deliveries.release(now)
+        self._deliveries.release(now, starting=True)
         for name in self._deliveries.routes.notifiers:
             self._deliveries.retry(name, now)
 

@@ -123,7 +123,8 @@ class Deliveries:
         for row in self.of(incident):
             if not quiet:
                 row.wanted = Told.RESOLVED
-                if _surely_untold(row) and self._gate.mute(row, now):
+                muted = row.held or self._gate.mute(row, now) is not None
+                if muted and _surely_untold(row):
                     row.wanted = Told.NOTHING  # it came and went unheard, as wished
             elif row.told in KNOWN and not row.batch:
                 row.wanted = row.told
@@ -161,9 +162,9 @@ class Deliveries:
                 return self._attempt(rows)
         return None
 
-    def release(self, now: float) -> None:
+    def release(self, now: float, *, starting: bool = False) -> None:
         """Mutes may be others than they were: what is held is looked at again."""
-        self.passing.release(self._desks.values(), now)
+        self.passing.release(self._desks.values(), now, starting=starting)
 
     def next_due(self, notifier: str) -> float | None:
         """When `due` has something, if nothing else happens."""

@@ -11,7 +11,7 @@ from alerting.alarms.limits import FOLDED, Limits
 from alerting.alarms.reminders import Reminders
 from alerting.announcement import Suppressed
 from alerting.incident import Delivery
-from alerting.muting.muting import Mute
+from alerting.muting.muting import LOOK_AGAIN, ON_PURPOSE, Mute
 
 
 class Passing:
@@ -87,11 +87,19 @@ class Passing:
         if not row.step:
             self._reminders.postpone(row, mute)
 
-    def release(self, desks: Iterable[Desk], now: float) -> None:
-        """Mutes may be others than they were: what is held is looked at again."""
+    def release(
+        self, desks: Iterable[Desk], now: float, *, starting: bool = False
+    ) -> None:
+        """Mutes may be others than they were: what is held is looked at again.
+
+        At a start nobody has said yet what is so on purpose: that has a minute.
+        """
         for desk in desks:
             for row in list(desk.held()):
-                if row.step >= 0:
+                if starting and row.error in ON_PURPOSE.values():
+                    desk.hold(row, now + LOOK_AGAIN)
+                    self._changes.delivery(row)
+                elif row.step >= 0:
                     desk.later.set(row, now)
                 else:
                     self._reminders.move(row, now + self._reminders.after(row))

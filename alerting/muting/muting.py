@@ -24,6 +24,21 @@ ON_PURPOSE = {
     Cause.OUT_OF_HOURS: "it is out of hours",
     Cause.MAINTENANCE: "it is in maintenance",
 }
+UNREACHABLE = "ExtensionUnreachable"  # the rule that do not disturb explains
+
+
+def on_purpose(incident: Incident) -> str | None:
+    """Why it is so on purpose, by its cause, or as the PBX says of its subject.
+
+    Who wants no calls may be unreachable; if nothing is registered any more, that is a
+    matter of its own.
+    """
+    cause = incident.cause
+    if cause not in ON_PURPOSE:
+        cause = incident.subject.paused
+        if cause is Cause.DO_NOT_DISTURB and incident.rule != UNREACHABLE:
+            cause = None
+    return ON_PURPOSE.get(cause) if cause else None
 
 
 class Mute(NamedTuple):
@@ -57,8 +72,8 @@ class Muting:
 
     def muted_by(self, incident: Incident, now: float) -> Mute | None:
         """Why nobody is to hear of an incident now, if it is so."""
-        if incident.cause in ON_PURPOSE:
-            return Mute(ON_PURPOSE[incident.cause], now + LOOK_AGAIN)
+        if (reason := on_purpose(incident)) is not None:
+            return Mute(reason, now + LOOK_AGAIN)
         if not (self.silences or self.windows):
             return None
         ahead = self.ahead()

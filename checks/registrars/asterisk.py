@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Literal
 
 from checks.observation import Binding, Cause
-from checks.registrars import refusals
+from checks.registrars import pauses, refusals
 from checks.registrars.ami import Message
 from checks.registrars.clocks import Pace
 from checks.registrars.failures import (
@@ -65,6 +65,7 @@ EVENTS = {
     "FullyBooted",
     "Shutdown",
     "Reload",
+    pauses.EVENT,
     *refusals.EVENTS,
 }
 
@@ -115,6 +116,7 @@ class Asterisk:
         self._settings = settings
         self._clock = clock
         self._contacts = Contacts()
+        self._pauses = pauses.Pauses()
         self._trunks = Trunks()
         self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
@@ -189,6 +191,7 @@ class Asterisk:
     async def _enter(self, session: Session) -> None:
         """Log in, learn the PBX's clock, and wait until it has booted."""
         self._contacts = Contacts()
+        self._pauses = pauses.Pauses()
         self._booted = self._boot = None
         self._next_roster = 0.0
         self._titles.clear()
@@ -287,6 +290,8 @@ class Asterisk:
         # What came during the list may be in it, or not.
         self._contacts.once = dict.fromkeys(self._contacts.once)
         yield await self._registrations(session)
+        if paused := await self._pauses.listed(session):
+            yield paused
         self._pace.end(began)
         self._qualifying.list_ended(self._clock())
         yield ListEnd(began, self._clock() + self._contacts.offset, self._boot)
@@ -401,6 +406,8 @@ class Asterisk:
                 if attempt is None:
                     self._pace.wish(now + EXPIRY_DELAY)
                 return attempt
+            case pauses.EVENT:
+                return self._pauses.event(event, now)
             case "SuccessfulAuth":
                 self._contacts.authenticated(event, now)
             case name if name in refusals.EVENTS:

@@ -109,10 +109,12 @@ class Session(Stream[Message]):
                 raise self._silence(f"does not answer {name}")
         return answers
 
-    async def rows(self, name: str, event: str) -> AsyncIterator[list[Message]]:
+    async def rows(
+        self, name: str, event: str, **values: str
+    ) -> AsyncIterator[list[Message]]:
         """The rows of a list as they come; their number proves its end."""
         size, began = self.received, self._clock()
-        action_id = (await self.ask(name))["ActionID"]
+        action_id = (await self.ask(name, **values))["ActionID"]
         count = 0
         while True:
             batch = await self.wait(self.heard + self._timeout - self._clock())

@@ -29,6 +29,7 @@ from checks.registrations.ledger import STEP, Ledger, Removed
 from checks.registrations.member import Member
 from checks.registrations.memory import Memory, Remembered
 from checks.registrations.outbound import Outgoing
+from checks.registrations.pauses import Pauses
 from checks.registrations.reaching import CONTACT, Reaching
 from checks.registrations.readings import (
     SLICE,
@@ -41,6 +42,8 @@ from checks.registrations.readings import (
     ListEnd,
     Outbound,
     Outbounds,
+    Paused,
+    Pausing,
     Reach,
     Reading,
     Refused,
@@ -128,6 +131,7 @@ class Judge:
         self.extensions = self._ledger.extensions
         self.outgoing = Outgoing(settings, self._cluster)
         self.standings = Standings()
+        self.pauses = Pauses(self.extensions)
         self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
         self._order = count()
         self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
@@ -247,6 +251,9 @@ class Judge:
                 return []
             case Refused():
                 return []  # it concerns whoever was refused
+            case Paused() | Pausing():
+                self.pauses.take(member, reading)
+                return []
             case Restarting():
                 m.stopping = reading.at
                 return []
@@ -338,6 +345,7 @@ class Judge:
         self._cluster.read_well(m, now)
         event = self._returns.begin(m, started, there, touched, now)
         self._unjudged.update(dict.fromkeys(touched, now))
+        self.pauses.mark()
         changed = self._judge_some(now)
         elsewhere = self.outgoing.list_ended(m, now)
         yield [*self._cluster.observe(now, m), *event, *changed, *elsewhere]

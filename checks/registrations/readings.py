@@ -74,6 +74,23 @@ class Reach:
 
 
 @dataclass(slots=True)
+class Paused:
+    """All who are not to be reached on purpose: do_not_disturb or maintenance."""
+
+    causes: dict[str, Cause]  # by AOR
+
+
+@dataclass(slots=True)
+class Pausing:
+    """One that is not to be reached on purpose from now on, or is again, by event."""
+
+    aor: str
+    cause: Cause
+    on: bool
+    at: float
+
+
+@dataclass(slots=True)
 class Restarting:
     """The PBX said that it shuts down."""
 
@@ -124,6 +141,8 @@ Reading = (
     | Added
     | Gone
     | Reach
+    | Paused
+    | Pausing
     | Restarting
     | Outbound
     | Outbounds

@@ -8,7 +8,7 @@ site.at(site.time("10:00"), phone, UNREGISTERED)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,12 +22,22 @@ from alerting.muting.muting import Muting
 from alerting.muting.schedule import Schedule, ScheduleSettings
 from alerting.muting.silences import Silence
 from alerting.routes import RouteSettings, StepSettings
+from alerting.store.rows import Memo, Restored
 from checks.observation import State, Subject
 
+from .test_alarms_properties import Disk
 from .timeline import Site
 
 PARIS = ZoneInfo("Europe/Paris")
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+class Memory(Disk):
+    """What a store keeps, silences and limits as well."""
+
+    def load(self) -> Restored:
+        memos = {r.name: r.json for r in self.rows.values() if isinstance(r, Memo)}
+        return replace(super().load(), memos=memos)
 
 
 def moment(text: str, fold: int = 0) -> float:

@@ -12,7 +12,7 @@ from alerting.rules.rule import RuleSettings
 from alerting.store.rows import Memo, Restored
 from checks.observation import Cause, Event, Figures, Observation, State
 
-from .calm import HOUR, Calm, moment, route, schedule, window
+from .calm import HOUR, Calm, Memory, moment, route, schedule, window
 
 UNREACHABLE, UNREGISTERED = State.UNREACHABLE, State.UNREGISTERED
 OFFICE = {"office": schedule({"mon-fri": "08:30-18:00"})}
@@ -484,6 +484,59 @@ def test_what_is_so_on_purpose_is_no_alarm() -> None:
     )  # fmt: skip
     site.until(site.time("03:00"))
     assert site.story() == [("02:11", "firing")]
+
+
+def test_who_wants_no_calls_may_be_unreachable() -> None:
+    site = Calm()
+    phone = site.phone()
+    phone.paused = Cause.DO_NOT_DISTURB
+    site.at(site.time("01:00"), phone, UNREACHABLE)
+    site.until(site.time("02:00"))
+    assert site.story() == []
+    assert site.suppressed == ["1001: do not disturb is on"]
+    phone.paused = None
+    site.until(site.time("02:02"))
+    assert len(site.story()) == 1  # within a minute
+
+
+def test_who_wants_no_calls_and_is_gone_is_gone() -> None:
+    site = Calm()
+    phone = site.phone()
+    phone.paused = Cause.DO_NOT_DISTURB
+    site.at(site.time("01:00"), phone, UNREACHABLE)
+    site.lost("02:00", phone)
+    site.until(site.time("02:10"))
+    assert [words for _, words in site.story()] == ["firing"]
+
+
+def test_of_what_is_in_maintenance_nothing_is_an_alarm() -> None:
+    site = Calm()
+    phone = site.phone()
+    phone.paused = Cause.MAINTENANCE
+    site.lost("01:00", phone)
+    site.until(site.time("02:00"))
+    assert site.story() == []
+    phone.paused = None
+    site.back("02:00", phone)
+    site.until(site.time("03:00"))
+    assert site.story() == []
+
+
+def test_after_a_restart_the_pbx_has_a_minute_to_say_it_again() -> None:
+    disk = Memory()
+    site = Calm(on_write=disk.write)
+    phone = site.phone()
+    phone.paused = Cause.MAINTENANCE
+    site.lost("01:00", phone)
+    site.until(site.time("02:00"))
+    for paused, told in ((Cause.MAINTENANCE, []), (None, ["firing"])):
+        again = Calm(now=site.time("05:00"), restored=disk.load())
+        phone = again.extension("1001")
+        assert again.alarms.adopt(phone) is not None
+        again.until(again.time("05:00") + 20)
+        phone.paused = paused
+        again.until(again.time("06:00"))
+        assert [words for _, words in again.story()] == told
 
 
 # --- routes with hours ----------------------------------------------------------------

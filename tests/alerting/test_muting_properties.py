@@ -5,7 +5,7 @@ order, and so do phones, mails and the power: what was told as firing is told as
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from hypothesis import HealthCheck, settings
@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from alerting.incident import Batch, Outcome, Told
 from alerting.routes import GroupSettings, repeats
 from alerting.rules.rule import RuleSettings
-from alerting.store.rows import Memo, Restored, Write, shifted
+from alerting.store.rows import Write, shifted
 from checks.observation import Kind, State
 
-from .calm import DAY, HOUR, Calm, moment, route, schedule, window
-from .test_alarms_properties import Disk, check_next
+from .calm import DAY, HOUR, Calm, Memory, moment, route, schedule, window
+from .test_alarms_properties import check_next
 from .timeline import Mail
 
 PHONES = ("1001", "1002", "2001", "2002")
@@ -33,14 +33,6 @@ ROUTES = (
 GROUP = GroupSettings(
     by=("extension",), wait=10.0, interval=60.0, repeat=repeats({"warning": "40m"})
 )
-
-
-class Memory(Disk):
-    """What a store keeps, silences and limits as well."""
-
-    def load(self) -> Restored:
-        memos = {r.name: r.json for r in self.rows.values() if isinstance(r, Memo)}
-        return replace(super().load(), memos=memos)
 
 
 @dataclass

@@ -43,6 +43,7 @@ DIRECTORIES = ("etc", "lib", "db", "keys", "agi", "spool", "log", "data")
 EVENTS = (
     "ContactStatus", "PeerStatus", "Registry", "FullyBooted", "Shutdown", "Reload",
     "SuccessfulAuth", "InvalidAccountID", "ChallengeResponseFailed", "FailedACL",
+    "PJSIPMaintenanceStatus",
 )  # fmt: skip
 
 
