@@ -328,7 +328,10 @@ def _footer(told: Tale, external_url: str | None) -> list[str]:
     numbers = f"incident{'' if told.single else 's'} {', '.join(ids)}"
     if more > 0:
         numbers += f" and {more} more"
-    return [part for part in (numbers, "sipwatch status", external_url or "") if part]
+    taken = told.over or told.first.acknowledged_by
+    take = f"sipwatch ack {told.first.id}" if told.single and not taken else ""
+    parts = (numbers, take, "sipwatch status", external_url or "")
+    return [part for part in parts if part]
 
 
 def _labels(told: Tale) -> dict[str, str]:

@@ -59,7 +59,7 @@ def _head(n: Notification, now: float) -> Shape:
         "subject": n.subject,
         "text": n.text,
         "labels": dict(n.labels),
-        "links": {"page": n.page} if n.page else {},
+        "links": {name: url for name, url in _links(n).items() if url},
         "count": len(n.incidents),
     }
 
@@ -129,6 +129,10 @@ def labels(written: Mapping[str, str]) -> dict[str, str]:
     """The labels of a subject, harmless and bounded."""
     some = list(written.items())[:LABELS_LIMIT]
     return {plain(name, NAME_LIMIT): plain(value) for name, value in some}
+
+
+def _links(n: Notification) -> dict[str, str]:
+    return {"page": n.page, "acknowledge": n.acknowledge}
 
 
 def links(i: Incident, n: Notification) -> dict[str, str]:
