@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from checks.observation import (
     Binding,
@@ -38,19 +40,43 @@ JUST_ENDED = 1.0  # s by which a whole-second end may seem to lie ahead
 Moment = TypeVar("Moment", float, None, float | None)
 
 
-@dataclass(slots=True, eq=False)
-class Contact:
+class Flag:
+    """A bit of `flags` that reads as an attribute: there are many of few bytes."""
+
+    def __init__(self, number: int) -> None:
+        self._bit = 1 << number
+
+    def __get__(self, owner: Contact | Extension, kind: type) -> bool:
+        return owner.flags & self._bit != 0
+
+    def __set__(self, owner: Contact | Extension, on: bool) -> None:
+        owner.flags = owner.flags | self._bit if on else owner.flags & ~self._bit
+
+
+class Asking(msgspec.Struct, eq=False, gc=False):
+    """How OPTIONS of our own ask a contact, see `reaching`."""
+
+    ask: Ask | None = None
+    missed: int = 0  # of our questions in a row
+    failed_at: float = 0.0  # when the last of them was asked
+    cause: Cause | None = None  # of them
+
+
+# Of this and the next there is one for each phone: what is rare has no room of its own
+# in them, and the collector, which would find no cycle, does not look at them.
+class Contact(msgspec.Struct, eq=False, gc=False):
     """One binding of an extension at one member."""
 
     member: Member
     uri: str
     user_agent: str
-    received: str
+    source: str | None  # where the PBX saw it; None: where the URI says that it is
     end: float | None  # on the PBX's clock, as last told
     granted: int | None  # s, where the PBX tells or two times make it known
-    reachable: bool | None
-    rtt: float | None
     seen: float  # when a list or an event last had it
+    path: str = ""  # proxies on the way to it
+    reachable: bool | None = None
+    rtt: float | None = None
     heard: float = 0.0  # when an event last said that it is there
     listing: int = 0  # the last list that had it
     strikes: int = 0  # unreachable so many times in a row, up to TWICE
@@ -59,36 +85,44 @@ class Contact:
     refreshed_before: float | None = None
     at_least: float = 0.0  # s granted, where no more is known
     read: float = 0.0  # when its end was last told
-    renewed: bool = False  # that it was granted its Expires happened before our eyes
-    path: str = ""  # proxies on the way to it
-    pbx_asks: bool = False  # its PBX asks it itself
-    ask: Ask | None = None  # how OPTIONS of our own ask it, see `reaching`
-    considered: bool = False  # whether they should, where it is now
-    missed: int = 0  # of our questions in a row
-    failed_at: float = 0.0  # when the last of them was asked
-    cause: Cause | None = None  # of them
+    asking: Asking | None = None  # where we ask, or have asked
+    flags: int = 0
+
+    renewed = Flag(0)  # that it was granted its Expires happened before our eyes
+    pbx_asks = Flag(1)  # its PBX asks it itself
+    considered = Flag(2)  # whether we should ask it, where it is now
 
     @classmethod
     def of(cls, binding: Binding, member: Member, now: float) -> Contact:
-        """A contact that was not there before."""
+        """One that was not there before; how it answers is a report of its own."""
+        uri = binding.contact[:CONTACT_LIMIT]
         return cls(
             member,
-            binding.contact[:CONTACT_LIMIT],
+            uri,
             sys.intern(plain(binding.user_agent, 120)),
-            plain(binding.received, 120),
+            _source(uri, plain(binding.received, 120)),
             shared(binding.expires_at),
-            binding.granted,
-            None,  # how it answers is a report of its own
-            None,
+            same(binding.granted),
             now,
-            path=plain(binding.path),
+            plain(binding.path),
         )
+
+    @property
+    def received(self) -> str:
+        """ip:port where the PBX saw it; "": not known."""
+        return "".join(place(self)) if self.source is None else self.source
+
+    @property
+    def ask(self) -> Ask | None:
+        """How OPTIONS of our own ask it."""
+        return None if self.asking is None else self.asking.ask
 
     def describe(self, binding: Binding) -> None:
         """Take where and what it is, as far as this tells: Asterisk's events do not."""
         if binding.user_agent:
             self.user_agent = sys.intern(plain(binding.user_agent, 120))
-        self.received = plain(binding.received, 120) or self.received
+        if binding.received:
+            self.source = _source(self.uri, plain(binding.received, 120))
         self.path = plain(binding.path)
         self.considered = False
 
@@ -109,7 +143,7 @@ class Contact:
         ours = self.member.clock.ours(end)
         if before is None and self.refreshed is not None:
             # The event came with the REGISTER, so the end tells what was granted.
-            self.granted = binding.granted or whole(ours - self.refreshed)
+            self.granted = same(binding.granted or whole(ours - self.refreshed))
         elif refreshed:
             granted = binding.granted or self.granted
             if granted and ours - now > granted + RENEWED:
@@ -121,10 +155,10 @@ class Contact:
                 self.at_least = 0.0
             self.refreshed_before = self.refreshed
             self.refreshed = shared(min(now, ours - granted)) if granted else None
-            self.granted = granted
+            self.granted = same(granted)
         elif binding.granted and self.granted:
             # Of an end in whole seconds, which a slow answer only makes later.
-            self.granted = min(self.granted, binding.granted)
+            self.granted = same(min(self.granted, binding.granted))
         return refreshed
 
     def came(self, at: float, granted: int | None) -> None:
@@ -134,7 +168,7 @@ class Contact:
             self.refreshed = at  # the end comes with the next list
         elif self.refreshed is None and self.member.clock.measured:
             self.refreshed = at
-            self.granted = granted or whole(ends - at)
+            self.granted = same(granted or whole(ends - at))
 
     def teach(self, extension: Extension, now: float) -> None:
         """Tell the extension what was granted: exactly, or at least."""
@@ -144,14 +178,14 @@ class Contact:
             if self.refreshed is None and ends and self.member.clock.measured:
                 self.refreshed = shared(min(now, ends - self.granted))
         elif (ends := self.ends) is not None and self.member.clock.measured:
-            at_least = ends - now
+            at_least = shared(ends - now)
             self.at_least = max(self.at_least, at_least)
             if at_least > extension.granted:
                 extension.granted, extension.exact = at_least, False
 
     def answers(self, reachable: bool | None, rtt: float | None, at: float) -> bool:
         """Take a report of the PBX's qualify; whether that may change the extension."""
-        before, self.reachable, self.rtt = self.reachable, reachable, rtt
+        before, self.reachable, self.rtt = self.reachable, reachable, shared(rtt)
         if reachable is False:
             if not self.strikes:
                 self.unreachable_since = at
@@ -181,6 +215,18 @@ def shared(moment: Moment) -> Moment:
     if len(_SHARED) >= MOMENTS:
         _SHARED.clear()
     return _SHARED.setdefault(moment, moment)
+
+
+_SAME: dict[int, int] = {}
+
+
+def same(number: int | None) -> int | None:
+    """The same for what is granted: there are few different ones."""
+    if number is None:
+        return None
+    if len(_SAME) >= MOMENTS:
+        _SAME.clear()
+    return _SAME.setdefault(number, number)
 
 
 def whole(seconds: float) -> int:
@@ -213,8 +259,7 @@ class Lost:
         return earlier
 
 
-@dataclass(slots=True, eq=False)
-class Extension:
+class Extension(msgspec.Struct, eq=False, gc=False):
     """An AOR that is watched, and what is known of it."""
 
     subject: Subject
@@ -222,23 +267,25 @@ class Extension:
     state: State | None = None  # None: nothing has been read of it yet
     since: float = 0.0
     not_before: float = 0.0
-    contacts: list[Contact] = field(default_factory=list)
+    contacts: tuple[Contact, ...] = ()
     lost: Lost | None = None
     held_by: int = 0  # bits of the members that held a binding when last read
     granted: float = 0.0  # s last granted; a lower bound unless `exact`
-    exact: bool = False
-    bound: bool = False  # it has had a binding
-    answered: bool = False  # it has answered the PBX's qualify
-    learned: bool = False  # it is watched whether it is there or not
-    dormant: bool = False  # given up after a long time away
     few: bool | None = None  # whether it has too few contacts, as last told
-    queued: bool = False  # it has a place among the deadlines
     habit: bytes = b""  # when it refreshes, see `habit`
     breach: int = 0  # of the policy, as last told, see `expiry`
-    overdue: bool = False  # its refresh is, as last told
     place: int = 0  # among the due refreshes, if it has one
     news: float | None = None  # when its contacts changed, see `standing`
     found_at: str = ""  # the site that its phones' addresses told
+    flags: int = 0
+
+    exact = Flag(0)
+    bound = Flag(1)  # it has had a binding
+    answered = Flag(2)  # it has answered the PBX's qualify
+    learned = Flag(3)  # it is watched whether it is there or not
+    dormant = Flag(4)  # given up after a long time away
+    queued = Flag(5)  # it has a place among the deadlines
+    overdue = Flag(6)  # its refresh is, as last told
 
     @property
     def aor(self) -> str:
@@ -302,7 +349,7 @@ _HOST = re.compile(
 
 def transport(contact: Contact) -> str:
     """By what a contact is reached, in capitals."""
-    return over(contact.uri, contact.received)
+    return over(contact.uri, contact.source or "")
 
 
 def over(uri: str, received: str = "") -> str:
@@ -315,8 +362,17 @@ def over(uri: str, received: str = "") -> str:
 
 def place(contact: Contact) -> tuple[str, str]:
     """Host and `:port` where the PBX saw the contact."""
-    found = _HOST.match(contact.received or contact.uri)
+    return _place(contact.source or contact.uri)
+
+
+def _place(uri: str) -> tuple[str, str]:
+    found = _HOST.match(uri)
     return (found[1], found[2] or "") if found else ("", "")
+
+
+def _source(uri: str, received: str) -> str | None:
+    """What need be kept of where a PBX saw a contact: mostly it is where it says."""
+    return None if received and received == "".join(_place(uri)) else received
 
 
 def last_seen(contact: Contact) -> str:
@@ -371,8 +427,11 @@ def unanswered(contact: Contact) -> Fact:
     where = ask.address or "".join(place(contact))
     if ask.route:
         where = f"{''.join(place(contact))} through {ask.address or ask.route}"
-    times = "" if contact.missed < TWICE else f" {contact.missed} times"
-    refused = contact.cause is Cause.ICMP_UNREACHABLE
+    missed = contact.asking.missed if contact.asking else 0
+    times = "" if missed < TWICE else f" {missed} times"
+    refused = (
+        contact.asking is not None and contact.asking.cause is Cause.ICMP_UNREACHABLE
+    )
     how = "refused (ICMP)" if refused else "unanswered"
     return Fact(at, plain(f"our OPTIONS to {where} {how}{times}"))
 

@@ -86,7 +86,7 @@ class Ledger:
     def forget(self, extension: Extension) -> None:
         """Watch an AOR no more."""
         aor = extension.aor
-        for contact in list(extension.contacts):
+        for contact in extension.contacts:
             self._detach(extension, contact)
         for m in self._cluster:
             if m.restart:
@@ -274,7 +274,7 @@ class Ledger:
         reachable = binding.reachable
         if self._reaching.on:
             self._reaching.see(extension, contact, binding, by_event=by_event)
-        if contact.ask is not None:
+        if contact.asking is not None and contact.asking.ask is not None:
             return contact, changed
         if reachable is not None or contact.reachable is not None or contact.strikes:
             changed |= self._answers(extension, contact, reachable, binding.rtt, at)
@@ -316,13 +316,13 @@ class Ledger:
         contact = Contact.of(binding, m, now)
         if len(e.contacts) >= CONTACTS:
             self._detach(e, e.contacts[0])
-        for other in list(e.contacts):
+        for other in e.contacts:
             # New since `m` was last read, while the other could not be: it moved. In
             # the first list of `m` it may be as old as the other.
             moved = m.readable and other.member is not m and not other.member.readable
             if moved and same_phone(contact, other):
                 self._detach(e, other)
-        e.contacts = [*e.contacts, contact]  # no larger than it must be
+        e.contacts = (*e.contacts, contact)
         m.held += 1
         m.fresh_at = now
         if m.restart:
@@ -336,7 +336,7 @@ class Ledger:
 
     def _detach(self, extension: Extension, contact: Contact) -> None:
         m = contact.member
-        extension.contacts.remove(contact)
+        extension.contacts = tuple(c for c in extension.contacts if c is not contact)
         self._reaching.leave(extension, contact)
         extension.news = extension.news or contact.seen
         m.held -= 1

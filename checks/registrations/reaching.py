@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from checks.observation import Binding, Cause, State
 from checks.registrations.extension import (
     CONTACT_LIMIT,
     TWICE,
+    Asking,
     Contact,
     Extension,
     transport,
@@ -47,6 +48,8 @@ _PROXY = re.compile(
     rf"<?(sip:{_USER}(?:{_HOST}|[A-Za-z0-9.\-]{{1,253}}){_PORT}({_PARAMS}))>?", re.ASCII
 )
 _PLACE = re.compile(rf"{_HOST}{_PORT}", re.ASCII)
+
+Asked = tuple[Contact, Asking]  # one that is asked, and how
 
 
 class Sight(Protocol):
@@ -119,19 +122,21 @@ class Reaching:
             self.leave(e, contact)
         if ask is None:
             return
-        contact.ask = ask
+        asking = contact.asking = contact.asking or Asking()
+        asking.ask = ask
         self._asked[ask.name] = e
         self._changes[ask.name] = ask
         if e.state is State.UNREACHABLE and not contact.member.readable:
             # It was, before a restart of ours: until it answers.
             contact.strikes, contact.unreachable_since = 1, e.since
-            contact.failed_at = e.since
+            asking.failed_at = e.since
 
     def leave(self, e: Extension, contact: Contact) -> None:
         """Ask a contact no more; nothing is known of its reach then."""
-        ask, contact.ask = contact.ask, None
-        if ask is None:
+        asking = contact.asking
+        if asking is None or asking.ask is None:
             return
+        ask, asking.ask = asking.ask, None
         contact.reachable = contact.rtt = None
         contact.strikes = 0
         # Two members may hold the same contact; it is asked once.
@@ -159,19 +164,19 @@ class Reaching:
         e = self._asked.get(name)
         if e is None:
             return None, False
-        several = [c for c in e.contacts if c.ask and c.ask.name == name]
+        several = list(_asked_as(e, name))
         if ok:
             return e, self._answered(name, several, rtt, at)
         self._well.discard(name)
         if ok is None:
             self._doubtful.pop(name, None)
-            for contact in several:
+            for contact, _ in several:
                 contact.reachable = contact.rtt = None
             return e, False
         return e, self._failed(e, name, several, cause, at)
 
     def _answered(
-        self, name: str, several: list[Contact], rtt: float | None, at: float
+        self, name: str, several: list[Asked], rtt: float | None, at: float
     ) -> bool:
         if self.silent:
             self._see_again(at)
@@ -179,37 +184,36 @@ class Reaching:
         self._well.add(name)
         self._doubtful.pop(name, None)
         changed = False
-        for contact in several:
-            contact.missed = 0
+        for contact, asking in several:
+            asking.missed = 0
             changed |= contact.answers(True, rtt, at)
         return changed
 
     def _see_again(self, at: float) -> None:
         """We are heard: what was asked in vain until now is no evidence."""
         for name in self._doubtful:
-            for contact in self._asked[name].contacts:
-                if contact.ask and contact.ask.name == name:
-                    contact.failed_at = at
+            for _, asking in _asked_as(self._asked[name], name):
+                asking.failed_at = at
 
     def _failed(
         self,
         e: Extension,
         name: str,
-        several: list[Contact],
+        several: list[Asked],
         cause: Cause | None,
         at: float,
     ) -> bool:
-        first = several[0]
+        first, its = several[0]
         if e.answered and first.strikes < TWICE:
             self._doubtful.setdefault(name, at)
-        believed = not e.answered or self._witnessed(first)
+        believed = not e.answered or self._witnessed(its)
         if first.refreshed is not None and first.strikes:
             believed &= first.refreshed <= first.unreachable_since + AT_ONCE
         changed = False
-        for contact in several:
-            contact.rtt, contact.cause = None, cause
-            contact.missed += 1
-            contact.failed_at = max(at, contact.failed_at)
+        for contact, asking in several:
+            contact.rtt, asking.cause = None, cause
+            asking.missed += 1
+            asking.failed_at = max(at, asking.failed_at)
             if not contact.strikes:
                 contact.strikes, contact.unreachable_since = 1, at
             elif believed and contact.strikes < TWICE:
@@ -219,11 +223,11 @@ class Reaching:
             self._doubtful.pop(name, None)
         return changed
 
-    def _witnessed(self, contact: Contact) -> bool:
-        """Whether we were heard and answered since it was last asked in vain."""
+    def _witnessed(self, asking: Asking) -> bool:
+        """Whether we were heard and answered since one was last asked in vain."""
         # An answer is no news after the first one, so it is looked up.
         heard_at = max(self._answered_at, self.sight.heard_at)
-        if heard_at > contact.failed_at + self._at_once:
+        if heard_at > asking.failed_at + self._at_once:
             return True
         # Nobody else is there who could tell us that we are well.
         return not self._well and len(self._doubtful) <= 1
@@ -233,6 +237,14 @@ class Reaching:
         """How many fell silent together, and nobody is left who answers; else 0."""
         alone = self._well or len(self._doubtful) < 2
         return 0 if alone else len(self._doubtful)
+
+
+def _asked_as(e: Extension, name: str) -> Iterator[Asked]:
+    """The contacts of an extension that are asked by this name."""
+    for contact in e.contacts:
+        asking = contact.asking
+        if asking is not None and asking.ask is not None and asking.ask.name == name:
+            yield contact, asking
 
 
 def reach(extensions: Iterable[Extension]) -> dict[str, int]:

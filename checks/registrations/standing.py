@@ -6,6 +6,7 @@ once, as it is by then: in a mass event the history may fall behind, the judge d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def _standing(e: Extension, at: float) -> Standing:
     return Standing(e.subject, when, state, loss, why, _places(e.contacts))
 
 
-def _places(contacts: list[Contact]) -> tuple[Place, ...]:
+def _places(contacts: Sequence[Contact]) -> tuple[Place, ...]:
     """In one order, and once where several members hold the same."""
     if len(contacts) == 1:
         return (_place(contacts[0]),)

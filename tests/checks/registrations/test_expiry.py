@@ -17,27 +17,21 @@ PBX = Member("pbx", 1, 0.0, HQ)
 
 
 def contact(
-    granted: int | None = None, at_least: float = 0.0, over: str = "", **more: object
+    granted: int | None = None,
+    at_least: float = 0.0,
+    over: str = "",
+    *,
+    renewed: bool = False,
 ) -> Contact:
     uri = "sip:1001@10.20.0.31:5060" + (f";transport={over}" if over else "")
-    return Contact(
-        PBX,
-        uri,
-        "Yealink",
-        "",
-        0.0,
-        granted,
-        None,
-        None,
-        0.0,
-        at_least=at_least,
-        **more,
-    )  # type: ignore[arg-type]
+    one = Contact(PBX, uri, "Yealink", "", 0.0, granted, 0.0, at_least=at_least)
+    one.renewed = renewed
+    return one
 
 
 def extension(*contacts: Contact, at: float | None = None) -> Extension:
     e = Extension(Subject(Kind.EXTENSION, "1001", Scope("hq", parent=HQ)), 0.0)
-    e.contacts = list(contacts)
+    e.contacts = contacts
     for _ in range(8 if at else 0):
         e.habit = learned(e.habit, at or 0.0)
     return e
