@@ -61,6 +61,7 @@ SERVERS = {
         (MACHINE, "sid"),
         {"prometheus": "usr/bin/prometheus", "promtool": "usr/bin/promtool"},
     ),
+    "tshark": Server(("tshark",), (MACHINE, "sid"), {"tshark": "usr/bin/tshark"}),
     "alertmanager": Server(
         ("prometheus-alertmanager",),
         (MACHINE, "sid"),
