@@ -13,6 +13,7 @@ BENCHES = {
     "contacts": ("bench.contacts", "CPU of 20,000 contacts, against targets"),
     "mass": ("bench.mass", "stalls of the loop while 2,000 phones go at once"),
     "registrars": ("bench.registrars", "CPU, stalls and memory of 20,000 contacts"),
+    "capture": ("bench.capture", "loss, CPU and memory at 20,000 packets a second"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),
 }
 

@@ -1,0 +1,1 @@
+"""Packets as evidence: a ring of what passed, and the exchange around an incident."""

@@ -1,0 +1,110 @@
+"""`sipwatch capture`: listen for SIP, and keep the last of it for the daemon."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sipwatch import systemd
+from sipwatch.capture.filters import PORTS
+from sipwatch.capture.listening import Wire, interfaces, listen
+from sipwatch.capture.ring import Ring
+from sipwatch.capture.station import Station, only, serve
+
+SMALLEST = 1024 * 1024  # octets of a ring
+_UNITS = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def run(
+    names: Sequence[str],
+    *,
+    ports: str,
+    size: str,
+    packets: int,
+    socket: str,
+    group: str,
+    users: Sequence[str],
+) -> int:
+    """Run in the foreground until a signal; 2 for wrong use, 1 where it may not."""
+    try:
+        wanted = ports_of(ports)
+        ring = Ring(packets=packets, bytes=size_of(size))
+        allowed = only(*users)
+    except (ValueError, LookupError) as error:
+        print(error.args[0], file=sys.stderr)
+        return 2
+    wires: list[Wire] = []
+    try:
+        for name in names or interfaces():
+            wires += _opened(name, wanted, chosen=bool(names))
+        if not wires:
+            raise OSError("no interface can be listened to")
+        server = serve(Path(socket), group)
+    except (OSError, LookupError) as error:
+        for wire in wires:
+            wire.close()
+        print(_said(error), file=sys.stderr)
+        return 1
+    station = Station(wires, server, ring=ring, allowed=allowed)
+    for number in signal.SIGTERM, signal.SIGINT:
+        signal.signal(number, lambda *_: station.stop())
+    heard = ", ".join(wire.name for wire in wires)
+    print(f"listening to {heard}; ports {', '.join(map(str, wanted))}", flush=True)
+    systemd.notify("READY=1")
+    station.run()
+    station.close()
+    Path(socket).unlink(missing_ok=True)
+    return 0
+
+
+def _opened(name: str, ports: Sequence[int], *, chosen: bool) -> list[Wire]:
+    """One interface; where nobody chose it, it may be of a kind that is not read."""
+    try:
+        return [listen(name, ports)]
+    except ValueError as error:
+        if chosen:
+            raise OSError(str(error)) from None
+        print(f"{error}; it is left out", file=sys.stderr)
+        return []
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, f"{name}: {error.strerror or error}") from None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return (
+            "not allowed to listen: run it by sipwatch-capture.service, or as root "
+            "(it needs CAP_NET_RAW alone)"
+        )
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error.args[0])
+
+
+def ports_of(written: str) -> tuple[int, ...]:
+    """`5060,5080` as numbers; ValueError."""
+    found = []
+    for word in written.split(","):
+        if not (word.isascii() and word.isdigit() and 0 < int(word) < 65536):
+            raise ValueError(f"{word or 'nothing'} is not a port (write 5060,5080)")
+        found.append(int(word))
+    if len(found) > PORTS:
+        raise ValueError(f"{len(found)} ports, over {PORTS}")
+    return tuple(dict.fromkeys(found))
+
+
+def size_of(written: str) -> int:
+    """`128M` in octets; ValueError."""
+    number, unit = (
+        (written, "") if written[-1:].isdigit() else (written[:-1], written[-1:])
+    )
+    if not (number.isascii() and number.isdigit() and unit in _UNITS):
+        raise ValueError(f"{written} is not a size (write 128M)")
+    size = int(number) * _UNITS[unit]
+    if size < SMALLEST:
+        raise ValueError(f"{written} is too small (write 1M or more)")
+    return size
