@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 EVIDENCE_LINES = 4  # what a tired reader takes in
 MEMBER = "member"  # the role of one of several addresses of a registrar
 TEXT_LIMIT = 300  # characters of one line that came from the network
@@ -65,7 +67,8 @@ class Event(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why, in stable names; a final response without a name is response_<code>."""
+    """Why, in stable names; a final response without a name is response_<code>, an
+    error that Twilio reports twilio_<code>."""
 
     TIMEOUT = "timeout"
     ICMP_UNREACHABLE = "icmp_unreachable"
@@ -89,6 +92,10 @@ class Cause(StrEnum):
     MAINTENANCE = "maintenance"
     STALE_BINDING = "stale_binding"
     UNREACHABLE_CONTACT = "unreachable_contact"
+    EXPIRED = "expired"
+    BUSY = "busy"
+    FORWARDING_FAILED = "forwarding_failed"
+    UNKNOWN = "unknown"  # nothing that is known explains it
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 - REGISTER refined, from here on
     UNKNOWN_USER = "unknown_user"
     ADDRESS_DENIED = "address_denied"
@@ -118,8 +125,13 @@ class Cause(StrEnum):
         """The cause that a final response stands for (RFC 3261 21)."""
         return _BY_CODE.get(code) or cls(f"response_{code}")
 
+    @classmethod
+    def of_twilio(cls, code: int) -> Cause:
+        """The cause that an error code of Twilio's dictionary stands for."""
+        return cls(f"twilio_{code}")
 
-_RESPONSE = re.compile(r"response_[2-6]\d\d")
+
+_RESPONSE = re.compile(r"response_[2-6]\d\d|twilio_\d{5}")
 _BY_CODE = {
     401: Cause.UNAUTHORIZED,
     403: Cause.FORBIDDEN,
@@ -141,8 +153,8 @@ class Scope:
     depends_on: tuple[Subject, ...] = ()  # so do these: its site, what is configured
 
 
-@dataclass(slots=True, eq=False)
-class Subject:
+# One for each phone: the collector, which would find no cycle, need not look at it.
+class Subject(msgspec.Struct, eq=False, gc=False):
     """One thing that is watched; made once, compared by identity."""
 
     kind: Kind
