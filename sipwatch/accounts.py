@@ -172,9 +172,11 @@ class Accounts(Mapping[str, Account]):
         """Test one by hand; KeyError where there is none of this name."""
         return await self._test(self._accounts[name], tell, by_hand=True)
 
-    async def ask(self, name: str) -> Outcome:
-        """Only ask for the bindings of one; KeyError where there is none."""
+    async def ask(self, name: str, registrar: str = "") -> Outcome:
+        """Only ask for the bindings of one, at this URI of its registrar or its own;
+        KeyError where there is none."""
         settings = self._accounts[name].settings
+        settings = replace(settings, registrar=registrar or settings.registrar)
         own = OwnContact.of(self._instance(), name)
         asking = replace(settings, mode=QUERY)
         async with self._lock(name):  # it would take a test contact for a leftover

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from checks.observation import Cause, plain
 from checks.options.rows import DEGRADED, DOWN, UP
+
+if TYPE_CHECKING:
+    from checks.sip.message import Response
 
 COOKIE = b"z9hG4bK"
 BRANCH_LENGTH = 7 + 8 + 16  # cookie, row, 64 random bits
@@ -33,6 +37,8 @@ class Answer:
     code: int
     reason: str = ""
     agent: str = ""
+    # Where it was read in full, for who looks closer; two answers are alike without it.
+    response: Response | None = field(default=None, compare=False, repr=False)
 
 
 def branch_of(row: int, nonce: int) -> str:
@@ -82,7 +88,7 @@ def read_answer(data: bytes) -> Answer:
         plain(message.reason, AGENT_LIMIT),
         plain(message.agent, AGENT_LIMIT),
     )
-    return Answer(row, nonce, message.status, reason, agent)
+    return Answer(row, nonce, message.status, reason, agent, message)
 
 
 def judged(code: int, healthy: Container[int]) -> tuple[int, Cause | None]:

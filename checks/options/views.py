@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from checks.observation import Cause, Figures, State, Subject
 from checks.options.rows import STATES
 from checks.options.verdict import Targets
 from checks.options.words import not_after, place
+
+if TYPE_CHECKING:
+    from checks.cause import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class AddressView:
     agent: str  # Server, where the answer was read in full
     sends: int  # of the last question
     not_after: float | None  # UTC s, of its certificate
+    told: Answer | None = None  # the last answer of one that is not up, as evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ def _address_view(targets: Targets, row: int) -> AddressView:
         words.agent(row),
         rows.tries[row],
         not_after(rows.address[row]),
+        words.told(row),
     )
 
 

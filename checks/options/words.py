@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checks.observation import Cause
 from checks.options.answers import phrase
 from checks.options.rows import Rows
+
+if TYPE_CHECKING:
+    from checks.cause import Answer as Told
 
 EXPLAINED = 10_000  # rows with words kept: nobody reads more of them
 
@@ -32,6 +35,7 @@ class Heard:
     answered: bool
     agent: str = ""
     elsewhere: str = ""  # the address it came from, where it is not the one asked
+    told: Told | None = None  # all that a cause is read from, of a row that is not up
 
 
 class Words:
@@ -67,6 +71,11 @@ class Words:
         """Server of the last answer, where that was read in full."""
         heard = self.kept.get(row)
         return heard.agent if heard else ""
+
+    def told(self, row: int) -> Told | None:
+        """The last answer of a row that is not up, as evidence."""
+        heard = self.kept.get(row)
+        return heard.told if heard else None
 
     def last_seen(self, row: int) -> str:
         """Where a row answered from, and who."""

@@ -47,6 +47,12 @@ class Connection(asyncio.Protocol):
         self.not_after: float | None = None
         "UTC s when the peer's certificate ends; None without TLS."
 
+        self.tls = ""
+        "The version of TLS that was agreed on: TLSv1.3."
+
+        self.names: tuple[str, ...] = ()
+        "Whom the peer's certificate speaks for."
+
     async def open(
         self,
         address: Address,
@@ -120,7 +126,8 @@ class Connection(asyncio.Protocol):
         except ValueError:
             self.close()
             raise _unreadable(name) from None
-        self.not_after = certificate.not_after
+        self.not_after, self.names = certificate.not_after, certificate.names
+        self.tls = tls.version() or ""
         if context.verify_mode != ssl.CERT_NONE and not certificate.covers(name):
             self.close()
             raise SipError(

@@ -6,7 +6,7 @@ import secrets
 
 from checks.sip.fields import CSeq
 from checks.sip.headers import Headers
-from checks.sip.message import Request
+from checks.sip.message import Request, Response
 from checks.sip.params import Params
 from checks.sip.uri import NameAddr, SipUri
 from checks.sip.via import MAGIC_COOKIE
@@ -64,6 +64,76 @@ def register_request(
     uri = _request_uri(registrar)
     domain = SipUri(uri.host, None, uri.port, uri.params, uri.scheme)
     return Request("REGISTER", str(domain), headers)
+
+
+def invite_request(
+    uri: SipUri, *, from_uri: SipUri | str, user_agent: str, contact: SipUri, media: str
+) -> Request:
+    """INVITE to a URI (RFC 3261 13.2.1), offering to hear nothing and say nothing.
+
+    `media` is the IP address of the offer: its stream is inactive (RFC 3264 8.4).
+    """
+    family = "IP6" if ":" in media else "IP4"
+    offer = (
+        f"v=0\r\no=- 1 1 IN {family} {media}\r\ns=-\r\nc=IN {family} {media}\r\n"
+        "t=0 0\r\nm=audio 9 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\n"
+        "a=rtpmap:8 PCMA/8000\r\na=inactive\r\n"
+    )
+    headers = Headers(
+        [
+            ("Max-Forwards", MAX_FORWARDS),
+            ("From", f"<{from_uri}>"),
+            ("To", f"<{_address_of(uri)}>"),
+            ("Contact", f"<{contact}>"),
+            ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS"),
+            ("User-Agent", user_agent),
+            ("Content-Type", "application/sdp"),
+        ]
+    )
+    return Request("INVITE", str(_request_uri(uri)), headers, offer.encode())
+
+
+def ack_request(invite: Request, response: Response) -> Request:
+    """ACK of a final response that is no success: part of the INVITE's transaction, so
+    with its Via (RFC 3261 17.1.1.3). `invite` is as it was sent."""
+    return _of_transaction("ACK", invite, response.get("to") or "")
+
+
+def cancel_request(invite: Request) -> Request:
+    """CANCEL of an INVITE that was sent, and had a provisional response (9.1)."""
+    return _of_transaction("CANCEL", invite, invite.get("to") or "")
+
+
+def _of_transaction(method: str, invite: Request, to: str) -> Request:
+    number = invite.cseq.number
+    headers = Headers([("Via", invite.all("via")[0]), ("Max-Forwards", MAX_FORWARDS)])
+    for name in ("Route", "From"):
+        for value in invite.headers.lines(name):
+            headers.add(name, value)
+    headers.add("To", to)
+    headers.add("Call-ID", invite.call_id)
+    headers.add("CSeq", str(CSeq(number, method)))
+    return Request(method, invite.uri, headers)
+
+
+def dialog_request(method: str, invite: Request, response: Response) -> Request:
+    """ACK or BYE within the dialog that a 2xx to our INVITE began (12.2.1.1, 13.2.2.4).
+
+    It has no Via yet. Routers are taken for loose ones, as all are since RFC 3261.
+    """
+    contacts = response.contacts
+    number = invite.cseq.number + (method != "ACK")
+    headers = Headers([("Max-Forwards", MAX_FORWARDS)])
+    for route in reversed(response.all("record-route")):
+        headers.add("Route", route)
+    for name in ("Authorization", "Proxy-Authorization"):
+        for value in invite.headers.lines(name) if method == "ACK" else ():
+            headers.add(name, value)  # 13.2.2.4: the same credentials
+    headers.add("From", invite.get("from") or "")
+    headers.add("To", response.get("to") or "")
+    headers.add("Call-ID", invite.call_id)
+    headers.add("CSeq", str(CSeq(number, method)))
+    return Request(method, contacts[0].uri if contacts else invite.uri, headers)
 
 
 def message_request(
