@@ -18,7 +18,7 @@ from alerting.rules.rule import Rules
 
 FLAPPING = "flapping"  # the family
 STEADY = 600.0  # s that a state lasts until it is believed of one that flaps
-NOTICES = 8  # an hour: three times lost and back, and that it flaps and does no more
+NOTICES = 12  # an hour: twice five changes, fewer than make it flap, and its two ends
 CHANGES = 64  # of one subject that are remembered; no threshold is beyond 32
 
 
