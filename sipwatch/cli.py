@@ -15,6 +15,7 @@ from sipwatch import __version__
 
 CONFIG = "/etc/sipwatch/sipwatch.yaml"
 SOCKET = "/run/sipwatch/api.sock"
+CAPTURE = "/run/sipwatch-capture/capture.sock"
 
 _config = click.option(
     "-c", "--config", default=CONFIG, show_default=True, help="Configuration file."
@@ -154,6 +155,30 @@ def bindings(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI")
+@click.option("--call", is_flag=True, help="Also call it, and end that at once.")
+@click.option("--from", "from_uri", metavar="URI", help="Caller, where one is asked.")
+@_of_a_user
+@click.option("--user-agent", help="User-Agent to show.")
+@click.option("--source", metavar="IP", help="Address to send from.")
+@click.option("--local", is_flag=True, help="Look from here, not from the daemon.")
+@_config
+@_socket
+@_json
+def diagnose(**options: Any) -> None:
+    """Say why it answers 480: every rung from the name to the phone.
+
+    What is configured is looked at by the daemon: an extension (1001), a target, an
+    account. A SIP-URI, or a user at a host, is looked at from here; -u USER tries its
+    credentials too. --call makes the phone ring for a moment: use it by hand only.
+    Exit status: 0 nothing is wrong, 1 something is, 2 nothing is there, 3 wrong use.
+    """
+    from sipwatch import diagnose
+
+    sys.exit(diagnose.run(**options))
+
+
+@main.command()
 @_socket
 @_json
 def status(socket: str, as_json: bool) -> None:
@@ -188,6 +213,23 @@ def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
     from sipwatch import history
 
     sys.exit(history.run(socket, subject, registrar, as_json=as_json))
+
+
+@main.command()
+@click.argument("what", metavar="INCIDENT | SUBJECT")
+@click.option("--registrar", metavar="NAME", default="", help="Where it is several.")
+@_socket
+@_json
+def explain(what: str, registrar: str, socket: str, as_json: bool) -> None:
+    """Say why there is an alarm, or why there is none.
+
+    INCIDENT is the number in the last line of a mail: its rule, what was observed,
+    considered and suppressed, the routes, every attempt to tell it. SUBJECT is a name
+    (1001) or a key (extension:hq/1001). Exit status: 0 explained, 3 nothing known.
+    """
+    from sipwatch import explaining
+
+    sys.exit(explaining.run(socket, what, registrar, as_json=as_json))
 
 
 @main.command()
@@ -280,6 +322,25 @@ def test_notify(
     if routes or every:
         sys.exit(testing.routes(socket, () if every else routes, as_json=as_json))
     sys.exit(remote.test_notify(socket, notifiers, as_json=as_json))
+
+
+@main.command()
+@click.option("-i", "--interface", "names", multiple=True, help="Default: all.")
+@click.option("--ports", default="5060", show_default=True, help="5060,5080")
+@click.option("--size", default="128M", show_default=True, help="Of the ring.")
+@click.option("--packets", default=200_000, show_default=True, help="In the ring.")
+@click.option("--socket", default=CAPTURE, show_default=True, help="Where it answers.")
+@click.option("--group", default="", help="Of that socket.")
+@click.option("--for", "users", multiple=True, help="Users who may ask, beside root.")
+def capture(names: tuple[str, ...], **options: Any) -> None:
+    """Listen for SIP and keep the last of it, for the daemon to ask for.
+
+    It needs CAP_NET_RAW and nothing else, and is meant to run as a service of its own
+    (sipwatch-capture.service). SIP over TLS cannot be read by anybody in between.
+    """
+    from sipwatch.capture import command
+
+    sys.exit(command.run(names, **options))
 
 
 @main.command()
