@@ -21,6 +21,7 @@ from sipwatch.asking import probe_settings
 from sipwatch.config.files import check_files
 from sipwatch.config.settings import Config, is_loopback, web_address
 from sipwatch.config.topology import check_topology
+from sipwatch.config.twilio import check_twilio, twilio_notices
 from sipwatch.config.wording import did_you_mean
 from sipwatch.config.yaml import Document, KeyPath, Node, shorten
 
@@ -41,6 +42,7 @@ def cross_check(document: Document, config: Config) -> None:
     _check_rules(document, config)
     _check_routes(document, config)
     _check_listeners(document, config)
+    check_twilio(document, config)
 
 
 def notices(config: Config) -> list[str]:
@@ -65,7 +67,7 @@ def notices(config: Config) -> list[str]:
         if found := twilio.check(account.uri.host):
             meant = f" (did you mean {found.meant}?)" if found.meant else ""
             lines.append(f"accounts.{name}.registrar: {found.problem}{meant}")
-    return lines
+    return lines + twilio_notices(config)
 
 
 def _names(document: Document, section: str) -> list[str]:
@@ -95,6 +97,8 @@ REFERENCES = (
     (("rules", "*", "during"), "schedules"),
     (("routes", "*", "during"), "schedules"),
     (("routes", "*", "outside"), "schedules"),
+    (("twiml", "fallbacks", "*", "during"), "schedules"),
+    (("twiml", "fallbacks", "*", "outside"), "schedules"),
 )
 
 

@@ -28,6 +28,8 @@ from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrars import REGISTRARS
 from checks.settings import Secret, secret
+from checks.twilio.settings import TwilioSettings
+from checks.twilio.twiml import TwimlSettings
 from checks.vantage.settings import VantageSettings
 from sipwatch.config import schema as shape
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
@@ -124,6 +126,8 @@ def _at_home(config: Config) -> Config:
     for section in ("targets", "registrars", "accounts", "notifiers"):
         entries = getattr(config, section).items()
         changed[section] = {name: anchored(s, config.folder) for name, s in entries}
+    if config.runbook:
+        changed["runbook"] = str(config.folder / config.runbook)
     if config.heartbeat is not None:
         changed["heartbeat"] = anchored(config.heartbeat, config.folder)
     return replace(config, **changed)
@@ -239,6 +243,9 @@ SECTIONS = {
     "group": Section(_read_one, GroupSettings),
     "heartbeat": Section(_read_one, HeartbeatSettings),
     "self_test": Section(_read_one, SelfTestSettings),
+    "twilio": Section(_read_one, TwilioSettings),
+    "twiml": Section(_read_one, TwimlSettings),
+    "runbook": Section(_read_one, _TYPES["runbook"]),
     "web": Section(_read_one, WebSettings),
     "resolver": Section(_read_one, ResolverSettings),
     "database": Section(_read_one, _TYPES["database"]),

@@ -21,6 +21,8 @@ from checks.accounts.settings import AccountSettings
 from checks.options.targets import TargetFileSettings, TargetSettings
 from checks.registrations.judge import RegistrarSettings
 from checks.settings import Duration, Glob, Parsed, Zone
+from checks.twilio.settings import TwilioSettings
+from checks.twilio.twiml import TwimlSettings
 from checks.vantage.settings import VantageSettings
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import SECRETS_DIR
@@ -162,7 +164,7 @@ class PublicSettings:
 
     listen: Listen | None = field(
         default=None,
-        metadata=_said("An address with nothing but the signed links of mails."),
+        metadata=_said("An address with nothing but what is signed: links, webhooks."),
     )
 
 
@@ -220,6 +222,9 @@ class Config:
     group: GroupSettings = field(default_factory=GroupSettings)
     heartbeat: HeartbeatSettings | None = None
     self_test: SelfTestSettings | None = None
+    twilio: TwilioSettings | None = None
+    twiml: TwimlSettings | None = None
+    runbook: str = ""  # a file: the page that `sipwatch runbook` prints
     web: WebSettings = field(default_factory=WebSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
     database: str = DATABASE
@@ -283,7 +288,9 @@ def _entries(config: Config) -> dict[str, Any]:
     alone = ("vantage", "routes", "group", "web", "resolver", "database", "instance")
     for section in alone:
         entries[section] = getattr(config, section)
-    for section in ("heartbeat", "self_test"):
+    if config.runbook:
+        entries["runbook"] = config.runbook
+    for section in ("heartbeat", "self_test", "twilio", "twiml"):
         if (settings := getattr(config, section)) is not None:
             entries[section] = _with_files(settings, config.contents)
     return entries
