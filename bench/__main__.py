@@ -12,6 +12,7 @@ BENCHES = {
     "sweep": ("bench.sweep", "CPU of 100,000 targets a minute, against SIPp"),
     "contacts": ("bench.contacts", "CPU of 20,000 contacts, against targets"),
     "mass": ("bench.mass", "stalls of the loop while 2,000 phones go at once"),
+    "storm": ("bench.storm", "10,000 phones lost at once, mail down, a dead switch"),
     "registrars": ("bench.registrars", "CPU, stalls and memory of 20,000 contacts"),
     "capture": ("bench.capture", "loss, CPU and memory at 20,000 packets a second"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),

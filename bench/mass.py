@@ -22,6 +22,7 @@ from pathlib import Path
 from bench.machine import bound
 from bench.stalls import MeteredLoop
 from checks.observation import State
+from sipwatch.clock import Clock
 from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
 from sipwatch.exposition import Exposition
@@ -57,6 +58,9 @@ instance: bench.example.com
 class Mass:
     """One daemon with a crowd of phones; `step` measures what one event costs."""
 
+    configuration = CONFIGURATION
+    clock: Clock | None = None  # that of the machine
+
     def __init__(self, number: int, folder: Path, loop: MeteredLoop) -> None:
         self.number, self.folder, self.loop = number, folder, loop
         self.mails: list[str] = []
@@ -75,8 +79,8 @@ class Mass:
         self._reading = asyncio.create_task(self._read(self.crowd.stdout))
         path = self.folder / "sipwatch.yaml"
         values = {"ami": ami, "host": host, "port": port, "folder": self.folder}
-        path.write_text(CONFIGURATION.format(**values), encoding="utf-8")
-        self.daemon = Daemon(load(path))
+        path.write_text(self.configuration.format(**values), encoding="utf-8")
+        self.daemon = Daemon(load(path), self.clock)
         await self.daemon.start()
         calm_collector()  # as the process does
 
@@ -90,7 +94,11 @@ class Mass:
 
     async def _read(self, lines: asyncio.StreamReader) -> None:
         while line := await lines.readline():
-            self.mails.append(line.decode().strip())
+            self.hear(line.decode().strip())
+
+    def hear(self, line: str) -> None:
+        """The subject of a mail that the crowd's server took."""
+        self.mails.append(line)
 
     def tell(self, command: str) -> None:
         """Let the crowd do something."""

@@ -196,7 +196,7 @@ class Figures:
     rtt: float | None = None  # s, of the last answer
     rtt_mean: float | None = None  # s, exponentially weighted
     days: float | None = None  # until the certificate ends; below 0 after
-    expires: int | None = None  # s granted
+    expires: int | None = None  # s granted; of a lost extension: at least
     expected: int | None = None  # registrar: extensions that should be there
     present: int | None = None  # registrar: extensions that are
     due_by: float | None = None  # registrar: end of the grace after a restart

@@ -18,9 +18,11 @@ from checks.observation import plain
 TELLING = 0.3  # correlation from which a factor is named; below it is chance
 MOST = 0.8  # of the lost that share a value are "nearly all"
 AGENT = 40  # characters of a vendor's name
-ALIKE = 4096  # addresses and user agents whose factors are remembered
+ALIKE = 4096  # networks and user agents whose factors are remembered
+_LAST = frozenset(map(str, range(256)))  # what an IPv4 address ends with
 
-_SEEN = re.compile(r"(\[[^\]]+\]|[^\s:,]+)(?::\d+)? over (\w+)(?:, (.*))?")
+_PLACE = re.compile(r"(\[[^\]]+\]|[^\s:,]+)(?::\d+)?")
+_WAY = re.compile(r"(\w+)(?:, (.*))?")
 
 
 class Factors(NamedTuple):
@@ -52,9 +54,18 @@ class Shared(NamedTuple):
         return f"{_NOUNS[self.name]} {self.value} ({self.lost} of {self.of})"
 
 
-@lru_cache(ALIKE)
 def subnet_of(host: str) -> str:
     """The IPv4 /24 or IPv6 /64 of an address; empty for what is none."""
+    # All of a large site are looked at in one turn of the loop: by their networks,
+    # which are few, not by their addresses.
+    network, dot, last = host.rpartition(".")
+    if dot and last in _LAST and network.count(".") == 2:
+        return _subnet(f"{network}.0")
+    return _subnet(host)
+
+
+@lru_cache(ALIKE)
+def _subnet(host: str) -> str:
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -72,11 +83,18 @@ def agent_of(user_agent: str) -> str:
 
 def factors_of(last_seen: str, site: str = "") -> Factors:
     """Of one that was last seen so: "10.20.0.31:5060 over UDP, Yealink SIP-T46U"."""
-    found = _SEEN.match(last_seen)
-    if found is None:
+    place, _, way = last_seen.partition(" over ")
+    found, (transport, agent) = _PLACE.fullmatch(place), _way_of(way)
+    if found is None or not transport:
         return Factors(site=site)
-    host, transport, agent = found.groups()
-    return Factors(subnet_of(host), site, agent_of(agent or ""), transport)
+    return Factors(subnet_of(found[1]), site, agent, transport)
+
+
+@lru_cache(ALIKE)
+def _way_of(way: str) -> tuple[str, str]:
+    """Transport and family of the user agent of "UDP, Yealink SIP-T46U"."""
+    found = _WAY.match(way)
+    return (found[1], agent_of(found[2] or "")) if found else ("", "")
 
 
 def shared(lost: Iterable[Factors], present: Iterable[Factors]) -> Shared | None:

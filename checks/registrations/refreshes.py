@@ -136,9 +136,13 @@ class Refreshes:
 
     def tell(self, o: Observation, e: Extension) -> None:
         """Put into an observation what rules ask of refreshes and the policy."""
-        figures = Figures(expires=round(e.granted) if e.exact else None)
+        here = o.state in HERE
+        # Who is lost is counted with others by what was granted, or at least was: of
+        # what is polled, and of who registered before the start, no more is known.
+        known = e.granted and (e.exact or not here)
+        figures = Figures(expires=round(e.granted) if known else None)
         o.figures = figures
-        if o.state not in HERE:
+        if not here:
             return
         if not e.breach & Breach.UNNAMED:
             figures.breach = (self.policy.words(e) or None) if e.breach else ""

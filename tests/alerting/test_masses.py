@@ -447,6 +447,9 @@ def test_of_two_factors_the_one_that_goes_best_with_the_loss_is_named() -> None:
         ),
         ("[2001:db8::7]:5061 over TLS", ("2001:db8::/64", "lyon", "", "TLS")),
         ("phone.example.com over TCP, x", ("", "lyon", "x", "TCP")),
+        ("10.20.0.300 over UDP, x", ("", "lyon", "x", "UDP")),
+        ("10.20.0x.3 over UDP, x", ("", "lyon", "x", "UDP")),
+        ("10.20.0.31 by UDP", ("", "lyon", "", "")),
         ("", ("", "lyon", "", "")),
     ],
 )

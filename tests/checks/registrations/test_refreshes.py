@@ -265,6 +265,18 @@ def test_an_overdue_phone_that_expires_is_unregistered_and_no_more() -> None:
     assert (told.figures.refresh_late_by, told.figures.breach) == (None, None)
 
 
+@pytest.mark.parametrize(("told", "least"), [(True, 3600), (False, 3560)])
+def test_who_is_lost_is_known_by_what_it_was_granted_or_at_least_was(
+    told: bool, least: int
+) -> None:
+    site = Site(3600, told=told)
+    site.until(site.end + 1)
+    site.t.at(site.end + 5).list()
+    lost = site.t.last(PHONE)
+    assert lost.state is State.UNREGISTERED
+    assert least <= (lost.figures.expires or 0) <= 3600
+
+
 def test_a_restart_of_ours_tells_an_overdue_phone_only_when_it_has_refreshed() -> None:
     site = Site(3600)
     last = site.refreshes([0.5] * 12, 0.0)
