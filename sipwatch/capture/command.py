@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sipwatch import systemd
@@ -13,7 +15,7 @@ from sipwatch.capture.listening import Wire, interfaces, listen
 from sipwatch.capture.ring import Ring
 from sipwatch.capture.station import Station, only, serve
 
-SMALLEST = 1024 * 1024  # octets of a ring
+DAEMON = ("sipwatch",)  # who asks, where nobody is named
 _UNITS = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -23,6 +25,7 @@ def run(
     ports: str,
     size: str,
     packets: int,
+    buffer: str,
     socket: str,
     group: str,
     users: Sequence[str],
@@ -30,16 +33,18 @@ def run(
     """Run in the foreground until a signal; 2 for wrong use, 1 where it may not."""
     try:
         wanted = ports_of(ports)
-        ring = Ring(packets=packets, bytes=size_of(size))
-        allowed = only(*users)
+        ring = Ring(packets, size_of(size))
+        opened = partial(listen, ports=wanted, buffer=size_of(buffer))
+        allowed = only(*(users or DAEMON))
     except (ValueError, LookupError) as error:
         print(error.args[0], file=sys.stderr)
         return 2
     wires: list[Wire] = []
+    absent: list[str] = []
     try:
         for name in names or interfaces():
-            wires += _opened(name, wanted, chosen=bool(names))
-        if not wires:
+            wires += _opened(name, opened, absent, chosen=bool(names))
+        if not (wires or absent):
             raise OSError("no interface can be listened to")
         server = serve(Path(socket), group)
     except (OSError, LookupError) as error:
@@ -47,10 +52,17 @@ def run(
             wire.close()
         print(_said(error), file=sys.stderr)
         return 1
-    station = Station(wires, server, ring=ring, allowed=allowed)
+    station = Station(
+        wires,
+        server,
+        ring=ring,
+        allowed=allowed,
+        listen=opened,
+        absent=absent,
+    )
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, lambda *_: station.stop())
-    heard = ", ".join(wire.name for wire in wires)
+    heard = ", ".join(wire.name for wire in wires) or "nothing as yet"
     print(f"listening to {heard}; ports {', '.join(map(str, wanted))}", flush=True)
     systemd.notify("READY=1")
     station.run()
@@ -59,10 +71,13 @@ def run(
     return 0
 
 
-def _opened(name: str, ports: Sequence[int], *, chosen: bool) -> list[Wire]:
-    """One interface; where nobody chose it, it may be of a kind that is not read."""
+def _opened(
+    name: str, opened: Callable[[str], Wire], absent: list[str], *, chosen: bool
+) -> list[Wire]:
+    """One interface. It may be down as yet; where nobody chose it, it may be of a kind
+    that is not read."""
     try:
-        return [listen(name, ports)]
+        return [opened(name)]
     except ValueError as error:
         if chosen:
             raise OSError(str(error)) from None
@@ -71,6 +86,10 @@ def _opened(name: str, ports: Sequence[int], *, chosen: bool) -> list[Wire]:
     except PermissionError:
         raise
     except OSError as error:
+        if error.errno == errno.ENETDOWN:
+            print(f"{name} is down; it is listened to once it is up", file=sys.stderr)
+            absent.append(name)
+            return []
         raise OSError(error.errno, f"{name}: {error.strerror or error}") from None
 
 
@@ -104,7 +123,4 @@ def size_of(written: str) -> int:
     )
     if not (number.isascii() and number.isdigit() and unit in _UNITS):
         raise ValueError(f"{written} is not a size (write 128M)")
-    size = int(number) * _UNITS[unit]
-    if size < SMALLEST:
-        raise ValueError(f"{written} is too small (write 1M or more)")
-    return size
+    return int(number) * _UNITS[unit]

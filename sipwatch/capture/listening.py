@@ -45,6 +45,7 @@ class Wire:
         self.name = name
         self.link = link
         self.dropped = 0  # frames that the kernel had no room for
+        self.gone = False  # the interface went down; nothing comes by this any more
         self._source = source
         source.ins.setblocking(False)
 
@@ -53,7 +54,7 @@ class Wire:
         return self._source.ins.fileno()
 
     def frames(self) -> list[Frame]:
-        """What has come, at most AT_ONCE; OSError where the interface is gone."""
+        """What has come, at most AT_ONCE."""
         found: list[Frame] = []
         receive, link = self._source.recv_raw, self.link
         try:
@@ -63,6 +64,8 @@ class Wire:
                     found.append(Frame(at or 0.0, link, data))
         except BlockingIOError:
             pass
+        except OSError:
+            self.gone = True
         return found
 
     def count_dropped(self) -> int:
@@ -84,14 +87,15 @@ def interfaces() -> list[str]:
     return [name for _, name in socket.if_nameindex()]
 
 
-def listen(name: str, ports: Sequence[int]) -> Wire:
-    """Listen on an interface to these ports; OSError, PermissionError, ValueError."""
+def listen(name: str, ports: Sequence[int], buffer: int = BUFFER) -> Wire:
+    """Listen on an interface to these ports, with so many octets of the kernel's for
+    what waits; OSError, PermissionError, ValueError."""
     socket.if_nametoindex(name)  # scapy would take another one
     from scapy.arch.linux import L2ListenSocket
     from scapy.config import conf
 
     logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # it knows not "lo"
-    conf.bufsize = BUFFER
+    conf.bufsize = buffer
     source = L2ListenSocket(iface=name, promisc=False)
     try:
         kind = source.ins.getsockname()[3]
@@ -103,7 +107,7 @@ def listen(name: str, ports: Sequence[int]) -> Wire:
         ethernet = kind in _HARDWARE
         code = program(ports, ethernet=ethernet, twice=kind == _LOOPBACK)
         attach(source.ins, code)
-        _widen(source.ins)
+        _widen(source.ins, buffer)
     except BaseException:
         source.close()
         raise
@@ -119,8 +123,8 @@ def _flush(sock: socket.socket) -> None:
         return
 
 
-def _widen(sock: socket.socket) -> None:
+def _widen(sock: socket.socket, buffer: int) -> None:
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _BUFFER_FORCE, BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, _BUFFER_FORCE, buffer)
     except PermissionError:
         return  # then it is as large as net.core.rmem_max lets it be

@@ -22,17 +22,17 @@ def write(
     notes: dict[int, str] | None = None,
 ) -> bytes:
     """The file; `comment` says what it is, `notes` something of single frames."""
-    blocks = [_section(comment)]
+    file = bytearray(_section(comment))
     interfaces: dict[int, int] = {}  # by link type
     for number, frame in enumerate(frames):
         if frame.link not in interfaces:
             interfaces[frame.link] = len(interfaces)
             resolution = _option(_TSRESOL, bytes([NANOSECONDS]))
             head = pack("<HHL", frame.link, 0, 0)
-            blocks.append(_block(INTERFACE, head + resolution + _option(0, b"")))
+            file += _block(INTERFACE, head + resolution + _option(0, b""))
         note = (notes or {}).get(number, "")
-        blocks.append(_packet(interfaces[frame.link], frame, note))
-    return b"".join(blocks)
+        file += _packet(interfaces[frame.link], frame, note)
+    return bytes(file)
 
 
 def _section(comment: str) -> bytes:

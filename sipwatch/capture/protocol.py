@@ -14,7 +14,7 @@ from typing import Any
 SOCKET = "/run/sipwatch-capture/capture.sock"
 QUESTION_LIMIT = 8192  # octets of a line
 ANSWER_LIMIT = 65_536  # octets of the line before the frames: counts by method, code
-EXCHANGE_LIMIT = 8 * 1024 * 1024  # octets of frames in one answer
+EXCHANGE_LIMIT = 4 * 1024 * 1024  # octets of frames in one answer: 8,000 messages
 WORDS, WORD_LIMIT = 32, 256  # words of a question, and characters of one
 LONGEST = 3600.0  # s that a question may reach over
 

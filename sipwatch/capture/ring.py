@@ -1,60 +1,93 @@
-"""The last frames that passed: bounded by number and by octets, never by time."""
+"""The last frames that passed: bounded by number and by octets, never by time.
+
+One block of memory that is written round and round, and arrays that tell where in it
+each frame lies: what it takes is fixed at the start, whatever passes. The system gives
+the block page by page, as it fills for the first time.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from operator import itemgetter
+from array import array
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from sipwatch.capture.frames import FRAME_LIMIT, Frame
 
-PACKETS = 200_000  # frames, 10 s of 20,000 a second
-BYTES = 128 * 1024 * 1024  # octets, with what the frames cost to hold
-OVERHEAD = 170  # octets that Python takes for one frame beside its content
+PACKETS = 250_000  # frames: as many of 512 octets as there is room for
+BYTES = 128 * 1024 * 1024  # octets of frames
+ENTRY = 24  # octets of the arrays for one frame
+SMALLEST = 1024 * 1024  # octets: 16 of the largest frames
 
-_AT = itemgetter(0)
 
-
-@dataclass(slots=True)
 class Ring:
-    """Frames in the order in which they came; the oldest give way."""
+    """Frames by number, in the order in which they came; the oldest give way."""
 
-    packets: int = PACKETS
-    bytes: int = BYTES
-    received: int = 0  # since the start
-    given_way: int = 0
-    held: int = 0  # octets
-    frames: deque[Frame] = field(default_factory=deque)
+    def __init__(self, packets: int = PACKETS, size: int = BYTES) -> None:
+        """ValueError where there is no room for a few frames."""
+        if packets < 1 or size < SMALLEST:
+            raise ValueError(f"a ring of {packets} packets, {size} octets is too small")
+        self.packets, self.size = packets, size
+        self.received = 0  # since the start: the number of the next frame
+        self.first = 0  # the number of the oldest that is held
+        self.octets = mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)
+        # Positions go on over the end of the block, so that they can be compared.
+        self._end = 0
+        self._begins = array("Q", bytes(8 * packets))
+        self._times = array("d", bytes(8 * packets))
+        self._sizes = array("I", bytes(4 * packets))
+        self._links = array("I", bytes(4 * packets))
 
-    def add(self, frame: Frame) -> None:
-        """Keep a frame, in place of the oldest if there is no room."""
-        self.received += 1
-        frames = self.frames
-        frames.append(frame)
-        self.held += len(frame.data) + OVERHEAD
-        while self.held > self.bytes or len(frames) > self.packets:
-            self.held -= len(frames.popleft().data) + OVERHEAD
-            self.given_way += 1
+    def __len__(self) -> int:
+        return self.received - self.first
+
+    @property
+    def held(self) -> int:
+        """Octets of the block that are in use."""
+        return self._end - self._begins[self.first % self.packets] if len(self) else 0
 
     @property
     def oldest(self) -> float | None:
         """When the first frame came that is still there."""
-        return self.frames[0].at if self.frames else None
+        return self.at(self.first) if len(self) else None
 
-    def between(self, since: float, until: float) -> list[Frame]:
-        """The frames of some time, as a list of their own; some 1 ms, of all."""
-        begin = bisect_left(self.frames, since, key=_AT)
-        end = bisect_right(self.frames, until, key=_AT)
-        return list(islice(self.frames, begin, end))
+    def add(self, frame: Frame) -> None:
+        """Keep a frame, in place of the oldest if there is no room; ValueError."""
+        data, room = frame.data, self.size
+        count = len(data)
+        if count > FRAME_LIMIT:
+            raise ValueError(f"a frame of {count} octets")
+        begin, place = self._end, self._end % room
+        if place + count > room:  # a frame is in one piece, so that it can be searched
+            begin, place = begin + room - place, 0
+        slot, self._end = self.received % self.packets, begin + count
+        self._give_way(self._end - room)
+        self.octets[place : place + count] = data
+        self._begins[slot], self._sizes[slot] = begin, count
+        self._times[slot], self._links[slot] = frame.at, frame.link
+        self.received += 1
 
+    def _give_way(self, kept_from: int) -> None:
+        """Let go of who lies before a position, and of whose entry is needed."""
+        first, packets, begins = self.first, self.packets, self._begins
+        if self.received - first >= packets:
+            first += 1
+        while first < self.received and begins[first % packets] < kept_from:
+            first += 1
+        self.first = first
 
-def sliced(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
-    """The frames some at a time, so that others have their turn between."""
-    for begin in range(0, len(frames), size):
-        yield frames[begin : begin + size]
+    def at(self, number: int) -> float:
+        """When a frame came, UTC s."""
+        return self._times[number % self.packets]
 
+    def span(self, number: int) -> tuple[int, int]:
+        """Where a frame lies in `octets`."""
+        slot = number % self.packets
+        begin = self._begins[slot] % self.size
+        return begin, begin + self._sizes[slot]
 
-assert FRAME_LIMIT < BYTES  # noqa: S101 - so that a frame always fits
+    def frame(self, number: int) -> Frame:
+        """A copy of a frame that is held; LookupError of one that is not."""
+        if not self.first <= number < self.received:
+            raise LookupError(f"frame {number} is not held")
+        begin, end = self.span(number)
+        link = self._links[number % self.packets]
+        return Frame(self.at(number), link, self.octets[begin:end])

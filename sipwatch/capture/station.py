@@ -16,7 +16,7 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from sipwatch.capture.searching import search
 CALLERS = 4  # connections at once: the daemon has one
 PATIENCE = 30.0  # s that a caller may take to ask, and to take its answer
 BEAT = 1.0  # s between two looks at the clock
+AGAIN = 5.0  # s between two attempts at an interface that is down or gone
 GARBAGE = 50_000  # objects until Python looks for cycles: frames have none
 MODE = 0o660
 
@@ -51,13 +52,18 @@ class Station:
         *,
         ring: Ring | None = None,
         allowed: Callable[[int], bool] = lambda uid: True,
+        listen: Callable[[str], Wire] | None = None,
+        absent: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`allowed` tells whether a user may ask, by number."""
-        self.ring = ring or Ring()
+        """`allowed` tells whether a user may ask, by number; `listen` opens an
+        interface that went down and may be back, or is `absent` as yet: OSError."""
+        self.ring = Ring() if ring is None else ring
         self.passing = Passing()
         self.refused = 0  # callers
         self._wires = list(wires)
+        self._listen, self._absent = listen, dict.fromkeys(absent, 0.0)
+        self._lost = 0  # dropped by wires that are gone
         self._server = server
         self._allowed = allowed
         self._clock = clock
@@ -99,6 +105,7 @@ class Station:
                 self._serve(key.data, events)
             else:
                 self._answer_the_door()
+        self._look_for_absent()
         self._work()
 
     def figures(self) -> dict[str, Any]:
@@ -107,26 +114,43 @@ class Station:
         return {
             "since": self._started_at,
             "interfaces": [wire.name for wire in self._wires],
+            "absent": list(self._absent),
             "received": ring.received,
-            "held": len(ring.frames),
+            "held": len(ring),
             "bytes": ring.held,
             "oldest": ring.oldest,
-            "given_way": ring.given_way,
-            "dropped": sum(wire.count_dropped() for wire in self._wires),
+            "given_way": ring.first,
+            "dropped": self._lost + sum(w.count_dropped() for w in self._wires),
             "responses": [[*k, n] for k, n in self.passing.responses.items()],
             "reasons": [[*k, n] for k, n in self.passing.reasons.items()],
         }
 
     def _take_in(self, wire: Wire) -> None:
-        try:
-            frames = wire.frames()
-        except OSError:
-            # The interface went down; it may come back, and scapy's socket with it.
-            return
         add, look = self.ring.add, self.passing.look
-        for frame in frames:
+        for frame in wire.frames():
             add(frame)
             look(frame.data)
+        if wire.gone:
+            self._selector.unregister(wire)
+            self._wires.remove(wire)
+            self._lost += wire.count_dropped()
+            wire.close()
+            self._absent[wire.name] = self._clock()
+
+    def _look_for_absent(self) -> None:
+        """An interface that is back, maybe under another number, is listened to."""
+        if self._listen is None:
+            return
+        now = self._clock()
+        for name, tried in list(self._absent.items()):
+            if 0 <= now - tried < AGAIN:
+                continue
+            self._absent[name] = now
+            with contextlib.suppress(OSError, ValueError):
+                wire = self._listen(name)
+                del self._absent[name]
+                self._wires.append(wire)
+                self._selector.register(wire, selectors.EVENT_READ, wire)
 
     # --- who asks -------------------------------------------------------------------
 
@@ -165,8 +189,7 @@ class Station:
         caller.work = self._exchange(question)
 
     def _exchange(self, question: Question) -> Iterator[bytes | None]:
-        frames = self.ring.between(question.since, question.until)
-        for found in search(frames, question):
+        for found in search(self.ring, question):
             if found is None:
                 yield None
                 continue
@@ -176,7 +199,7 @@ class Station:
                 "size": len(blob),
                 "cut": found.cut,
                 "oldest": self.ring.oldest,
-                "seen": len(frames),
+                "seen": found.seen,
             }
             yield json.dumps(head).encode() + b"\n" + blob
 
@@ -202,11 +225,11 @@ class Station:
             return
         if answer is not None:
             caller.work = None
-            caller.unsent = answer
+            caller.unsent = memoryview(answer)
             self._speak_to(caller)
 
     def _tell(self, caller: _Caller, answer: dict[str, Any]) -> None:
-        caller.unsent = json.dumps(answer).encode() + b"\n"
+        caller.unsent = memoryview(json.dumps(answer).encode() + b"\n")
         self._speak_to(caller)
 
     def _speak_to(self, caller: _Caller) -> None:
@@ -229,7 +252,7 @@ class _Caller:
     def __init__(self, sock: socket.socket, until: float) -> None:
         self.sock = sock
         self.until = until
-        self.unsent = b""
+        self.unsent = memoryview(b"")
         self.work: Iterator[bytes | None] | None = None
         self._received = b""
 
@@ -261,12 +284,15 @@ def peer_of(sock: socket.socket) -> int:
 
 
 def only(*names: str) -> Callable[[int], bool]:
-    """Root, whoever this process is, and these users; LookupError for who is none.
+    """Root, whoever this process is, and these users, if there are such.
 
     The group of the socket's file is not enough: people who may ask the daemon are in
     it, and packets hold what the daemon does not show them.
     """
-    allowed = {0, os.geteuid(), *(pwd.getpwnam(name).pw_uid for name in names)}
+    allowed = {0, os.geteuid()}
+    for name in names:
+        with contextlib.suppress(LookupError):
+            allowed.add(pwd.getpwnam(name).pw_uid)
     return allowed.__contains__
 
 

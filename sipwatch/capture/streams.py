@@ -51,7 +51,11 @@ class _Flow:
     """One direction: what comes next, what came too early, what is not whole."""
 
     def __init__(self) -> None:
-        self._next: int | None = None
+        self._begin(None)
+
+    def _begin(self, sequence: int | None) -> None:
+        """Forget all; another connection of this name begins with this number."""
+        self._next = sequence
         self._early: dict[int, Octets] = {}
         self._framer: Framer | None = None  # None: no message has begun yet
         self._held = Octets(b"", ())
@@ -59,9 +63,8 @@ class _Flow:
     def take(self, segment: Segment) -> Iterator[Octets]:
         sequence, octets = segment.sequence, segment.octets
         if segment.flags & SYN:
-            self.__init__()  # type: ignore[misc] # another connection of this name
-            self._next = (sequence + 1) % _WRAP
-            sequence = self._next
+            sequence = (sequence + 1) % _WRAP
+            self._begin(sequence)
         if not octets.data:
             return
         if self._next is None:
