@@ -26,6 +26,13 @@ def lines_of(e: Evidence) -> tuple[Fact, ...]:
     return tuple(Fact(at, plain(text)) for at, text in found[:LINES])
 
 
+def lines_beside(e: Evidence) -> tuple[Fact, ...]:
+    """What shows it beside the registration and how that went."""
+    own = (_of_registration, _of_history)
+    found = [fact for part in _PARTS if part not in own for fact in part(e)]
+    return tuple(Fact(at, plain(text)) for at, text in found[:LINES])
+
+
 def words_of(e: Evidence) -> dict[str, object]:
     """What the templates of the table are filled with."""
     answer = e.answer or Answer(status=0)

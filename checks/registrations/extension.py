@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -217,16 +217,15 @@ def shared(moment: Moment) -> Moment:
     return _SHARED.setdefault(moment, moment)
 
 
-_SAME: dict[int, int] = {}
+_SAME: dict[Any, Any] = {}
+Common = TypeVar("Common", int, str, None, int | None)
 
 
-def same(number: int | None) -> int | None:
-    """The same for what is granted: there are few different ones."""
-    if number is None:
-        return None
+def same(value: Common) -> Common:
+    """The same for what is granted, and for an address: a proxy's is that of many."""
     if len(_SAME) >= MOMENTS:
         _SAME.clear()
-    return _SAME.setdefault(number, number)
+    return _SAME.setdefault(value, value)
 
 
 def whole(seconds: float) -> int:
@@ -362,17 +361,18 @@ def over(uri: str, received: str = "") -> str:
 
 def place(contact: Contact) -> tuple[str, str]:
     """Host and `:port` where the PBX saw the contact."""
-    return _place(contact.source or contact.uri)
+    return place_of(contact.source or contact.uri)
 
 
-def _place(uri: str) -> tuple[str, str]:
+def place_of(uri: str) -> tuple[str, str]:
+    """Host and `:port` of a contact's URI, or of where it was seen."""
     found = _HOST.match(uri)
     return (found[1], found[2] or "") if found else ("", "")
 
 
 def _source(uri: str, received: str) -> str | None:
     """What need be kept of where a PBX saw a contact: mostly it is where it says."""
-    return None if received and received == "".join(_place(uri)) else received
+    return None if received and received == "".join(place_of(uri)) else same(received)
 
 
 def last_seen(contact: Contact) -> str:

@@ -1,0 +1,337 @@
+"""Why does it answer 480? Asked of real servers and phones, and of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from checks.observation import Cause, State
+from tests.checks.sip.peer import answering as peer
+from tests.checks.sip.peer import respond
+from tests.conftest import StartAnswering, StartAsterisk, StartBaresip, StartKamailio
+from tests.end_to_end.conftest import MakePhone, StartWatch
+from tests.end_to_end.running import command
+from tests.end_to_end.watch import Watch, asterisk_at, kamailio_at, names, row, rules
+from tests.servers import eventually
+from tests.servers.asterisk import Extension
+from tests.servers.loopback import Loopback
+
+HERE, GONE, MUTE = State.REGISTERED, State.UNREGISTERED, State.UNREACHABLE
+SILENT = State.UNREACHABLE
+
+
+async def by_hand(*words: object) -> dict[str, Any]:
+    """`sipwatch diagnose ... --json`: its status beside what it found."""
+    done = await command("diagnose", *words, "--json")
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["status"] == done.returncode
+    return found
+
+
+async def asked(watch: Watch, name: str, *words: object) -> dict[str, Any]:
+    """The same of the daemon, over its socket."""
+    return await by_hand(name, "--socket", f"{watch.folder}/api.sock", *words)
+
+
+def rung(found: dict[str, Any], what: str) -> tuple[bool | None, str]:
+    """What was found on one rung."""
+    for one in found["rungs"]:
+        if one["what"] == what:
+            return one["ok"], one["text"]
+    raise AssertionError(f"no {what} among {[one['what'] for one in found['rungs']]}")
+
+
+# --- ways -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def firewalled(
+    ip: str, tls: ssl.SSLContext, status: int = 200
+) -> AsyncIterator[None]:
+    """UDP 5060 is dropped, TCP 5060 refused, TLS 5061 answers."""
+    async with peer(lambda request, number: [], "udp", ip=ip, port=5060):
+        async with peer(
+            lambda request, number: [respond(request, status, "OK")],
+            "tls",
+            ip=ip,
+            port=5061,
+            tls=tls,
+        ):
+            yield
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> tuple[trustme.CA, Path]:
+    """An authority, and the file that names it."""
+    ca = trustme.CA()
+    file = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+    return ca, file
+
+
+def server_tls(ca: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(name).configure_cert(context)
+    return context
+
+
+async def test_a_firewalled_path_is_named_exactly(
+    loopback: Loopback, certified: tuple[trustme.CA, Path]
+) -> None:
+    (ca, file), ip = certified, loopback.address()
+    async with firewalled(ip, server_tls(ca, ip)):
+        found = await by_hand(f"sip:{ip}", "--ca-file", file, "--timeout", "2s")
+    assert rung(found, "UDP 5060") == (False, "nothing from 1 of 1 (3 sends each)")
+    assert rung(found, "TCP 5060")[0] is None
+    assert rung(found, "TCP 5060")[1].startswith("refused")
+    assert rung(found, "TLS 5061")[0] is True
+    assert f"certificate {ip}, " in rung(found, "TLS 5061")[1]
+    assert rung(found, "OPTIONS") == (True, "200 OK from 1 of 1 over TLS")
+    assert (found["cause"], found["status"]) == (Cause.TRANSPORT_BLOCKED, 1)
+    assert found["sentence"] == (
+        "UDP 5060 is blocked on the way out and TCP 5060 is refused"
+    )
+    assert found["steps"] == ["let UDP 5060 out, or write transport=tls, which works"]
+
+
+async def test_a_way_that_nobody_asked_for_may_be_shut(
+    loopback: Loopback, certified: tuple[trustme.CA, Path]
+) -> None:
+    (ca, file), ip = certified, loopback.address()
+    async with firewalled(ip, server_tls(ca, ip)):
+        found = await by_hand(
+            f"sip:{ip};transport=tls", "--ca-file", file, "--timeout", "2s"
+        )
+    assert (found["ok"], found["status"]) == (True, 0)
+    assert "answers OPTIONS over TLS: 200 OK" in found["sentence"]
+
+
+async def test_a_host_that_drops_everything_is_not_one_that_blocks_a_port(
+    loopback: Loopback,
+) -> None:
+    ip = loopback.address()
+    async with peer(lambda request, number: [], "udp", ip=ip, port=5060):
+        found = await by_hand(f"sip:{ip}", "--timeout", "1s")
+    assert "is up, but no SIP answers there" in found["sentence"]
+    assert "UDP 5060 is blocked on the way out" in found["sentence"]
+    assert found["status"] == 2
+
+
+async def test_it_ends_in_the_time_of_its_slowest_rung(loopback: Loopback) -> None:
+    """Three ways that are silent for 3 s each, OPTIONS that waits for all of them."""
+    ip = loopback.address()
+    async with (
+        peer(lambda request, number: [], "udp", ip=ip, port=5060),
+        peer(lambda request, number: [], "tcp", ip=ip, port=5061),
+    ):
+        found = await by_hand(f"sip:{ip}", "--timeout", "3s")
+    seconds = {one["what"]: one["seconds"] for one in found["rungs"]}
+    assert 2.5 < seconds["UDP 5060"] < 6
+    assert 2.5 < seconds["TLS 5061"] < 6
+
+
+def test_a_name_that_twilio_does_not_have_is_told_with_what_was_meant() -> None:
+    from tests.end_to_end.running import sipwatch
+
+    done = sipwatch("diagnose", "sip:line1@acme.twilio.com", "--timeout", "1s")
+    assert "a SIP Domain has .sip. after acme" in done.stdout
+    assert "write acme.sip.twilio.com" in done.stdout.lower()
+    assert done.returncode == 2
+
+
+# --- Kamailio -------------------------------------------------------------------------
+
+
+@pytest.mark.real("kamailio")
+async def test_a_480_of_a_proxy_for_a_user_who_is_not_registered(
+    kamailio: StartKamailio,
+) -> None:
+    server = kamailio({"2001": "secret"})
+    found = await by_hand(f"sip:2001@{server.address}")
+    assert rung(found, "OPTIONS")[0] is False
+    assert "480" in rung(found, "OPTIONS")[1]
+    assert (found["cause"], found["confidence"]) == (Cause.UNREGISTERED, "likely")
+    assert "nobody is registered as 2001 there" in found["sentence"]
+    assert any("the PBX (kamailio)" in one["text"] for one in found["evidence"])
+
+
+@pytest.mark.real("kamailio")
+async def test_a_call_that_is_answered_480_is_explained(
+    kamailio: StartKamailio,
+) -> None:
+    server = kamailio({"2001": "secret"})
+    found = await by_hand(f"sip:2001@{server.address}", "--call")
+    ok, text = rung(found, "call")
+    assert ok is False
+    assert text.startswith("480 ")
+    assert text.endswith(": refused")
+    assert found["cause"] == Cause.UNREGISTERED
+
+
+@pytest.mark.real("kamailio", "baresip")
+async def test_a_phone_that_is_called_rings_and_is_hung_up_at_once(
+    kamailio: StartKamailio, baresip: StartBaresip
+) -> None:
+    server = kamailio({"2001": "secret"})
+    phone = await asyncio.to_thread(baresip, "2001", server)
+    found = await by_hand(f"sip:2001@{server.address}", "--call")
+    assert rung(found, "call")[0] is True
+    assert rung(found, "call")[1].startswith("180 Ringing")
+    assert rung(found, "call")[1].endswith(": cancelled")
+    assert (found["ok"], found["sentence"]) == (True, "nothing is wrong: 2001 rings")
+    log = phone.log()
+    assert "CANCEL sip:" in log
+    assert "487 Request Terminated" in log
+
+
+@pytest.mark.real("kamailio")
+async def test_an_overloaded_proxy_says_when_to_come_back(
+    kamailio: StartKamailio,
+) -> None:
+    server = kamailio({"2001": "secret"})
+    await asyncio.to_thread(server.mode, "503")
+    found = await by_hand(f"sip:{server.address}")
+    assert found["cause"] == Cause.OVERLOADED
+    assert "left alone for 10 s" in found["sentence"]
+    assert any(one["text"] == "Retry-After: 10 s" for one in found["evidence"])
+
+
+# --- phones in the daemon -------------------------------------------------------------
+
+
+@pytest.mark.real("asterisk", "sipp")
+@pytest.mark.parametrize(
+    ("code", "reason", "cause"),
+    [
+        (480, "", Cause.DO_NOT_DISTURB),
+        (486, "", Cause.DO_NOT_DISTURB),
+        (603, "", Cause.DO_NOT_DISTURB),
+        (
+            480,
+            'Temporarily Unavailable\nReason: Q.850;cause=20;text="absent"',
+            Cause.DO_NOT_DISTURB,
+        ),
+    ],
+)
+async def test_a_phone_in_do_not_disturb_is_told_from_one_that_is_gone(
+    asterisk: StartAsterisk,
+    answering: StartAnswering,
+    phone: MakePhone,
+    watching: StartWatch,
+    code: int,
+    reason: str,
+    cause: Cause,
+) -> None:
+    pbx = asterisk([Extension("1001")])
+    device = answering(code, reason)
+    phone("1001", pbx).register(60, [f"{device.address}:{device.port}"])
+    watch = await watching(asterisk_at(pbx))
+    await watch.sees(15, x1001=HERE)
+    found = await asked(watch, "1001")
+    assert rung(found, "bindings")[0] is True
+    assert rung(found, "phone")[0] is False
+    assert rung(found, "phone")[1].startswith(f"{code} ")
+    assert (found["cause"], found["status"]) == (cause, 1)
+    assert f"answers {code}" in found["sentence"]
+    if "Q.850" in reason:
+        assert any("Q.850 cause 20" in one["text"] for one in found["evidence"])
+
+
+@pytest.mark.real("asterisk", "baresip")
+async def test_a_stale_binding_is_told_from_no_binding(
+    asterisk: StartAsterisk, baresip: StartBaresip, watching: StartWatch
+) -> None:
+    first = Extension("1001", qualify_frequency=1, qualify_timeout=0.5)
+    pbx = asterisk([first, Extension("1002")])
+    gone = await asyncio.to_thread(baresip, "1001", pbx, expires=600)
+    watch = await watching(
+        asterisk_at(pbx, interval="1s")
+        + rules(ExtensionUnreachable=1, ExtensionUnregistered=1)
+    )
+    await watch.sees(20, x1001=HERE, x1002=State.NEVER_REGISTERED)
+    extension = watch.daemon.judges["hq"].extensions["1001"]
+    await eventually(lambda: extension.reachable, 10, "a qualify that was answered")
+    gone.kill9()
+    await watch.sees(30, x1001=MUTE)
+    mail = await watch.mail(1, 30)
+    assert "the binding is stale" in row(mail, "why")
+    assert row(mail, "next step")
+
+    stale, never = await asyncio.gather(asked(watch, "1001"), asked(watch, "1002"))
+    assert stale["cause"] == Cause.STALE_BINDING
+    assert rung(stale, "bindings")[0] is True
+    assert rung(stale, "phone")[0] is False
+    assert stale["status"] == 2
+    assert never["cause"] == Cause.UNREGISTERED
+    assert rung(never, "bindings")[0] is False
+    incidents = {i["rule"]: i for i in (await watch.status())["incidents"]}
+    incident = incidents["ExtensionUnreachable"]
+    assert incident["finding"]["cause"] == Cause.STALE_BINDING
+    counted = await watch.metrics()
+    assert counted['sipwatch_unavailable_total{cause="stale_binding"}'] == 1
+    assert counted['sipwatch_unavailable_total{cause="unregistered"}'] == 0
+
+
+@pytest.mark.real("asterisk", "baresip")
+async def test_a_call_through_the_pbx_finds_who_is_registered_and_rings(
+    asterisk: StartAsterisk, baresip: StartBaresip, watching: StartWatch
+) -> None:
+    pbx = asterisk([Extension("1001")], watcher="127.0.0.1/8")
+    await asyncio.to_thread(baresip, "1001", pbx)
+    targets = f'targets: {{pbx: {{uri: "sip:{pbx.address}", role: pbx}}}}\n'
+    watch = await watching(asterisk_at(pbx) + targets)
+    await watch.sees(20, x1001=HERE)
+    found = await asked(watch, "1001", "--call")
+    assert rung(found, "call")[0] is True
+    assert found["sentence"] == "1001 rings"
+    assert found["status"] == 0
+
+
+@pytest.mark.real("kamailio")
+async def test_who_logs_out_while_the_office_is_closed_is_out_of_hours(
+    kamailio: StartKamailio, phone: MakePhone, watching: StartWatch, tmp_path: Path
+) -> None:
+    server = kamailio({"2001": "secret"})
+    desk = phone("2001", server)
+    desk.register(600)
+    later = datetime.now(UTC) + timedelta(days=3)
+    hours = f"schedules: {{office: {{hours: {{{later:%a}: '08:00-09:00'}}}}}}\n".lower()
+    listed = names(tmp_path, "2001,Desk")
+    told = "rules: {ExtensionUnregistered: {during: office}}\n"
+    watch = await watching(kamailio_at(server, interval="2s", **listed) + hours + told)
+    await watch.sees(15, x2001=HERE)
+    await asyncio.to_thread(desk.deregister)
+    await watch.sees(15, x2001=GONE)
+    found = await asked(watch, "2001")
+    assert found["cause"] == Cause.OUT_OF_HOURS
+    assert "has logged out, and office is closed" in found["sentence"]
+
+
+async def test_what_nobody_watches_is_one_line_and_status_3(
+    watching: StartWatch,
+) -> None:
+    watch = await watching('targets: {t: {uri: "sip:127.0.0.1:9"}}\n')
+    done = await command("diagnose", "1001", "--socket", f"{watch.folder}/api.sock")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "sipwatch diagnose: nothing is watched as 1001\n"
+
+
+async def test_lines_fit_a_terminal_of_80_columns(loopback: Loopback) -> None:
+    from sipwatch.diagnose import rung_lines, verdict_lines
+
+    found = await by_hand(f"sip:nobody@{loopback.address()}", "--timeout", "1s")
+    lines = [line for one in found["rungs"] for line in rung_lines(one, 80)]
+    lines += verdict_lines(found, 80)
+    assert max(map(len, lines)) <= 80
+    assert re.match(r"^[✓✗·] (UDP|TCP|TLS) 506[01] ", lines[0])
