@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from checks.observation import Cause, Fact, Loss, State, Subject
 
@@ -58,6 +58,33 @@ class Crowd:
     listed: tuple[Fact, ...] = ()  # the first of them, and when they were lost
 
 
+class Above(NamedTuple):
+    """What a subject is seen through, as it was when a rule was due."""
+
+    subject: str  # key
+    state: str  # empty where nobody observes it
+    well_at: float = 0.0  # when it was last seen well
+    asked_at: float | None = None  # because of this, and its like
+
+
+class Terms(NamedTuple):
+    """When a rule is due, and why then: the latest of these moments, and its `for`."""
+
+    since: float  # when it began
+    for_: float = 0.0  # s
+    well_since: float = 0.0  # all that it is seen through is well; 0.0: always was
+    not_before: float = 0.0  # end of the grace after a restart
+    over_since: float = 0.0  # end of the mass event that it was part of
+    in_hours: float = 0.0  # start of the hours of its rule, and patience
+    above: tuple[Above, ...] = ()
+
+    @property
+    def due(self) -> float:
+        """When it is due."""
+        moments = (self.well_since, self.not_before, self.over_since, self.in_hours)
+        return max(self.since, *moments) + self.for_
+
+
 @dataclass(slots=True, eq=False)
 class Incident:
     """One problem of one subject in one family, from opening to resolution."""
@@ -83,6 +110,7 @@ class Incident:
     note: str = ""  # what they said
     part_of: int | None = None  # the incident of many that covers this one
     crowd: Crowd | None = None
+    terms: Terms | None = None  # by which it opened, or its leading rule took over
 
     @property
     def firing(self) -> bool:
@@ -107,6 +135,7 @@ class Delivery:
     attempts: int = 0
     error: str = ""
     dead: bool = False  # refused for good
+    begun: float = 0.0  # when `batch` was first attempted, if this process did that
 
     @property
     def pending(self) -> bool:
@@ -155,15 +184,23 @@ class Notification:
 class DeliveryError(Exception):
     """A notifier did not take it; `permanent` says that it never will.
 
-    `retry_after` is how many s it wants to be left alone, where it says so.
+    `retry_after` is how many s it wants to be left alone, where it says so. `in_doubt`
+    says that somebody may have it all the same: then it is told again as it was, under
+    the same id, and never together with others under a new one.
     """
 
     def __init__(
-        self, why: str, *, permanent: bool = False, retry_after: float = 0.0
+        self,
+        why: str,
+        *,
+        permanent: bool = False,
+        retry_after: float = 0.0,
+        in_doubt: bool = False,
     ) -> None:
         super().__init__(why)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.in_doubt = in_doubt
 
 
 class Notifier(Protocol):

@@ -13,7 +13,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from alerting.incident import (
@@ -50,9 +50,12 @@ class Outbox(Protocol):
         now: float,
         error: str = "",
         retry_after: float = 0.0,
+        *,
+        in_doubt: bool = False,
     ) -> object:
         """Mark a batch as told, to be tried again, or dead; `error` says why not, or
-        who of several has it not although it was accepted."""
+        who of several has it not although it was accepted; `in_doubt`: somebody may
+        have it although it was not."""
 
     def next_due(self, notifier: str) -> float | None:
         """When something may be due; None if nothing is owed."""
@@ -78,6 +81,15 @@ class Delays:
         """Count one."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
+
+
+class _End(NamedTuple):
+    """How an attempt ended."""
+
+    outcome: Outcome
+    error: str
+    wait: float = 0.0  # s that it wants to be left alone
+    in_doubt: bool = False  # somebody may have it, though it did not end well
 
 
 class Courier:
@@ -161,11 +173,13 @@ class Courier:
 
     async def _deliver(self, batch: Batch) -> None:
         await self._commit()
-        outcome, error, wait = await self._send(batch, self._worded(batch))
+        end = await self._send(batch, self._worded(batch))
         now = self._clock()
-        self._count(batch, outcome, now)
-        self._alarms.settle(batch, outcome, now, error, wait)
-        self._report(outcome, error)
+        self._count(batch, end.outcome, now)
+        self._alarms.settle(
+            batch, end.outcome, now, end.error, end.wait, in_doubt=end.in_doubt
+        )
+        self._report(end.outcome, end.error)
         await self._commit()
 
     def _to_renew(self) -> list[Delivery]:
@@ -184,12 +198,12 @@ class Courier:
     async def _renew(self, told: list[Delivery]) -> None:
         batch = Batch("renewal", self.name, Told.FIRING, tuple(told), "renewal")
         renewal = replace(self._barely(batch), renewal=True)
-        outcome, error, _ = await self._send(batch, renewal)
+        end = await self._send(batch, renewal)
         now = self._clock()
         self._renew_at = now + self._every
-        self.tested(outcome, now)
-        self._alarms.fared(self.name, outcome, now, error)
-        self._report(outcome, error)
+        self.tested(end.outcome, now)
+        self._alarms.fared(self.name, end.outcome, now, end.error)
+        self._report(end.outcome, end.error)
         await self._commit()
 
     async def _commit(self) -> None:
@@ -206,23 +220,23 @@ class Courier:
         if not commit.cancelled() and (error := commit.exception()):
             _log.error("%s: the commit failed: %s", self.name, plain(str(error)))
 
-    async def _send(
-        self, batch: Batch, notification: Notification
-    ) -> tuple[Outcome, str, float]:
-        """How it ended, why, and how many s it wants to be left alone."""
+    async def _send(self, batch: Batch, notification: Notification) -> _End:
         try:
             async with asyncio.timeout(self._patience):
                 await self.notifier.send(notification)
         except DeliveryError as error:
             outcome = Outcome.PERMANENT if error.permanent else Outcome.TRANSIENT
-            return outcome, plain(str(error)), error.retry_after
+            return _End(outcome, plain(str(error)), error.retry_after, error.in_doubt)
         except TimeoutError:
-            return Outcome.TRANSIENT, f"no end within {self._patience:g} s", 0.0
+            why = f"no end within {self._patience:g} s"
+            return _End(Outcome.TRANSIENT, why, in_doubt=True)
         except Exception as error:  # noqa: BLE001 - a stranger's notifier may do anything
             _log.exception("%s: the notifier broke on batch %s", self.name, batch.id)
-            return Outcome.TRANSIENT, plain(f"{type(error).__name__}: {error}"), 0.0
+            why = plain(f"{type(error).__name__}: {error}")
+            return _End(Outcome.TRANSIENT, why, in_doubt=True)
         # Taken, but not for everybody: that is to be known as well.
-        return Outcome.ACCEPTED, plain(getattr(self.notifier, "complaint", "")), 0.0
+        complaint = plain(getattr(self.notifier, "complaint", ""))
+        return _End(Outcome.ACCEPTED, complaint)
 
     def _worded(self, batch: Batch) -> Notification:
         """In good words; in bare ones if those fail: an ugly mail beats none."""

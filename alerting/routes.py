@@ -15,6 +15,7 @@ from alerting.matching import (
     severity,
     subject_field,
 )
+from checks.observation import plain
 from checks.settings import Duration, Glob, Parsed, duration
 
 STEPS_MOST = 20  # of one ladder
@@ -145,6 +146,10 @@ class Routes:
     def _taken(self, incident: Incident) -> list[RouteSettings]:
         return [route for route in self._settings if fits(incident, route.match)]
 
+    def considered(self, incident: Incident) -> list[tuple[RouteSettings, str]]:
+        """Every route, and why an incident does not take it; empty where it does."""
+        return [(route, misfit(incident, route.match)) for route in self._settings]
+
     def ways(self, incident: Incident, notifier: str) -> list[RouteSettings]:
         """The routes by which a notifier is told of an incident, at once or later."""
         return [
@@ -197,6 +202,16 @@ def own_notifier(incident: Incident) -> str | None:
 def fits(incident: Incident, match: Patterns) -> bool:
     """Whether an incident has all of these fields."""
     return all(fits_one(incident, name, several) for name, several in match.items())
+
+
+def misfit(incident: Incident, match: Patterns) -> str:
+    """The first field that an incident has otherwise: "severity is info"."""
+    for name, several in match.items():
+        if not fits_one(incident, name, several):
+            own = _own_field(incident, name)
+            value = subject_field(incident.subject, name) if own is None else own
+            return f"{name} is {plain(value)}" if value else f"it has no {plain(name)}"
+    return ""
 
 
 def fits_one(incident: Incident, name: str, several: tuple[Glob, ...]) -> bool:

@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from pyee.base import EventEmitter
 
 from alerting.alarms.core import Alarms
 from alerting.announcement import Announcement, Ask
-from alerting.store.database import Store
+from alerting.store.database import Store, StoreError
 from alerting.store.rows import Write, shifted
 from checks.observation import Observation, Subject
 
 SLICE = 200  # subjects in one transaction of a mass event: some 4 ms of the loop
 ANNOUNCED = 100  # announcements in one turn of the loop, some 4 ms with their log lines
+SETTLE = 2.0  # s that a reader waits for what is on its way to the disk
 REST = 0.005  # s between two looks at the core's deadlines, whatever it says is due
 
 log = logging.getLogger(__name__)
@@ -102,6 +105,13 @@ class Flow:
             await self._written()
             if all_passed_on:
                 return
+
+    async def settle(self) -> None:
+        """Commit, for who reads what is stored; a disk that hinders it is no reason
+        not to read what is there."""
+        with suppress(TimeoutError, sqlite3.Error, OSError, StoreError):
+            async with asyncio.timeout(SETTLE):
+                await self.commit()
 
     def waiting_since(self) -> float | None:
         """Since when the oldest transaction waits for the disk."""

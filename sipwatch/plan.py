@@ -10,6 +10,7 @@ from alerting.rules.rule import Rules, build
 from checks.observation import Subject
 from checks.options.targets import Target, address_family, configured
 from checks.registrations.judge import Listed, read_list
+from checks.registrations.sites import Sites
 from sipwatch.config.settings import Config
 
 
@@ -25,9 +26,17 @@ class Plan:
 def prepare(config: Config, site: Callable[[str], Subject | None]) -> Plan:
     """Read every file that a configuration names; OSError, ValueError."""
     _check_sources(config)
+    places = Sites(config.sites)
     return Plan(
         rules=build(config.rules),
-        targets=list(configured(config.targets, config.target_files, site)),
+        targets=list(
+            configured(
+                config.targets,
+                config.target_files,
+                site,
+                near=lambda host: places.of_address((host,)),
+            )
+        ),
         listed={
             name: read_list(file) if (file := settings.extensions.file) else []
             for name, settings in config.registrars.items()

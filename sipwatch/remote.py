@@ -145,9 +145,33 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
             said = f"failing since {_local(notifier['since'])}: "
             said += plain(notifier["detail"])
             yield from wrapped(notifier["name"].ljust(column), said, width)
+    yield from _hours(answer, column, width)
     if (heartbeat := answer.get("heartbeat")) and heartbeat["state"] != "beating":
         said = f"{heartbeat['state']}: {plain(heartbeat['detail'])}"
         yield from wrapped("heartbeat".ljust(column), said.rstrip(": "), width)
+
+
+def _hours(answer: dict[str, Any], column: int, width: int) -> Iterator[str]:
+    """Our own network where it is not well, and what holds alarms back now."""
+    vantage = answer.get("vantage")
+    if vantage and vantage["state"] != "up":
+        silent = [one for one in vantage["targets"] if not one["answers"]]
+        said = f"{vantage['state']} since {_local(vantage['since'])}"
+        named = ", ".join(f"{plain(o['name'])} {plain(o['detail'])}" for o in silent)
+        line = f"{said}: {named}" if named else said
+        yield from wrapped("network".ljust(column), line, width)
+    if count := answer.get("silences", 0):
+        plural = "" if count == 1 else "s"
+        said = f"{count} silence{plural} in force (sipwatch silence list)"
+        yield from wrapped("muted".ljust(column), said, width)
+    for window in answer.get("maintenance", ()):
+        said = f"maintenance {plain(window['name'])} until {_local(window['until'])}"
+        yield from wrapped("muted".ljust(column), said, width)
+    for one in answer.get("schedules", ()):
+        state = "open" if one["open"] else "closed"
+        until = f" until {_local(one['until'])}" if one["until"] else ""
+        said = f"{plain(one['name'])} is {state}{until}"
+        yield from wrapped("schedule".ljust(column), said, width)
 
 
 def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:

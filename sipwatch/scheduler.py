@@ -8,7 +8,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from alerting.store.rows import Prune
+from alerting.store.rows import Prune, PruneTrail
 from sipwatch.config.alive import DAILY, SelfTestSettings
 from sipwatch.config.settings import local_zone
 from sipwatch.flow import Flow
@@ -88,4 +88,5 @@ class Scheduler:
 
     async def clean(self) -> None:
         """Forget what ended long ago."""
-        self._flow.write([Prune(resolved_before=self._clock() - KEPT)])
+        before = self._clock() - KEPT
+        self._flow.write([Prune(resolved_before=before), PruneTrail(before)])

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sipwatch.heartbeat import Heartbeat
     from sipwatch.links import Links
     from sipwatch.selfwatch import SelfWatch
+    from sipwatch.twilio import Twilio
+    from sipwatch.vantage import Outlook
 
 Item = TypeVar("Item")
 
@@ -82,8 +84,16 @@ class Sources(Protocol):
         """The notifiers by name."""
 
     @property
+    def outlook(self) -> Outlook:
+        """Our own network, be it watched or not."""
+
+    @property
     def heartbeat(self) -> Heartbeat:
         """The dead-man's switch, be it configured or not."""
+
+    @property
+    def twilio(self) -> Twilio:
+        """What Twilio reports, be it configured or not."""
 
     @property
     def links(self) -> Links:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import Any
 
 from alerting.incident import Incident
 from alerting.routes import own_notifier
 from sipwatch.exposition import Family, label
+from sipwatch.reasons import utc
 from sipwatch.sources import Sources
 
 Iso = Callable[[float], str]
@@ -50,6 +52,40 @@ def heartbeat(sources: Sources, iso: Iso) -> dict[str, Any] | None:
         "detail": beat.why or beat.error,
         "arrived_at": None if at is None else iso(at),
     }
+
+
+def vantage(sources: Sources, iso: Iso) -> dict[str, Any] | None:
+    """Our own network, where it is watched."""
+    shown = sources.outlook.shown()
+    return shown and shown | {"since": iso(shown["since"])}
+
+
+def silences(sources: Sources) -> int:
+    """How many silences are in force."""
+    now = sources.clock.to_wall(sources.clock.now())
+    return sum(one.active(now) for one in sources.alarms.muting.silences.values())
+
+
+def maintenance(sources: Sources) -> list[dict[str, Any]]:
+    """The maintenance that is under way."""
+    now = sources.clock.to_wall(sources.clock.now())
+    return [
+        {"name": window.name, "until": utc(until)}
+        for window in sources.alarms.muting.windows
+        if (until := window.until(now)) is not None
+    ]
+
+
+def schedules(sources: Sources, iso: Iso) -> list[dict[str, Any]]:
+    """Each schedule: whether it is open, and until when."""
+    now, muting = sources.clock.now(), sources.alarms.muting
+    shown = []
+    for name in muting.schedules:
+        shut = muting.outside(name, now)
+        ends = shut or muting.within(name, now)
+        until = iso(ends.until) if ends and isfinite(ends.until) else None
+        shown.append({"name": name, "open": shut is None, "until": until})
+    return shown
 
 
 def families(sources: Sources) -> Iterator[Family]:

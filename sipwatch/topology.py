@@ -42,6 +42,23 @@ class Topology:
         """By what the sites of extensions are known."""
         return Sites(config.sites, self.site)
 
+    def move(self, subject: Subject, site: str) -> bool:
+        """A target without a site of its own is in this one now; whether that is new.
+
+        In a scope of its own: it may share the one that it has.
+        """
+        old = subject.scope
+        if old.labels.get("site", "") == site:
+            return False
+        labels = {name: of for name, of in old.labels.items() if name != "site"}
+        if site:
+            labels["site"] = site
+        subject.scope = Scope(
+            old.name, old.role, labels, self.site(site), old.depends_on
+        )
+        self._linked.append(subject.scope)
+        return True
+
     def link(self, config: Config, find: Find) -> None:
         """Let every entry depend on what it names; subjects may be others by now."""
         for scope in self._linked:

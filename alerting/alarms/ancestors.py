@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from alerting.alarms.watched import BAD, Watched
 from alerting.announcement import Ask
+from alerting.incident import Above
 from checks.observation import Subject
 
 ANSWER_WITHIN = 10.0  # s that an asked ancestor has to be seen
@@ -53,6 +54,7 @@ class Ancestors:
     def __init__(self, watched: Mapping[Subject, Watched]) -> None:
         self._watched = watched
         self._asked: dict[Subject, float] = {}
+        self._asked_last: dict[Subject, float] = {}  # be it answered or not
         self._waiting: dict[Subject, dict[Watched, None]] = {}
         self.asks: list[Ask] = []
 
@@ -72,6 +74,19 @@ class Ancestors:
             if found is not None and found.well_since > since:
                 since = found.well_since
         return since
+
+    def seen(self, subject: Subject, since: float) -> tuple[Above, ...]:
+        """How each ancestor is, and whether it was asked because of a trouble that
+        began then."""
+        return tuple(self._seen(ancestor, since) for ancestor in above(subject))
+
+    def _seen(self, ancestor: Subject, since: float) -> Above:
+        found = self._watched.get(ancestor)
+        if found is None or found.state is None:
+            return Above(ancestor.key, "")
+        asked = self._asked_last.get(ancestor)
+        asked = asked if asked is not None and asked >= since else None
+        return Above(ancestor.key, found.state, found.well_at, asked)
 
     def judge(self, child: Watched, since: float, now: float) -> Verdict:
         """Whether a rule of `child`, in trouble since then, may open."""
@@ -112,7 +127,7 @@ class Ancestors:
     def _ask(self, ancestor: Subject, now: float) -> Verdict:
         asked = self._asked.get(ancestor)
         if asked is None or now >= asked + ASK_AGAIN:
-            asked = self._asked[ancestor] = now
+            asked = self._asked[ancestor] = self._asked_last[ancestor] = now
             self.asks.append(Ask(ancestor, now))
         if now < asked + ANSWER_WITHIN:
             return Verdict(opens=False, again_at=asked + ANSWER_WITHIN)
@@ -131,6 +146,7 @@ class Ancestors:
     def forget(self, watched: Watched) -> None:
         """A subject is watched no more."""
         self._asked.pop(watched.subject, None)
+        self._asked_last.pop(watched.subject, None)
         self._waiting.pop(watched.subject, None)
         for waiting in self._waiting.values():
             waiting.pop(watched, None)

@@ -8,22 +8,28 @@ written once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from alerting.alarms.restoring import snapshot
 from alerting.alarms.watched import Watched
-from alerting.incident import Delivery, Incident
+from alerting.incident import Delivery, Incident, Outcome
 from alerting.store.rows import (
+    AttemptRow,
     DeliveryRow,
     DropDelivery,
     DropMemo,
     DropSubject,
     Memo,
+    TrailRow,
+    What,
     Write,
 )
-from checks.observation import Subject
+from checks.observation import Subject, plain
+
+TRAIL = 50  # rows of one subject that wait to be written: as many as are kept
 
 
 @dataclass(slots=True)
@@ -34,6 +40,8 @@ class _Change:
     incidents: dict[Incident, None] = field(default_factory=dict)
     dropped: list[DropDelivery] = field(default_factory=list)
     deliveries: dict[Delivery, None] = field(default_factory=dict)
+    attempts: dict[tuple[int, str, int, str], AttemptRow] = field(default_factory=dict)
+    trail: deque[TrailRow] = field(default_factory=lambda: deque(maxlen=TRAIL))
 
     def rows(self) -> Iterator[Write]:
         """All of it as rows; an outbox row that came again is not the dropped one."""
@@ -43,6 +51,8 @@ class _Change:
         yield from map(snapshot, self.incidents)
         yield from self.dropped
         yield from map(_outbox_row, self.deliveries)
+        yield from self.attempts.values()
+        yield from self.trail
 
 
 class Changes:
@@ -94,6 +104,35 @@ class Changes:
         """Several are to be written."""
         for row in rows:
             self.delivery(row)
+
+    def attempt(
+        self, row: Delivery, now: float, outcome: Outcome | None = None, error: str = ""
+    ) -> None:
+        """An attempt to tell an incident has begun, or ended."""
+        key = row.incident.id, row.notifier, row.step, row.batch
+        self._find(row.incident.subject).attempts[key] = AttemptRow(
+            *key,
+            telling=row.telling,
+            attempts=row.attempts,
+            begun=row.begun or now,
+            at=now,
+            outcome=outcome or "",
+            error=plain(error),
+        )
+
+    def note(
+        self,
+        subject: Subject,
+        what: What,
+        rule: str,
+        text: str,
+        now: float,
+        incident: Incident | None = None,
+    ) -> None:
+        """Why something was done, or not done, is to be written."""
+        id_ = incident.id if incident else None
+        row = TrailRow(subject.key, now, what, rule, plain(text), id_)
+        self._find(subject).trail.append(row)
 
     def dropped(self, row: Delivery) -> None:
         """An outbox row is owed no more."""

@@ -18,7 +18,8 @@ from alerting.alarms.changes import Changes
 from alerting.alarms.crowds import Census, nobody
 from alerting.alarms.deadlines import Deadlines
 from alerting.alarms.deliveries import Deliveries
-from alerting.alarms.doubts import Doubts
+from alerting.alarms.doubts import DOUBTED, Doubts
+from alerting.alarms.explaining import Standing, standing
 from alerting.alarms.flapping import FLAPPING, Flaps
 from alerting.alarms.gate import Gate
 from alerting.alarms.incidents import Incidents
@@ -34,9 +35,10 @@ from alerting.incident import Batch, Delivery, Incident, Outcome
 from alerting.muting.muting import Muting
 from alerting.routes import GroupSettings, Routes, RouteSettings
 from alerting.rules.rule import Rules
-from alerting.store.rows import Restored, SubjectRow, Write
-from checks.observation import Observation, State, Subject
+from alerting.store.rows import Memo, Restored, SubjectRow, What, Write
+from checks.observation import Fact, Kind, Observation, State, Subject
 
+UNCHRONICLED = (Kind.SITE, Kind.VANTAGE, Kind.SELF)  # what has no history of its own
 SLICE = 100  # subjects looked at in one go: some 5 ms of an event loop
 NO_LONGER_WATCHED = "no longer watched"
 
@@ -105,17 +107,21 @@ class Alarms:
         w = self._watched.get(o.subject)
         if w is None:
             w = self._watch(o.subject)
+        again = w.state is o.state and w.said == o.since
         if (
-            w.state is o.state
-            and w.said == o.since
+            (again or self._is_quiet_start(w, o))
             and w.trouble is None
             and o.event is None
         ):
-            for rule in w.compiled.figures:
+            for rule in w.compiled.figures if again else w.compiled.rules:
                 for grade in rule.grades:
                     if grade.matches(o):
                         self._examine(w, o)
                         return
+            if not again:
+                self._begin(w, o)
+            if self._doubts:
+                self._doubts.forget(w)  # it is as it was: what was held is not so
             if not o.figures.failures:
                 w.well_at = o.at
                 if self._ancestors.awaited(o.subject):
@@ -123,9 +129,25 @@ class Alarms:
             return
         self._examine(w, o)
 
+    def _is_quiet_start(self, w: Watched, o: Observation) -> bool:
+        """Whether it is first seen, and well: of a first list nearly all are."""
+        first = w.state is None and o.state in QUIET
+        return first and o.subject.kind not in GROUPS and not self._doubts
+
+    def _begin(self, w: Watched, o: Observation) -> None:
+        """One begins well, and no rule matches: what is left to do of `_examine`."""
+        self._now = max(self._now, o.at)
+        w.moves(o)
+        self._masses.moved(w, None, o)
+        if w.worth_storing():
+            self._changes.subject(w)
+
     def _examine(self, w: Watched, o: Observation) -> None:
         self._now = max(self._now, o.at)
+        doubted = self._doubts.of(w)
         if self._doubts.holds(w, o, self._now):
+            if doubted is None:
+                self._changes.note(w.subject, What.SUPPRESSED, "", DOUBTED, self._now)
             self._take_asks()
             return
         if w.subject.kind in GROUPS:
@@ -158,6 +180,9 @@ class Alarms:
 
     def _changed(self, w: Watched, old: State | None, o: Observation) -> None:
         """A subject is in another state: count it with others, and with its past."""
+        if w.subject.kind in UNCHRONICLED and old is not None:
+            text = f"{old} -> {o.state}{': ' if o.detail else ''}{o.detail}"
+            self._changes.note(w.subject, What.STATE, "", text, o.since)
         together = bool(w.groups) and self._masses.moved(w, old, o)
         if together:
             self._flaps.forgive(w)
@@ -207,20 +232,23 @@ class Alarms:
     def _look(self, w: Watched, t: Trouble) -> list[float]:
         """Judge a subject in trouble anew; when to look again."""
         self._flaps.count(w, t, self._now)
-        review = Review(
-            self._now, self._ancestors, self.muting, self._masses, self._flaps
-        )
+        review = self._at(self._now)
         review.look(w, t)
         self._announced += review.suppressed
+        for s in review.suppressed:
+            self._changes.note(s.subject, What.SUPPRESSED, s.rule, s.reason, s.at)
         self._take_asks()
         for family in _to_decide(w, t):
             self._incidents.decide(w, t, family, self._now)
         if w.groups:
-            self._massing.belongs(w)
+            self._massing.belongs(w, self._now)
         elif w.subject.kind in GROUPS:
             for child in self._massing.follow(w, self._now):
                 self._deadlines.set(child, self._now)
         return review.deadlines
+
+    def _at(self, now: float) -> Review:
+        return Review(now, self._ancestors, self.muting, self._masses, self._flaps)
 
     def _take_asks(self) -> None:
         self._announced += self._ancestors.asks
@@ -401,6 +429,20 @@ class Alarms:
         self._now = max(self._now, now)
         return self._incidents.acknowledge(incident_id, who, self._now, note)
 
+    def attest(self, subject: Subject, fact: Fact, now: float) -> Incident | None:
+        """Somebody else saw it too: evidence of the open incident about the liveness
+        of a subject, instead of what the same witness said before."""
+        self._now = max(self._now, now)
+        w = self._watched.get(subject)
+        if w is None or w.trouble is None:
+            return None
+        return self._incidents.attest(w.trouble, fact, self._now)
+
+    def remember(self, memo: Memo) -> None:
+        """What another part wants to find again, in the transaction of what it has
+        observed since the last one."""
+        self._changes.memo(memo)
+
     def due(self, notifier: str, now: float) -> Batch | None:
         """The next notification; commit what `take` gives before sending it."""
         batch = self._deliveries.due(notifier, now)
@@ -423,9 +465,13 @@ class Alarms:
         now: float,
         error: str = "",
         retry_after: float = 0.0,
+        *,
+        in_doubt: bool = False,
     ) -> None:
-        """Book how the attempt at a delivery ended."""
-        self._deliveries.settle(batch, outcome, now, error, retry_after)
+        """Book how the attempt at a delivery ended; `in_doubt`: it may have arrived."""
+        self._deliveries.settle(
+            batch, outcome, now, error, retry_after, in_doubt=in_doubt
+        )
         self._announced.append(Delivered(batch, outcome, now, error))
         self.fared(batch.notifier, outcome, now, error)
 
@@ -468,6 +514,26 @@ class Alarms:
         if w is None or self._ancestors.explain(subject) is not None:
             return None
         return w.state
+
+    def standing(self, subject: Subject, now: float) -> Standing | None:
+        """How a subject stands with the rules that watch it; None: it is not known."""
+        w = self._watched.get(subject)
+        if w is None:
+            return None
+        return standing(w, self._at(max(now, self._now)), self._doubts.of(w))
+
+    def hears(self, subject: Subject) -> list[str]:
+        """Who would be told of what can happen to a subject, by name."""
+        found: set[str] = set()
+        for rule in self.rules.of(subject).rules:
+            for grade in range(len(rule.grades)):
+                found |= self._incidents.heard_by(subject, rule, grade)
+        return sorted(found)
+
+    def find(self, kind: Kind, key: str) -> Subject | None:
+        """Who is watched under a key, of a kind that has few."""
+        alike = (s for s in self._watched if s.kind is kind)
+        return next((s for s in alike if s.key == key), None)
 
     def blind(self, subject: Subject) -> Subject | None:
         """The ancestor that makes the state of a subject unknown, if any."""

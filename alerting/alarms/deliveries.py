@@ -10,9 +10,9 @@ until the mute ends, and goes then if it is still so; its `error` says why.
 
 Before the first attempt the due rows of one group become a *batch*, the unit of
 retry. A batch without an `error` is in doubt (the process may have died between
-acceptance and this knowledge): it goes again as it was, under the same id, so that the
-one permitted double carries the same Message-ID. A batch with an `error` was refused:
-the rows that it no longer tells the truth about leave it first.
+acceptance and this knowledge, or the answer was lost): it goes again as it was, under
+the same id, so that the one permitted double carries the same Message-ID. A batch with
+an `error` was refused: the rows that it no longer tells the truth about leave it first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from alerting.alarms.reminders import Reminders
 from alerting.alarms.standins import StandIns, to_regroup
 from alerting.incident import Batch, Delivery, Incident, Outcome, Told
 from alerting.routes import GroupSettings, Routes, group_of
-from alerting.store.rows import DeliveryRow
+from alerting.store.rows import DeliveryRow, What
 
 BACK_OFF = 30.0  # s after a first transient refusal, doubled by each further one
 BACK_OFF_MOST = 600.0  # s
@@ -126,9 +126,17 @@ class Deliveries:
                 muted = row.held or self._gate.mute(row, now) is not None
                 if muted and _surely_untold(row):
                     row.wanted = Told.NOTHING  # it came and went unheard, as wished
+                    self._unheard(row, now)
             elif row.told in KNOWN and not row.batch:
                 row.wanted = row.told
             self._follow(row, now)
+
+    def _unheard(self, row: Delivery, now: float) -> None:
+        text = f"{row.notifier} is not told that it came and went"
+        text += f" while muted: {row.error}" if row.error else " while muted"
+        self._changes.note(
+            row.incident.subject, What.HELD, row.incident.rule, text, now, row.incident
+        )
 
     def acknowledged(self, incident: Incident) -> None:
         """Somebody knows: no repeats, and no further step of the ladder."""
@@ -150,7 +158,7 @@ class Deliveries:
         desk = self._desks[notifier]
         for id_, rows in list(desk.batches.items()):
             if rows[0].not_before <= now and self._again(desk, id_, now):
-                return self._attempt(rows)
+                return self._attempt(rows, now)
         for row in desk.later.due(now):
             if self.passing.come(desk, row, now):
                 self._add(row.incident, row.notifier, now, at_once=True)
@@ -158,8 +166,9 @@ class Deliveries:
             for row in self.passing.sift(desk, group, now):
                 row.wanted = Told.NOTHING
                 self._follow(row, now)
+                self._unheard(row, now)
             if rows := self.passing.start(desk, group, self._new_id(), now):
-                return self._attempt(rows)
+                return self._attempt(rows, now)
         return None
 
     def release(self, now: float, *, starting: bool = False) -> None:
@@ -181,10 +190,14 @@ class Deliveries:
         now: float,
         error: str,
         retry_after: float = 0.0,
+        *,
+        in_doubt: bool = False,
     ) -> None:
-        """Book how an attempt ended."""
+        """Book how an attempt ended; one that may have arrived stays in doubt."""
         desk = self._desks[batch.notifier]
         rows = desk.batches.get(batch.id, [])
+        for row in rows:
+            self._changes.attempt(row, now, outcome, error)
         if outcome is Outcome.ACCEPTED:
             desk.batches.pop(batch.id, None)
             for row in rows:
@@ -199,7 +212,7 @@ class Deliveries:
         if outcome is Outcome.TRANSIENT:
             self.standins.look(batch.notifier, now, failed=True)
         for row in list(rows):
-            row.error = error or str(outcome)
+            row.error = "" if in_doubt else error or str(outcome)
             self._changes.delivery(row)
             if outcome is Outcome.PERMANENT:
                 self._refused(row, now)
@@ -288,11 +301,13 @@ class Deliveries:
             return row.wanted in KNOWN
         return row.telling is row.wanted
 
-    def _attempt(self, rows: list[Delivery]) -> Batch:
+    def _attempt(self, rows: list[Delivery], now: float) -> Batch:
         for row in rows:
             row.attempts += 1
+            row.begun = now if row.attempts == 1 else row.begun
             row.error = ""
             self._changes.delivery(row)
+            self._changes.attempt(row, now)
         first = rows[0]
         folded = is_folded(first)
         return Batch(

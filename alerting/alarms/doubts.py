@@ -14,6 +14,7 @@ from alerting.alarms.watched import BAD, QUIET, Watched
 from checks.observation import Observation, State, Subject
 
 SETTLED = 10.0  # s after our return from which what is seen is no echo of the cut
+DOUBTED = "our own network was not seen well since"
 FAIR_LOOK = 90.0  # s in which everything is asked once more, at the usual intervals
 
 
@@ -53,6 +54,10 @@ class Doubts:
             self._ancestors.wait(w, found.subject)
         return True
 
+    def of(self, w: Watched) -> Observation | None:
+        """What is said of a subject and not believed yet."""
+        return self._held.get(w)
+
     def take(self, w: Watched, now: float) -> Observation | None:
         """What was held of a subject, if it is to be believed by now."""
         o = self._held.get(w)
@@ -64,7 +69,10 @@ class Doubts:
     def until(self, w: Watched) -> float | None:
         """When to look again at one that is held."""
         found = self._watched.get(self.vantage) if self.vantage else None
-        if w not in self._held or found is None or found.state in BAD:
+        if w not in self._held or found is None:
+            return None
+        if found.state in BAD:  # we are cut off again: it waits for our next return
+            self._ancestors.wait(w, found.subject)
             return None
         return found.well_since + FAIR_LOOK if found.well_since else None
 

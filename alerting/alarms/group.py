@@ -66,6 +66,9 @@ class Group:
     not_before: float = 0.0  # end of the grace after a restart
     ended_at: float = -inf  # of the last event that was an incident
     incident: Incident | None = None
+    over: Incident | None = None  # the one that ended last
+    whole: Group | None = None  # the other whose event was told instead of this one
+    covered: int = 0  # members that this had then
     joined: list[Watched] = field(default_factory=list)  # members not looked at yet
     linked: dict[Incident, None] = field(default_factory=dict)  # theirs, told before
     left: tuple[Watched, ...] = ()  # who was missing when it ended
@@ -73,6 +76,7 @@ class Group:
     _heap: list[tuple[float, int, Watched]] = field(default_factory=list)  # of them
     _granted: Spread = field(default_factory=Spread)  # of them
     _newest: float = -inf
+    _last: tuple[float, float] = (inf, -inf)  # of the last event: first loss, last
 
     @property
     def is_registrar(self) -> bool:
@@ -98,9 +102,12 @@ class Group:
             self._note(w, missing)
 
     def drop(self, w: Watched) -> bool:
-        """It is back, or gone for good; whether it was part of a mass event."""
+        """It is back, or gone for good; whether it was part of a mass event, be it
+        one that ended before the last of it were back."""
         if (noted := self._recent.pop(w, None)) is not None:
             self._granted.add(noted.expires, -1)
+            begin, end = self._last
+            return begin <= noted.since <= end
         missing = self.members.pop(w, None)
         if missing is None:
             return False
@@ -126,7 +133,7 @@ class Group:
 
     def begin(self, since: float) -> None:
         """Who is missing since then is one mass event."""
-        self.begun, self.left = since, ()
+        self.begun, self.left, self.whole = since, (), None
         recent, self._recent = self._recent, {}
         self._heap.clear()
         self._granted = Spread()
@@ -139,11 +146,20 @@ class Group:
     def end(self) -> None:
         """Enough are back; who is not may be part of the next one."""
         members, self.members = self.members, {}
+        if self.begun is not None:
+            newest = max((m.since for m in members.values()), default=self.begun)
+            self._last = self.begun, newest
         self.begun, self.not_before, self.left = None, 0.0, tuple(members)
         self.others.clear()
         self.joined.clear()
         for w, missing in members.items():
             self._note(w, missing)
+
+    def covering(self) -> Group | None:
+        """The event that was told instead of this one, while that lasts and this one
+        grows no more: as they come back its share may be another."""
+        goes_on = self.whole is not None and self.whole.begun is not None
+        return self.whole if goes_on and len(self.members) <= self.covered else None
 
     def _join(self, w: Watched, missing: Missing) -> None:
         if w not in self.members:

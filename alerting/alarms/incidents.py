@@ -12,8 +12,8 @@ from alerting.announcement import Announcement, Opened, Resolved, Updated
 from alerting.incident import EVENT_OVER, Incident, Severity
 from alerting.rules.grades import Clock, Rule
 from alerting.rules.rule import Rules
-from alerting.store.rows import Restored
-from checks.observation import Observation, State, Subject
+from alerting.store.rows import Restored, What
+from checks.observation import EVIDENCE_LINES, Fact, Observation, State, Subject
 
 REOPEN_WITHIN = 600.0  # s after its end that a recurrence is the same incident
 RULE_GONE = "its rule is no longer in force"
@@ -75,11 +75,14 @@ class Incidents:
         incident.closed = incident.acknowledged_by = incident.note = ""
         incident.acknowledged_at = None
         incident.part_of = incident.crowd = None
+        incident.terms = t.tracks[lead].terms
         t.incidents[lead.family] = self.open[incident.id] = incident
         _note(incident, t.last, lead)
         self._changes.incident(incident)
         owe = self._deliveries.reopened if again else self._deliveries.opened
         owe(incident, lead.notify, now)
+        if again:
+            self._note(incident, What.REOPENED, "it was over for a moment", now)
         self.announced.append(Opened(incident, now, again))
 
     def _lead(
@@ -90,6 +93,9 @@ class Incidents:
         became = (severity, lead.rank)
         changed = was != became or incident.rule != lead.name
         incident.rule, incident.severity = lead.name, severity
+        if changed:
+            incident.terms = t.tracks[lead].terms or incident.terms
+            self._note(incident, What.CHANGED, f"it is {severity} now", now)
         self._facts(t, incident, now, changed=changed)
         if became > was:
             self._deliveries.worse(incident, now)
@@ -155,6 +161,19 @@ class Incidents:
         """The event of an open incident happened once more."""
         self._deliveries.remind(incident, now)
 
+    def attest(self, t: Trouble, fact: Fact, now: float) -> Incident | None:
+        """Add what a witness saw to the evidence of the open incident of liveness."""
+        incident = t.incidents.get("liveness")
+        if incident is None:
+            return None
+        witness = fact.text.partition(" ")[0]
+        kept = [e for e in t.last.evidence if e.text.partition(" ")[0] != witness]
+        t.last.evidence = (*kept[-(EVIDENCE_LINES - 1) :], fact)
+        incident.evidence = t.last.evidence
+        self._changes.incident(incident)
+        self.announced.append(Updated(incident, now))
+        return incident
+
     def acknowledge(
         self, id_: int, who: str, now: float, note: str = ""
     ) -> Incident | None:
@@ -167,9 +186,14 @@ class Incidents:
         incident.acknowledged_by, incident.note = who, note
         incident.acknowledged_at = now
         self._changes.incident(incident)
+        said = f"by {who}: {note}" if note else f"by {who}"
+        self._note(incident, What.ACKNOWLEDGED, said, now)
         self._deliveries.acknowledged(incident)
         self.announced.append(Updated(incident, now))
         return incident
+
+    def _note(self, incident: Incident, what: What, text: str, now: float) -> None:
+        self._changes.note(incident.subject, what, incident.rule, text, now, incident)
 
     def heard_by(self, subject: Subject, rule: Rule, grade: int) -> frozenset[str]:
         """Who would be told of an incident of this rule and grade."""

@@ -52,6 +52,9 @@ class Masses:
         """Rules, routes, and what depends on what may be others now."""
         self._of.clear()
         self._heard.clear()
+        for group in self._groups.values():
+            if group.begun is not None:
+                self._changed[group] = None
 
     def find(self, subject: Subject) -> Group | None:
         """The group that a registrar or a site is, if it has lost anybody."""
@@ -113,13 +116,17 @@ class Masses:
     ) -> None:
         others = tuple(other for other in w.groups if other is not group)
         group.lose(w, expires, not_before, others)
-        self._changed[group] = None
+        self._change(group)
 
     def _drop(self, group: Group, w: Watched) -> bool:
         if not group.drop(w):
             return False
-        self._changed[group] = None
+        self._change(group)
         return True
+
+    def _change(self, group: Group) -> None:
+        if self._groups.get(group.subject) is group:  # else it is watched no more
+            self._changed[group] = None
 
     def resume(self, subject: Subject, since: float) -> Group:
         """A mass event that was open before a restart: who is missing since is it."""
@@ -130,6 +137,9 @@ class Masses:
 
     def forget(self, subject: Subject) -> Group | None:
         """A registrar or a site is watched no more."""
+        for waiting in self._waiting.values():
+            for w in [w for w in waiting if w.subject is subject]:
+                del waiting[w]
         group = self._groups.pop(subject, None)
         if group is not None:
             self._changed.pop(group, None)
@@ -172,16 +182,24 @@ class Masses:
     ) -> Verdict:
         """Whether a rule may open, for all that is lost together with it."""
         if rule.family == MASS:
-            return self._judge_mass(w, rule, start, now)
+            return self._judge_mass(w, rule, grade, start, now)
         if not is_loss(w, rule):
             return OPENS
         for group in w.groups:
-            if w not in group.members or not self._fires(group):
+            if w not in group.members or not self._fires(group, w):
                 continue
             if self._told(w.subject, rule, grade) <= self._hears(group):
                 self._waiting.setdefault(group, {})[w] = None
                 return Verdict(opens=False, reason=covered_by(group))
         return OPENS
+
+    def still_missing(self, group: Group) -> tuple[Watched, ...]:
+        """Of those who were missing when its event ended, who is so now."""
+        return tuple(
+            w
+            for w in group.left
+            if w.state is State.UNREGISTERED and self._watched.get(w.subject) is w
+        )
 
     def over_since(self, w: Watched) -> float:
         """When the mass event ended that an extension was part of: from then it has
@@ -193,15 +211,20 @@ class Masses:
         """It covers nobody any more: who has waited for that."""
         return self._waiting.pop(group, {})
 
-    def _fires(self, group: Group) -> bool:
-        """Whether its mass event is told, or will be unless enough are back."""
+    def _fires(self, group: Group, w: Watched) -> bool:
+        """Whether its mass event is told, or will be unless enough are back; where
+        another is told instead, whether that is about `w` too."""
         found = self._watched.get(group.subject)
         if found is None or found.trouble is None:
             return False
-        return any(
-            rule.family == MASS and (track.grade is not None or track.matching)
-            for rule, track in found.trouble.tracks.items()
-        )
+        tracks = found.trouble.tracks.items()
+        masses = [track for rule, track in tracks if rule.family == MASS]
+        if any(track.grade is not None for track in masses):
+            return True
+        if not any(track.matching for track in masses):
+            return False
+        whole = self._whole(group)
+        return whole is None or w in whole.members
 
     def _hears(self, group: Group) -> frozenset[str]:
         found = self._heard.get(group)
@@ -211,19 +234,32 @@ class Masses:
             self._heard[group] = found
         return found
 
-    def _judge_mass(self, w: Watched, rule: Rule, start: float, now: float) -> Verdict:
+    def _judge_mass(
+        self, w: Watched, rule: Rule, grade: int, start: float, now: float
+    ) -> Verdict:
         group = self._groups.get(w.subject)
         if group is None:
             return OPENS
-        whole = self._owner(group) or self._bigger(group)
-        if whole is not None and self._hears(group) <= self._hears(whole):
+        if (whole := self._whole(group)) is not None:
+            group.whole, group.covered = whole, len(group.members)
+            self._waiting.setdefault(whole, {})[w] = None
             return Verdict(opens=False, reason=covered_by(whole))
+        if group.whole is not None:  # it is over: those left have time to come back
+            fair_at = group.whole.ended_at + rule.grades[grade].for_
+            if now < fair_at:
+                return Verdict(opens=False, again_at=fair_at)
         several = [group] if group.is_registrar else list(group.others)
         for registrar in several:
             verdict = self._ancestors.judge_one(w, registrar.subject, start, now)
             if not verdict.opens:
                 return verdict
         return OPENS
+
+    def _whole(self, group: Group) -> Group | None:
+        """The event that is told instead of this one, to all that would hear of it."""
+        whole = self._owner(group) or self._bigger(group) or group.covering()
+        heard = whole is not None and self._hears(group) <= self._hears(whole)
+        return whole if heard else None
 
     def _owner(self, group: Group) -> Group | None:
         """The one site of a registrar that its missing are nearly all of."""

@@ -61,11 +61,25 @@ class Massing:
             return self._ended(group, now)
         return self._masses.release(group) if group.begun is None else ()
 
-    def belongs(self, w: Watched) -> None:
+    def belongs(self, w: Watched, now: float) -> None:
         """After a review of an extension: what opened of it may be part of a whole."""
+        if self._wholes:
+            self._leave(w, now)
         for group in w.groups:
             if group.incident is not None and w in group.members:
                 self._link(group, group.incident, w)
+
+    def _leave(self, w: Watched, now: float) -> None:
+        """Who was back when the whole ended, and is gone again, is told by itself."""
+        for rule, track in w.trouble.tracks.items() if w.trouble else ():
+            part = w.trouble.incidents.get(rule.family) if w.trouble else None
+            if part not in self._wholes or track.grade is None:
+                continue
+            if track.matching and now >= w.since + rule.grades[track.grade].for_:
+                del self._wholes[part]
+                part.part_of = None
+                self._changes.incident(part)
+                self._deliveries.release(now)
 
     def _goes_on(self, group: Group, incident: Incident) -> None:
         if group.incident is not incident:
@@ -99,7 +113,7 @@ class Massing:
         if group.linked:
             self._deliveries.release(now)
         group.linked.clear()
-        group.incident = None
+        group.over, group.incident = group.incident, None
         group.most = len(group.members)
         group.ended_at = now
         return self._masses.release(group)
@@ -126,7 +140,12 @@ class Massing:
         """What is told now is told as it is now."""
         for incident in {row.incident: None for row in batch.deliveries}:
             group = self._masses.find(incident.subject)
-            if group is not None and group.incident is incident:
+            if group is None:
+                continue
+            if group.over is incident and group.begun is None:
+                group.left = self._masses.still_missing(group)
+                self._describe(group, incident)
+            elif group.incident is incident:
                 self._describe(group, incident)
 
     def part_of(self, row: Delivery) -> str:

@@ -12,6 +12,7 @@ from alerting.alarms.reminders import Reminders
 from alerting.announcement import Suppressed
 from alerting.incident import Delivery
 from alerting.muting.muting import LOOK_AGAIN, ON_PURPOSE, Mute
+from alerting.store.rows import What
 
 
 class Passing:
@@ -56,6 +57,7 @@ class Passing:
         for row, route, room_at in crowd:
             desk.fold(row, f"{FOLDED}{route}", room_at)
             self._changes.delivery(row)
+            self._note(row, f"route {route + 1} has told as much as it may", now)
         self._count(rows, now)
         return rows
 
@@ -81,11 +83,17 @@ class Passing:
             row.error = mute.reason
             subject, rule = row.incident.subject, row.incident.rule
             self.held.append(Suppressed(subject, rule, mute.reason, now))
+            self._note(row, mute.reason, now)
         more = self._reminders.patience(row) if row.step < 0 else 0.0
         desk.hold(row, mute.until + more)
         self._changes.delivery(row)
         if not row.step:
             self._reminders.postpone(row, mute)
+
+    def _note(self, row: Delivery, why: str, now: float) -> None:
+        incident, text = row.incident, f"{_news(row)} {row.notifier} waits: {why}"
+        note = self._changes.note
+        note(incident.subject, What.HELD, incident.rule, text, now, incident)
 
     def release(
         self, desks: Iterable[Desk], now: float, *, starting: bool = False
@@ -103,3 +111,10 @@ class Passing:
                     desk.later.set(row, now)
                 else:
                     self._reminders.move(row, now + self._reminders.after(row))
+
+
+def _news(row: Delivery) -> str:
+    """What a row would tell, and to whom."""
+    if not row.step:
+        return "the news to"
+    return "a reminder to" if row.step > 0 else "a step of the ladder to"

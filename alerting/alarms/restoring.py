@@ -40,6 +40,7 @@ def snapshot(i: Incident) -> IncidentRow:
         note=i.note,
         part_of=i.part_of,
         crowd=i.crowd,
+        terms=i.terms,
     )
 
 
@@ -68,6 +69,7 @@ def incident_of(row: IncidentRow) -> Incident:
         note=row.note,
         part_of=row.part_of,
         crowd=row.crowd,
+        terms=row.terms,
     )
 
 

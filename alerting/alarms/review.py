@@ -21,6 +21,7 @@ from alerting.alarms.flapping import Flaps
 from alerting.alarms.masses import Masses
 from alerting.alarms.watched import QUIET, Track, Trouble, Watched
 from alerting.announcement import Suppressed
+from alerting.incident import Terms
 from alerting.muting.muting import Muting
 from alerting.rules.grades import EVENT_LASTS, Clock, Grade, Rule
 from checks.observation import Observation
@@ -110,6 +111,22 @@ class Review:
         over_since = self.masses.over_since(w) if w.groups else 0.0
         return max(start, o.not_before, well_since, over_since) + grade.for_
 
+    def terms(
+        self, w: Watched, o: Observation, rule: Rule, track: Track, grade: int
+    ) -> Terms:
+        """When a grade is due, with all that this is counted from."""
+        since = self._start(w, o, rule, track, grade)
+        during = rule.during and self.muting.settled_at(rule.during, self.now)
+        return Terms(
+            since,
+            rule.grades[grade].for_,
+            self.ancestors.well_since(w.subject),
+            o.not_before,
+            max(self.masses.over_since(w), 0.0) if w.groups else 0.0,
+            during or 0.0,
+            self.ancestors.seen(w.subject, since),
+        )
+
     def _in_hours(self, w: Watched, rule: Rule, track: Track, grade: Grade) -> float:
         """When what is due otherwise is due by the schedule of its rule."""
         due = self.muting.settled_at(rule.during, self.now) + grade.for_
@@ -128,6 +145,7 @@ class Review:
             verdict = self.flaps.judge(w, rule, self.now)
         if verdict.opens:
             track.suppressed = ""
+            track.terms = self.terms(w, o, rule, track, grade)
             return True
         if verdict.again_at is not None:
             self.deadlines.append(verdict.again_at)
@@ -177,6 +195,7 @@ class Review:
                 return
         if track.grade is None:
             track.grade = len(rule.grades) - 1  # that it happened is the least of it
+            track.terms = Terms(at, above=self.ancestors.seen(w.subject, at))
         if track.judged:
             return
         for i, grade in enumerate(rule.grades[:-1]):

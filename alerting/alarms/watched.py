@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from alerting.incident import Incident
+import msgspec
+
+from alerting.incident import Incident, Terms
 from alerting.rules.grades import Rule
 from alerting.rules.rule import Compiled
 from alerting.store.rows import SubjectRow
@@ -31,6 +33,7 @@ class Track:
     event_at: float | None = None
     judged: bool = False  # of an event: its later grades are decided
     suppressed: str = ""  # why it was due and did not open
+    terms: Terms | None = None  # by which it opened
 
 
 @dataclass(slots=True)
@@ -63,8 +66,8 @@ class Trouble:
                     track.grade = min(track.grade, len(rule.grades) - 1)
 
 
-@dataclass(slots=True, eq=False)
-class Watched:
+# There is one for each phone; the collector, which frees none, need not look at it.
+class Watched(msgspec.Struct, eq=False, gc=False):
     """A subject that was observed, or is known from before a restart."""
 
     subject: Subject

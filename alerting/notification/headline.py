@@ -85,6 +85,11 @@ def name_of(subject: Subject, *, place: bool = True) -> str:
         words.insert(0, SHOWN_ROLES.get(role) or plain(role, NAME_LIMIT))
     elif subject.kind in (Kind.REGISTRATION, Kind.ACCOUNT):
         words.insert(0, str(subject.kind))
+    elif subject.kind is Kind.TWILIO:
+        # 204@acme.sip.twilio.com, 32202/204@acme.sip.twilio.com, 32010/, account
+        code, slash, who = words[0].partition("/")
+        whole = slash and not who or words[0] == "account"
+        words[0] = "the account" if whole else who or code
     elif subject.kind is Kind.SELF:
         words[0] = words[0].replace("/", " ", 1)
     site = plain(subject.scope.labels.get("site", ""), NAME_LIMIT)
@@ -129,7 +134,7 @@ def crowds_of(incidents: Sequence[Incident], *, over: bool) -> str:
         return f"{lost} of {sum(c.of for c in crowds)} extensions of {where}"
     if missing:
         return f"{lost - missing} of {lost} lost extensions of {where}"
-    return f"{lost} extensions of {where}"
+    return f"all {lost} lost extensions of {where}"
 
 
 def common_site(incidents: Sequence[Incident]) -> str:
@@ -316,7 +321,9 @@ def sentence(story: Tale, *, long: bool = False) -> str:
     if story.words is None:
         return _mixed(story)
     form = _form(story, story.words)
-    return form.format(rule=plain(story.first.rule), name=names, **_fields(story, long))
+    said = form.format(rule=plain(story.first.rule), name=names, **_fields(story, long))
+    left = sum(i.crowd.missing for i in story.incidents if i.crowd and story.over)
+    return f"{said}, {left} still missing" if left else said
 
 
 def _form(story: Tale, words: Wording) -> str:

@@ -15,6 +15,12 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from alerting.incident import Batch, Crowd, Incident, Notification, Told
+from alerting.notification.explained import (
+    STEPS,
+    Explained,
+    unexplained,
+    with_evidence,
+)
 from alerting.notification.headline import (
     NAME_LIMIT,
     SUBJECT_LIMIT,
@@ -89,6 +95,7 @@ def render(
     zone: ZoneInfo,
     around: Callable[[Subject], str] = nothing_around,
     extensions: Callable[[Subject], int | None] = not_counted,
+    explained: Callable[[Incident], Explained | None] = unexplained,
     external_url: str | None = None,
     runbooks: Mapping[str, str] | None = None,
     acknowledge: str = "",
@@ -98,21 +105,25 @@ def render(
     """A batch as subject, text and HTML, in the words of its rules.
 
     `around` says in a line how a subject's neighbours are, `extensions` how many a
-    registrar or site should have, `runbooks` maps rules to URLs, `acknowledge` is the
+    registrar or site should have, `explained` why one incident is, where somebody
+    knows more than it says, `runbooks` maps rules to URLs, `acknowledge` is the
     URL by which the reader takes it; `skew` is how far the wall clock is ahead of our
     times, once it was set.
     """
     told = tale(batch, Times(zone, now, skew), instance, extensions)
-    story = _one(told) if told.single else _several(told)
+    more = explained(told.first) if told.single and not told.over else None
+    story = _one(told, more) if told.single else _several(told)
     if told.words:
         story.row("around it", plain(around(told.first.subject)))
     if not told.over:
-        story.row("next step", next_step(told))
+        steps = more.steps[:STEPS] if more else ()
+        story.row("next step", *(steps or (next_step(told),)))
     if told.words:
         story.row("runbook", (runbooks or {}).get(told.first.rule, ""))
     story.row("take it", acknowledge)
     if told.single:
-        story.row("evidence", *_evidence(told.first.evidence, told.times))
+        shown = with_evidence(told.first.evidence, more.evidence if more else ())
+        story.row("evidence", *_evidence(shown, told.times))
     story.footer = _footer(told, external_url)
     subject = headline(told)
     return Notification(
@@ -144,7 +155,7 @@ def text(story: Story) -> str:
     return "\n".join([*lines, "", " · ".join(story.footer)]) + "\n"
 
 
-def _one(told: Tale) -> Story:
+def _one(told: Tale, more: Explained | None = None) -> Story:
     incident, times = told.first, told.times
     story = Story(_lead(told), color=_color(told))
     if told.over:
@@ -155,7 +166,7 @@ def _one(told: Tale) -> Story:
     if incident.crowd is not None:
         _crowd(told, story, incident.crowd)
         return story
-    story.row("why", why(incident))
+    story.row("why", more.why if more else why(incident))
     where = _WHERE.get(incident.subject.kind, "last seen")
     story.row(where, plain(incident.last_seen))
     story.row("taken by", plain(incident.acknowledged_by, NAME_LIMIT))
@@ -171,7 +182,7 @@ def _crowd(told: Tale, story: Story, crowd: Crowd) -> None:
     story.row("taken by", plain(told.first.acknowledged_by, NAME_LIMIT))
     if told.over and crowd.listed:
         still = "is still missing" if crowd.missing == 1 else "are still missing"
-        story.row("left", f"{crowd.missing} {still}, and told if that lasts")
+        story.row("left", f"{crowd.missing} {still}: told one by one if that lasts")
     for fact in crowd.listed:
         name, comma, rest = plain(fact.text).partition(", ")
         since = "" if fact.at is None else f" since {told.times.full(fact.at)}"
@@ -330,7 +341,8 @@ def _footer(told: Tale, external_url: str | None) -> list[str]:
         numbers += f" and {more} more"
     taken = told.over or told.first.acknowledged_by
     take = f"sipwatch ack {told.first.id}" if told.single and not taken else ""
-    parts = (numbers, take, "sipwatch status", external_url or "")
+    look = f"sipwatch explain {told.first.id}" if told.single else "sipwatch status"
+    parts = (numbers, take, look, external_url or "")
     return [part for part in parts if part]
 
 

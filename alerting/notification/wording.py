@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from alerting.notification.twilio import CODES, words_of
 from checks.observation import Cause, Kind, Loss, State
 
 
@@ -137,6 +138,26 @@ CAUSES: dict[Cause, Reason] = {
         "the phone is registered, but does not answer at its address",
         "check the network between PBX and phone, NAT first",
     ),
+    Cause.EXPIRED: Reason(
+        "registration expired",
+        "its registration expired, and the phone did not refresh it",
+        "check power and network of the phone",
+    ),
+    Cause.BUSY: Reason(
+        "busy",
+        "it is in a call, or says that it is",
+        "ask whether the user is in a call; else look for do not disturb",
+    ),
+    Cause.FORWARDING_FAILED: Reason(
+        "forwarding failed",
+        "the call was forwarded, and where it was forwarded to nobody took it",
+        "check the forwarding of the phone and of the PBX, and where it leads",
+    ),
+    Cause.UNKNOWN: Reason(
+        "not explained",
+        "nothing that is known explains it",
+        _LOG_STEP,
+    ),
     Cause.WRONG_PASSWORD: Reason(
         "wrong password",
         "the registrar knows the user, and the password is wrong",
@@ -229,6 +250,10 @@ def reason(cause: Cause) -> Reason:
     known = CAUSES.get(cause)
     if known:
         return known
+    if cause.startswith("twilio_"):
+        code = cause.removeprefix("twilio_")
+        short, words, step = words_of(int(code))
+        return Reason(f"{code} {short}", words, step)
     code = cause.removeprefix("response_")
     return Reason(f"answers {code}", f"it answers {code}", _LOG_STEP)
 
@@ -491,6 +516,27 @@ RULES: dict[str, Wording] = {
         "(ip link, ip route)",
         worse="still ",
     ),
+    "TwilioAlert": Wording(
+        firing="Twilio {adverb}reports errors about {name}{since}",
+        resolved="Twilio reports no more errors about {name}{after}",
+        late="Twilio reported errors about {name}{span}",
+        follows="calls by Twilio to {it} or through {it} fail",
+        step="open the alert in Twilio's Console (Monitor, Logs, Errors)",
+        because=False,
+        forms={
+            Cause.of_twilio(code): f"Twilio {{adverb}}reports {code} ({words.short})"
+            " about {name}{since}"
+            for code, words in CODES.items()
+        },
+    ),
+    "TwilioUnreadable": Wording(
+        firing="the alerts of {name} {adverb}cannot be read{since}",
+        resolved="the alerts of {name} can be read again{after}",
+        late="the alerts of {name} could not be read{span}",
+        follows="what Twilio reports is not seen here meanwhile, and is read later",
+        step="check the credentials of `twilio`, and the way to monitor.twilio.com",
+        worse="still ",
+    ),
     "RegistrarRestarted": Wording(
         firing="{name} restarted{at_time}",
         resolved="{name} has settled after its restart{at_time}",
@@ -575,6 +621,9 @@ _BY_STATE = {
     (Kind.REGISTRATION, State.FAILING): "OutboundRegistrationLost",
     (Kind.REGISTRAR, State.UNREADABLE): "RegistrarUnreadable",
     (Kind.VANTAGE, State.DOWN): "VantageLost",
+    (Kind.TWILIO, State.FAILING): "TwilioAlert",
+    (Kind.TWILIO, State.DEGRADED): "TwilioAlert",
+    (Kind.TWILIO, State.UNREADABLE): "TwilioUnreadable",
 }
 
 
@@ -596,6 +645,7 @@ NOUNS = {
     Kind.ACCOUNT: "accounts",
     Kind.REGISTRAR: "registrars",
     Kind.SITE: "sites",
+    Kind.TWILIO: "users of Twilio",
 }
 # Of targets; others stand as they are written.
 ROLES = {"trunk": "trunks", "pbx": "PBXs", "phone": "phones"}

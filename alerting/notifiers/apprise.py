@@ -71,7 +71,8 @@ class Apprise:
     async def send(self, notification: Notification) -> None:
         """Returns when every service has taken it; raises DeliveryError."""
         if self._thread is not None and self._thread.is_alive():
-            raise DeliveryError("apprise has not ended the attempt before this one")
+            why = "apprise has not ended the attempt before this one"
+            raise DeliveryError(why, in_doubt=notification.id in self._accepted)
         accepted = self._remembered(notification.id)
         left = [n for n in range(len(self._services)) if n not in accepted]
         try:
@@ -79,11 +80,13 @@ class Apprise:
                 await self._apart(lambda: self._tell(notification, left, accepted))
         except TimeoutError:
             limit = f"{self._settings.timeout:g} s"
-            raise DeliveryError(f"apprise: no end within {limit}") from None
+            why = f"apprise: no end within {limit}"
+            raise DeliveryError(why, in_doubt=True) from None
         lacking = [self._name(n) for n in left if n not in accepted]
         if lacking:
             have = f"{len(accepted)} of {len(self._services)} services have it"
-            raise DeliveryError(f"{have}; not {', '.join(lacking)}")
+            why = f"{have}; not {', '.join(lacking)}"
+            raise DeliveryError(why, in_doubt=bool(accepted))
         del self._accepted[notification.id]
 
     def _remembered(self, batch: str) -> set[int]:

@@ -82,7 +82,8 @@ class Command:
                 await run.ended()
         except TimeoutError:
             limit = f"{self._settings.timeout:g} s"
-            raise DeliveryError(f"{self._program}: no end within {limit}") from None
+            why = f"{self._program}: no end within {limit}"
+            raise DeliveryError(why, in_doubt=True) from None
         finally:
             await _end(transport, run)
         if run.total > STDERR_LIMIT:

@@ -126,6 +126,13 @@ class _Progress:
 
     accepted: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)  # for good, and why
+    sending: bool = False  # this attempt got as far as that
+    lost: bool = False  # the answer to one that did
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody may have it."""
+        return self.lost or bool(self.accepted)
 
 
 class Email:
@@ -155,9 +162,11 @@ class Email:
         progress = self._remembered(notification.id)
         done = progress.accepted | progress.refused.keys()
         rest = [who for who in self._to if who not in done]
+        progress.sending = False
         waiting = await self._attempt(notification, rest, progress)
         if waiting:
-            raise DeliveryError(self._partly(progress, waiting))
+            why = self._partly(progress, waiting)
+            raise DeliveryError(why, in_doubt=progress.doubtful)
         del self._progress[notification.id]
         if not progress.accepted:
             raise DeliveryError(_listed(progress.refused), permanent=True)
@@ -179,13 +188,18 @@ class Email:
                 return await self._session(notification, rest, progress)
         except aiosmtplib.SMTPResponseException as error:
             why = f"{self._server} says {_reply(error.code, error.message)}"
-            raise DeliveryError(why, permanent=_for_good(error.code)) from None
+            for_good = _for_good(error.code)
+            doubt = progress.doubtful and not for_good
+            raise DeliveryError(why, permanent=for_good, in_doubt=doubt) from None
         except TimeoutError:
             limit = f"{self._settings.smtp.timeout:g} s"
             why = f"{self._server} has not taken it within {limit}"
-            raise DeliveryError(why) from None
+            progress.lost |= progress.sending
+            raise DeliveryError(why, in_doubt=progress.doubtful) from None
         except OSError as error:
-            raise DeliveryError(f"{self._server}: {plain(str(error))}") from None
+            progress.lost |= progress.sending
+            why = f"{self._server}: {plain(str(error))}"
+            raise DeliveryError(why, in_doubt=progress.doubtful) from None
         except aiosmtplib.SMTPException as error:
             # What is left is no failure but a missing ability: STARTTLS, AUTH.
             why = f"{self._server}: {plain(str(error))}"
@@ -207,6 +221,7 @@ class Email:
                         permanent=True,
                     )
                 rest = _without_utf8(rest, progress)
+            progress.sending = True
             answers = await self._submit(client, notification, rest, utf8 and able)
             waiting = _sort(rest, answers, progress)
             await _part(client)

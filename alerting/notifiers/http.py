@@ -94,9 +94,13 @@ class Poster:
                 await self._follow(url, body, headers)
         except TimeoutError:
             limit = f"{self._settings.timeout:g} s"
-            raise DeliveryError(f"{place(url)}: no answer within {limit}") from None
+            why = f"{place(url)}: no answer within {limit}"
+            raise DeliveryError(why, in_doubt=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DeliveryError(f"{place(url)}: {_failure(error)}") from None
+            # Once it is connected, only the answer may be what was lost.
+            unsent = isinstance(error, aiohttp.ClientConnectorError | ValueError)
+            why = f"{place(url)}: {_failure(error)}"
+            raise DeliveryError(why, in_doubt=not unsent) from None
 
     async def _follow(self, url: URL, body: bytes, headers: Mapping[str, str]) -> None:
         async with aiohttp.ClientSession(

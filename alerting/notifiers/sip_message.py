@@ -132,6 +132,7 @@ class SipMessage:
             raise DeliveryError(
                 f"{have}; {_listed(waiting)}",
                 retry_after=max(error.retry_after for error in waiting),
+                in_doubt=bool(accepted) or any(error.in_doubt for error in waiting),
             )
         del self._accepted[batch]
         if not accepted:
@@ -155,9 +156,8 @@ class SipMessage:
         except SipError as error:
             return DeliveryError(f"{one}: {plain(error.detail)}")
         except TimeoutError:
-            return DeliveryError(
-                f"{one}: no answer within {self._settings.timeout:g} s"
-            )
+            why = f"{one}: no answer within {self._settings.timeout:g} s"
+            return DeliveryError(why, in_doubt=True)
         return _refusal(one, response)
 
     async def _ask(self, client: Client, request: Request, to: SipUri) -> Response:

@@ -185,6 +185,13 @@ def _cut_off(n: Numbers) -> tuple[Grade, ...]:
     return (Grade(CRITICAL, in_states(State.DOWN), n.for_),)
 
 
+def _reported(n: Numbers) -> tuple[Grade, ...]:
+    return (
+        Grade(CRITICAL, in_states(State.FAILING), n.for_),
+        Grade(WARNING, in_states(State.DEGRADED), n.for_),
+    )
+
+
 def _own_trouble(name: str) -> Form:
     """A rule about ourselves: a self subject of this name is failing."""
     return Form(Kind.SELF, "self", _failing, where={"self": (Glob(name),)})
@@ -357,6 +364,18 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             tuned_by=(),
             clock=Clock.EVENT,
             goes_on=True,
+        ),
+        "TwilioAlert": Form(
+            Kind.TWILIO,
+            "alert",
+            _reported,
+            rank=rank_of([State.FAILING]),
+        ),
+        "TwilioUnreadable": Form(
+            Kind.TWILIO,
+            "liveness",
+            lambda n: (Grade(WARNING, in_states(State.UNREADABLE), n.for_),),
+            Numbers(for_=900),
         ),
         "NotifierFailing": _own_trouble("notifier/*"),
         "HeartbeatFailing": _own_trouble("heartbeat"),

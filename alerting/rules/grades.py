@@ -44,6 +44,7 @@ class Grade:
     severity: Severity
     matches: Predicate
     for_: float = 0.0
+    about: str = ""  # when it matches, in words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,10 +93,14 @@ def every(predicates: Iterable[Predicate]) -> Predicate:
         return parts[0]
 
     def matches(o: Observation) -> Verdict:
-        verdicts = [part(o) for part in parts]
-        if False in verdicts:
-            return False
-        return None if None in verdicts else True
+        found: Verdict = True
+        for part in parts:
+            verdict = part(o)
+            if verdict is False:
+                return False
+            if verdict is None:
+                found = None
+        return found
 
     return matches
 

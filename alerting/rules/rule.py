@@ -40,8 +40,9 @@ from alerting.rules.grades import (
     resent_over,
     slower_than,
 )
+from alerting.rules.words import own_words, worded
 from checks.observation import Kind, Loss, Observation, Scope, State, Subject
-from checks.settings import Duration, Parsed, duration
+from checks.settings import Duration, Parsed, duration, written_duration
 
 WINDOW_MOST = 86400.0  # s; what changed longer ago belongs to another day
 
@@ -217,6 +218,7 @@ _STATES: dict[Kind, tuple[State, ...]] = {
     Kind.ACCOUNT: (State.OK, State.REJECTED, State.FAILING),
     Kind.REGISTRAR: (State.READABLE, State.UNREADABLE),
     Kind.VANTAGE: (State.UP, State.DOWN),
+    Kind.TWILIO: (State.OK, State.DEGRADED, State.FAILING, State.UNREADABLE),
     Kind.SELF: (State.OK, State.FAILING),
 }
 
@@ -282,7 +284,7 @@ def _numbers(numbers: Numbers, s: RuleSettings) -> Numbers:
 
 
 def _changed(name: str, form: Form, numbers: Numbers, s: RuleSettings) -> Rule:
-    grades = form.grades(numbers)
+    grades = worded(name, form.grades(numbers), numbers)
     if s.severity is not None:
         grades = tuple(replace(grade, severity=s.severity) for grade in grades)
     if s.loss:
@@ -336,7 +338,7 @@ def _own(name: str, s: RuleSettings, numbers: Numbers) -> Rule:
         name,
         Kind(s.on or ""),
         s.family or _own_family(s),
-        (Grade(severity, every(parts), numbers.for_),),
+        (Grade(severity, every(parts), numbers.for_, _about(s)),),
         clock=Clock.SEEN if figures else Clock.SINCE,
         rank=rank_of(s.state),
         own=True,
@@ -348,6 +350,15 @@ def _own(name: str, s: RuleSettings, numbers: Numbers) -> Rule:
         runbook=s.runbook,
         says=_own_words(s),
     )
+
+
+def _about(s: RuleSettings) -> str:
+    above = ""
+    if s.above is not None and s.above.unit == "s":
+        above = f"{written_duration(s.above.value)} of mean round trip"
+    elif s.above is not None:
+        above = f"{100 * s.above.value:g}% of the questions were sent again"
+    return own_words(s.state, s.loss, s.failures, above, s.below)
 
 
 def _own_words(s: RuleSettings) -> Says | None:

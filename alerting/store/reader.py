@@ -13,13 +13,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from alerting.store.rows import HistoryRow
+from alerting.store.rows import (
+    AttemptRow,
+    DeliveryRow,
+    HistoryRow,
+    IncidentRow,
+    TrailRow,
+)
 from alerting.store.statements import (
+    ATTEMPTS_OF,
     HISTORY,
     HISTORY_KEYS,
     HISTORY_OF_KEY,
+    INCIDENT,
     OLD_HISTORY,
+    OUTBOX_OF,
+    TRAIL,
+    attempt_row,
+    delivery_row,
     history_row,
+    incident_row,
+    trail_row,
 )
 
 BUSY_TIMEOUT = 5.0  # s to wait for another process that reads a backup of the file
@@ -58,6 +72,27 @@ class Reader:
         return await self._read(
             lambda: [n for key in keys for (n,) in self._query(HISTORY_OF_KEY, key)]
         )
+
+    async def incident(self, id: int) -> IncidentRow | None:
+        """One incident, open or over."""
+        rows = await self._read(lambda: [*map(incident_row, self._query(INCIDENT, id))])
+        return rows[0] if rows else None
+
+    async def outbox(self, incident: int) -> list[DeliveryRow]:
+        """What each notifier knows of an incident, and is owed."""
+        return await self._read(
+            lambda: [*map(delivery_row, self._query(OUTBOX_OF, incident))]
+        )
+
+    async def attempts(self, incident: int) -> list[AttemptRow]:
+        """What came of the batches that told an incident, the oldest first."""
+        return await self._read(
+            lambda: [*map(attempt_row, self._query(ATTEMPTS_OF, incident))]
+        )
+
+    async def trail(self, key: str) -> list[TrailRow]:
+        """Why something was done, or not, with a subject; the oldest first."""
+        return await self._read(lambda: [*map(trail_row, self._query(TRAIL, key))])
 
     def close(self) -> None:
         """End what is read; blocks until it has."""

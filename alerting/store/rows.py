@@ -8,9 +8,10 @@ reads them while the core goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, NamedTuple
 
-from alerting.incident import Crowd, Severity, Told
+from alerting.incident import Crowd, Severity, Terms, Told
 from checks.observation import Cause, Fact, Kind, Loss, Place, State
 
 
@@ -69,6 +70,7 @@ class IncidentRow:
     crowd: Crowd | None = None
     acknowledged_at: float | None = None
     note: str = ""
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,52 @@ class DeliveryRow:
     attempts: int
     error: str
     dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """What came of one batch for one incident; its attempts are counted."""
+
+    incident: int
+    notifier: str
+    step: int
+    batch: str
+    telling: Told
+    attempts: int
+    begun: float  # the first attempt; kept where it is stored already
+    at: float  # the last one, or its end
+    outcome: str  # an Outcome; empty while nobody knows
+    error: str
+
+
+class What(StrEnum):
+    """What a row of the trail is about."""
+
+    STATE = "state"  # of what has no history of its own
+    SUPPRESSED = "suppressed"  # a rule was due and did not open
+    HELD = "held"  # news, reminders or a step of a ladder were not told
+    CHANGED = "changed"  # another rule leads, or another severity
+    REOPENED = "reopened"
+    ACKNOWLEDGED = "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class TrailRow:
+    """Why something was done, or not, with a subject; of each the last are kept."""
+
+    key: str  # of the subject
+    at: float
+    what: What
+    rule: str
+    text: str
+    incident: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneTrail:
+    """Forget what was noted in the trail before this moment."""
+
+    before: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +204,9 @@ Write = (
     | Memo
     | DropMemo
     | Prune
+    | AttemptRow
+    | TrailRow
+    | PruneTrail
 )
 # What may be written late, or be lost with the machine.
 Note = HistoryRow | HistoryFill | DropHistory | Memo
@@ -170,6 +221,9 @@ _MOMENTS: dict[type, tuple[str, ...]] = {
     ),
     DeliveryRow: ("not_before",),
     Prune: ("resolved_before",),
+    AttemptRow: ("begun", "at"),
+    TrailRow: ("at",),
+    PruneTrail: ("before",),
 }
 
 
@@ -189,12 +243,35 @@ def shifted(write: Write, seconds: float) -> Write:
         )
     if isinstance(write, IncidentRow) and write.crowd is not None:
         changed["crowd"] = _moved(write.crowd, seconds)
+    if isinstance(write, IncidentRow) and write.terms is not None:
+        changed["terms"] = _later(write.terms, seconds)
     return replace(write, **changed) if changed else write
 
 
 def _moved(crowd: Crowd, seconds: float) -> Crowd:
     listed = (Fact(fact.at and fact.at + seconds, fact.text) for fact in crowd.listed)
     return replace(crowd, listed=tuple(listed))
+
+
+def _later(terms: Terms, seconds: float) -> Terms:
+    def moved(at: float) -> float:
+        return at + seconds if at else at
+
+    return Terms(
+        moved(terms.since),
+        terms.for_,
+        moved(terms.well_since),
+        moved(terms.not_before),
+        moved(terms.over_since),
+        moved(terms.in_hours),
+        tuple(
+            one._replace(
+                well_at=moved(one.well_at),
+                asked_at=None if one.asked_at is None else one.asked_at + seconds,
+            )
+            for one in terms.above
+        ),
+    )
 
 
 @dataclass(slots=True)

@@ -106,6 +106,46 @@ STEPS = (
     ALTER TABLE incidents ADD COLUMN acknowledged_at REAL;
     ALTER TABLE incidents ADD COLUMN note TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE incidents ADD COLUMN terms TEXT;     -- JSON array
+    CREATE TABLE attempts (
+        incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+        notifier TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        batch TEXT NOT NULL,
+        telling INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        begun REAL NOT NULL,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL,
+        error TEXT NOT NULL,
+        PRIMARY KEY (incident, notifier, step, batch)
+    ) WITHOUT ROWID;
+    -- Of an incident the last 100 batches, however long it is repeated.
+    CREATE TRIGGER attempts_bound AFTER INSERT ON attempts BEGIN
+        DELETE FROM attempts WHERE incident = NEW.incident AND begun < (
+            SELECT begun FROM attempts WHERE incident = NEW.incident
+            ORDER BY begun DESC LIMIT 1 OFFSET 99
+        );
+    END;
+    CREATE TABLE trail (
+        n INTEGER PRIMARY KEY,       -- their order; the wall clock may be set back
+        key TEXT NOT NULL,
+        at REAL NOT NULL,
+        what TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        text TEXT NOT NULL,
+        incident INTEGER
+    );
+    CREATE INDEX trail_by_key ON trail (key);
+    -- Of a subject the last 50 rows, whatever it does.
+    CREATE TRIGGER trail_bound AFTER INSERT ON trail BEGIN
+        DELETE FROM trail WHERE key = NEW.key AND n <= (
+            SELECT n FROM trail WHERE key = NEW.key
+            ORDER BY n DESC LIMIT 1 OFFSET 50
+        );
+    END;
+    """,
 )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from alerting.incident import Crowd, Severity, Told
+from alerting.incident import Above, Crowd, Severity, Terms, Told
 from alerting.store.rows import (
+    AttemptRow,
     DeliveryRow,
     DropDelivery,
     DropHistory,
@@ -24,7 +25,10 @@ from alerting.store.rows import (
     Memo,
     Note,
     Prune,
+    PruneTrail,
     SubjectRow,
+    TrailRow,
+    What,
     Write,
 )
 from checks.observation import Cause, Fact, Kind, Loss, Place, State
@@ -87,6 +91,7 @@ def _incident_values(row: IncidentRow) -> tuple[Any, ...]:
     values["evidence"] = json.dumps(row.evidence)
     values["labels"] = json.dumps(row.labels)
     values["crowd"] = json.dumps(asdict(row.crowd)) if row.crowd else None
+    values["terms"] = json.dumps(row.terms) if row.terms else None
     return tuple(values.values())
 
 
@@ -141,6 +146,25 @@ STATEMENTS: dict[type, Statement] = {
         lambda w: ("prune",),
         astuple,
     ),
+    AttemptRow: Statement(
+        "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (incident, notifier, step, batch) DO UPDATE SET "
+        "attempts = excluded.attempts, at = excluded.at, "
+        "outcome = excluded.outcome, error = excluded.error",
+        lambda w: ("attempt", w.incident, w.notifier, w.step, w.batch),
+        astuple,
+    ),
+    TrailRow: Statement(
+        "INSERT INTO trail (key, at, what, rule, text, incident) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        lambda w: ("trail", w.key, w.at, w.what, w.rule, w.text, w.incident),
+        astuple,
+    ),
+    PruneTrail: Statement(
+        "DELETE FROM trail WHERE at < ?",
+        lambda w: ("prune trail",),
+        astuple,
+    ),
     HistoryRow: Statement(
         "INSERT INTO history (key, at, state, cause, loss, why, contacts) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -193,6 +217,13 @@ OLD_HISTORY = (
     "SELECT n FROM history WHERE at < ? "
     "AND n < (SELECT max(n) FROM history AS of_it WHERE of_it.key = history.key)"
 )
+INCIDENT = f"SELECT {_columns(IncidentRow)} FROM incidents WHERE id = ?"  # noqa: S608
+OUTBOX_OF = (
+    f"SELECT {_columns(DeliveryRow)} FROM deliveries "  # noqa: S608
+    "WHERE incident = ? ORDER BY step, notifier"
+)
+ATTEMPTS_OF = "SELECT * FROM attempts WHERE incident = ? ORDER BY begun, notifier"
+TRAIL = "SELECT key, at, what, rule, text, incident FROM trail WHERE key = ? ORDER BY n"
 HISTORY_KEYS = "SELECT key, max(at) FROM history GROUP BY key"
 HISTORY_OF_KEY = "SELECT n FROM history WHERE key = ?"
 
@@ -219,12 +250,28 @@ def incident_row(row: sqlite3.Row) -> IncidentRow:
     values["labels"] = json.loads(row["labels"])
     values["severity"] = Severity(row["severity"])
     values["crowd"] = _crowd(json.loads(row["crowd"])) if row["crowd"] else None
+    values["terms"] = _terms(json.loads(row["terms"])) if row["terms"] else None
     return IncidentRow(**values)
 
 
 def _crowd(kept: dict[str, Any]) -> Crowd:
     listed = tuple(Fact(*fact) for fact in kept.pop("listed"))
     return Crowd(**kept | {"through": tuple(kept["through"])}, listed=listed)
+
+
+def _terms(kept: list[Any]) -> Terms:
+    *moments, above = kept
+    return Terms._make([*moments, tuple(Above(*one) for one in above)])
+
+
+def attempt_row(row: sqlite3.Row) -> AttemptRow:
+    """What came of a batch, as stored."""
+    return AttemptRow(**dict(row) | {"telling": Told(row["telling"])})
+
+
+def trail_row(row: sqlite3.Row) -> TrailRow:
+    """A row of the trail as stored."""
+    return TrailRow(**dict(row) | {"what": What(row["what"])})
 
 
 def delivery_row(row: sqlite3.Row) -> DeliveryRow:

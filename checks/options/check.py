@@ -31,6 +31,10 @@ def ignore(ok: bool, detail: str) -> None:
     """Nobody asks how our resolver does."""
 
 
+def nobody_moves(subject: Subject, settings: ProbeSettings, hosts: list[str]) -> None:
+    """Nobody asks where a name leads."""
+
+
 @dataclass(slots=True)
 class Change:
     """What a reload did, by subject; objects of kept subjects stay the old ones."""
@@ -47,7 +51,8 @@ class OptionsCheck:
     targets of which even a quiet beginning is to be told, without it all are;
     `answered` knows who answered before we began, `lives` who is alive though
     silent. `clock` gives UTC
-    seconds and never jumps. `resolver_state(ok, detail)` is called when our resolver
+    seconds and never jumps. `led(subject, settings, hosts)` hears where the name of a
+    target leads. `resolver_state(ok, detail)` is called when our resolver
     fails as a whole, and when it works again. Counters and arrays: `sweep`, `rows`,
     `judge`. Where `tapped`, `tap` keeps what goes over the wire, for a few targets.
     """
@@ -66,6 +71,7 @@ class OptionsCheck:
         answered: Callable[[Subject], bool] | None = None,
         lives: Callable[[Subject], bool] | None = None,
         tapped: bool = False,
+        led: Callable[[Subject, ProbeSettings, list[str]], None] = nobody_moves,
     ) -> None:
         self._clock = clock
         self.rows = Rows()
@@ -84,6 +90,8 @@ class OptionsCheck:
             heard, self.sweep, lanes, streams, self._names, clock, self._settle
         )
         self._index: dict[str, dict[str, int]] = {}  # scope name, subject name
+        self._led = led
+        self._leads: dict[int, list[str]] = {}  # where the names of targets lead
         self._given = targets
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -192,15 +200,15 @@ class OptionsCheck:
 
     def _renew(self, index: int, target: Target) -> bool:
         """Take over a target of the same key; True where it is asked otherwise now."""
-        old = self._subject(index).scope
-        fresh = target.subject.scope
-        old.role, old.labels, old.parent = fresh.role, fresh.labels, fresh.parent
+        # Not into the scope that it has: others of its file may be elsewhere.
+        self._subject(index).scope = target.subject.scope
         judge = self.judge
         same = judge.uris[index] == target.uri
         if same and judge.settings[index] == target.settings:
             return False
         judge.uris[index], judge.settings[index] = target.uri, target.settings
         self._names.forget(index)
+        self._leads.pop(index, None)
         self._placing.drop(judge.members(index))
         judge.assign(index, ())
         return True
@@ -209,6 +217,7 @@ class OptionsCheck:
         self._placing.drop([row for i in indexes for row in self.judge.members(i)])
         for index in indexes:
             self._names.forget(index)
+            self._leads.pop(index, None)
             subject = self._subject(index)
             self.judge.assign(index, ())
             self.judge.remove(index)
@@ -243,6 +252,17 @@ class OptionsCheck:
             self._asks.placed(index, addresses)
         elif self._placing.at_addresses(index, addresses):
             self._settle()
+            self._leads[index] = [str(address.ip) for address in addresses]
+            self._tell_where(index)
+
+    def tell_where(self) -> None:
+        """Say again where all names lead: who belongs where may be otherwise."""
+        for index in list(self._leads):
+            self._tell_where(index)
+
+    def _tell_where(self, index: int) -> None:
+        settings = self._placing.settings(index)
+        self._led(self._subject(index), settings, self._leads[index])
 
     def nameless(self, index: int, cause: Cause, detail: str) -> float:
         """A target has no address: that is a failure of the one row it has then."""

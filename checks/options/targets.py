@@ -202,21 +202,27 @@ def configured(
     files: Sequence[TargetFileSettings] = (),
     parent: Callable[[str], Subject | None] = lambda site: None,
     folder: Path | None = None,
+    near: Callable[[str], str] = lambda host: "",
 ) -> Iterator[Target]:
-    """The targets of a configuration; `parent` finds a site's subject by its name.
+    """The targets of a configuration; `parent` finds a site's subject by its name,
+    `near` the site that an IP address is in: of a target that is written without one.
 
     Raises ValueError ("phones.txt:3: ...") and OSError for a file that is wrong.
     """
     for name, settings in targets.items():
-        scope = _scope(name, settings, parent)
+        site = settings.site or near(host_of(settings.uri))
+        scope = _scope(name, settings, parent, site)
         yield Target(Subject(Kind.TARGET, name, scope), settings.uri, settings)
     for number, listed in enumerate(files):
         check_distinct(listed, files[:number])
         path = (folder or Path()) / listed.file
-        scope = _scope(path.name, listed, parent)
+        scopes: dict[str, Scope] = {}  # by site
         for line in read_file(path):
             _check_line_floor(path, line, listed)
-            yield Target(Subject(Kind.TARGET, line, scope), line, listed)
+            site = listed.site or near(host_of(line))
+            if site not in scopes:
+                scopes[site] = _scope(path.name, listed, parent, site)
+            yield Target(Subject(Kind.TARGET, line, scopes[site]), line, listed)
 
 
 def check_distinct(
@@ -277,6 +283,15 @@ def full_uri(text: str) -> str:
     )
 
 
+def host_of(text: str) -> str:
+    """The host of what was written: a name or an IP address."""
+    if (found := ipv4(text)) is not None:
+        return found[0]
+    from checks.sip.uri import SipUri
+
+    return SipUri.parse(full_uri(text)).host
+
+
 def check_uri(text: str) -> None:
     """ValueError with a sentence where it is no SIP URI and no host:port."""
     if len(text) > LINE_LIMIT:
@@ -327,9 +342,10 @@ def _scope(
     name: str,
     settings: TargetSettings | TargetFileSettings,
     parent: Callable[[str], Subject | None],
+    site: str,
 ) -> Scope:
-    labels = {"site": settings.site} if settings.site else {}
-    return Scope(name, settings.role, labels, parent(settings.site))
+    labels = {"site": site} if site else {}
+    return Scope(name, settings.role, labels, parent(site))
 
 
 def _check_floor(interval: float, floor: float, what: str) -> None:

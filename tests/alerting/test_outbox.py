@@ -39,6 +39,7 @@ class Core:
     done: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: int = 1
     asked_to_wait: list[float] = field(default_factory=list)
+    doubts: list[bool] = field(default_factory=list)
     firing: list[Delivery] = field(default_factory=list)
     fares: list[tuple[Outcome, str]] = field(default_factory=list)
 
@@ -63,8 +64,11 @@ class Core:
         now: float,
         error: str = "",
         retry_after: float = 0.0,
+        *,
+        in_doubt: bool = False,
     ) -> None:
         self.asked_to_wait.append(retry_after)
+        self.doubts.append(in_doubt)
         self.steps.append(f"settle {outcome}")
         self.settled.append((batch.id, outcome, now, error))
         if outcome is not Outcome.TRANSIENT:

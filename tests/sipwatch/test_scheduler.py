@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from alerting.store.rows import Prune, Write
+from alerting.store.rows import Prune, PruneTrail, Write
 from sipwatch.config.alive import SelfTestSettings
 from sipwatch.scheduler import KEPT, Scheduler
 
@@ -44,7 +44,8 @@ def days(scheduler: Scheduler) -> set[str]:
 async def test_what_ended_long_ago_is_forgotten(scheduler: Scheduler) -> None:
     await scheduler.clean()
     flow: Any = scheduler._flow
-    assert flow.writes == [Prune(resolved_before=1_790_000_000.0 - KEPT)]
+    before = 1_790_000_000.0 - KEPT
+    assert flow.writes == [Prune(resolved_before=before), PruneTrail(before)]
 
 
 async def test_it_cleans_in_the_night_not_on_the_hour(scheduler: Scheduler) -> None:

@@ -8,6 +8,7 @@ site.target("twilio", "203.0.113.9", role="trunk")
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -89,6 +90,8 @@ class Watching:
             lag=0.002, looked_at=self.now, store_fails=False
         )
         self.heartbeat: Any = SimpleNamespace(settings=None)
+        self.twilio: Any = SimpleNamespace(status=lambda: None, alerts=Counter())
+        self.outlook: Any = SimpleNamespace(shown=lambda: None)
         self.options = OptionsCheck(
             (), self.observe, clock=self.clock.now, resolver=NoNames()
         )
