@@ -13,14 +13,25 @@ from pyee.base import EventEmitter
 
 from alerting.alarms.core import Alarms
 from alerting.muting.muting import Muting
+from alerting.notification.shape import iso
 from alerting.store.database import Store
 from alerting.store.rows import Memo
 from checks.accounts.account import Account
 from checks.observation import Kind, Observation, State, Subject
 from checks.options.check import OptionsCheck
+from checks.options.targets import ProbeSettings
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
-from sipwatch import __version__, chain, couriers, heartbeat, metrics, outcomes, systemd
+from sipwatch import (
+    __version__,
+    chain,
+    couriers,
+    heartbeat,
+    metrics,
+    outcomes,
+    reasons,
+    systemd,
+)
 from sipwatch.accounts import TICK, Accounts
 from sipwatch.audit import audit, summarize
 from sipwatch.bindings import asked_for
@@ -30,7 +41,9 @@ from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, Diff, diff, timetables
 from sipwatch.couriers import Couriers
+from sipwatch.diagnosis import walk as diagnosis
 from sipwatch.exposition import Exposition
+from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
 from sipwatch.journal import Journal
@@ -47,6 +60,9 @@ from sipwatch.status import status
 from sipwatch.tasks import Tasks
 from sipwatch.topology import Topology
 from sipwatch.touched import Touched
+from sipwatch.twilio import TICK as TWILIO_TICK
+from sipwatch.twilio import Twilio
+from sipwatch.twiml import Calls
 from sipwatch.vantage import Outlook
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket
@@ -61,6 +77,7 @@ RESTORED = (  # what the keys of all that may be known from before begin with
     "self:",
     "site:",
     "vantage:",
+    "twilio:",
 )
 
 log = logging.getLogger(__name__)
@@ -152,6 +169,7 @@ class Daemon:
             wanted=self.alarms.wants,
             answered=self.alarms.answered,
             lives=self._can_be_read,
+            led=self._locate,
         )
         self.selfwatch = SelfWatch(
             self.clock,
@@ -192,6 +210,17 @@ class Daemon:
             explains=self.followings.explains,
             tested=self._account_tested,
         )
+        self.twilio = Twilio(
+            self.clock,
+            self.flow,
+            self.alarms,
+            self.store,
+            self.tasks,
+            registrars=lambda: self.judges,
+        )
+        self.calls = Calls(
+            lambda: self.config, self.clock, self.twilio, self._schedule_is_open
+        )
         self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
         self.touched = Touched()
         key = key_of(self.store, self.flow)
@@ -206,7 +235,10 @@ class Daemon:
             store=self._store_beat,
             observe=self.flow.observe,
         )
-        self.counts = metrics.Counts(self.bus)
+        findings = self.findings = Findings(self)
+        self.counts = metrics.Counts(
+            self.bus, lambda i: findings.of(i.subject, i, around=False)
+        )
         self.exposition: Exposition = metrics.exposition(self)
         self.scheduler = Scheduler(
             self.flow, now, audit=lambda: summarize(self.followings.values())
@@ -225,6 +257,7 @@ class Daemon:
         for name, settings in self.config.registrars.items():
             self.followings.follow(name, settings, plan.listed[name])
         self.accounts.start(self.config.accounts)
+        self.twilio.start(self.config.twilio)
         self._planned = {target.subject.key: target.subject for target in plan.targets}
         self._link()
         if self.config.heartbeat is not None:
@@ -251,7 +284,7 @@ class Daemon:
 
     def _start_parts(self, sockets: list[tuple[Any, dict[str, Any]]]) -> None:
         for sock, rights in sockets:
-            app = application(self, people=self.people, **rights)
+            app = application(self, people=self.people, twilio=self.calls, **rights)
             listener = Listener(app, sock)
             listener.start()
             self._listeners.append(listener)
@@ -262,6 +295,7 @@ class Daemon:
             self.couriers.hire(name, settings)
         self._begin_accounts()
         self.scheduler.every(TICK, self.accounts.test_due, "accounts")
+        self.scheduler.every(TWILIO_TICK, self.twilio.tick, "twilio")
         self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
         self.scheduler.nightly(self.chronicle.tidy, "history")
         self.scheduler.nightly(self.people.tidy, "silences")
@@ -292,6 +326,16 @@ class Daemon:
             self.alarms.adopt(site)
         self.topology.link(self.config, self._find)
         self.alarms.relink()
+
+    def _locate(
+        self, target: Subject, settings: ProbeSettings, hosts: list[str]
+    ) -> None:
+        """The name of a target leads there: that tells its site, if nothing else."""
+        if settings.site:
+            return
+        site = self.topology.places(self.config).of_address(hosts)
+        if self.topology.move(target, site):
+            self.alarms.moved(target)
 
     def _find(self, kind: Kind, name: str) -> Subject | None:
         """An entry of the configuration that others may depend on."""
@@ -328,6 +372,11 @@ class Daemon:
         """Whether the registrar of a target is alive, so that its silence is a ban."""
         following = self.peers.get(target.name, ())
         return any(one.judge.state is State.READABLE for one in following)
+
+    def _schedule_is_open(self, name: str, at: float) -> bool:
+        """Whether a schedule is, at a moment of the wall clock."""
+        schedule = self.alarms.muting.schedules.get(name)
+        return schedule is not None and schedule.is_open(at)
 
     def _look_at(self, subject: Subject) -> None:
         """An ancestor must be seen now: ask it."""
@@ -390,6 +439,25 @@ class Daemon:
     async def history(self, subject: str, registrar: str) -> dict[str, Any]:
         """The answer of /api/v1/history; LookupError, ReaderError."""
         return await retold(self, self.chronicle.reader, subject, registrar)
+
+    async def explain_incident(self, id: int) -> dict[str, Any]:
+        """Why an incident is, as far as it is on the disk; LookupError, ReaderError."""
+        await self.flow.settle()
+        return await reasons.of_incident(self, self.chronicle.reader, id)
+
+    async def explain(self, subject: str, registrar: str) -> dict[str, Any]:
+        """Why there is no alarm of a subject, or which; LookupError, ReaderError."""
+        await self.flow.settle()
+        return await reasons.of_subject(self, self.chronicle.reader, subject, registrar)
+
+    def diagnose(self, subject: str, *, call: bool) -> AsyncIterator[bytes]:
+        """Look at something that is watched, line by line; LookupError."""
+        walk = diagnosis.walk_of(self, subject, call=call)
+        return diagnosis.stream(walk, lambda at: iso(self.clock.skew + at))
+
+    def finding(self, subject: str, registrar: str) -> dict[str, Any]:
+        """Why a subject cannot be called, by what is known now; LookupError."""
+        return self.findings.shown(subject, registrar)
 
     def register(self, name: str, *, verbose: bool) -> AsyncIterator[bytes] | None:
         """Test an account now, its lines as they come; None where there is none."""
@@ -468,6 +536,7 @@ class Daemon:
             self.couriers.hire(name, config.notifiers[name])
             self.alarms.retry(name, now)
         self.followings.pair(config)
+        self.twilio.replace(config.twilio, now)
         self.heartbeat.replace(config.heartbeat)
         if config.heartbeat is None:
             self.alarms.unwatch(self.heartbeat.subject, now)
@@ -482,6 +551,7 @@ class Daemon:
 
     def _swap_topology(self, config: Config, change: Diff) -> None:
         """Sites, our own network, and what depends on what."""
+        self.options.tell_where()
         touched = change.added | change.changed | change.removed
         if change.named("sites", touched):
             self.followings.relocate()

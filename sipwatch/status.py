@@ -10,12 +10,14 @@ from typing import Any
 from alerting.incident import Batch, Delivery, Incident, Told
 from alerting.notification.headline import Times, headline, tale
 from checks.accounts.account import Account
+from checks.cause import Finding
 from checks.observation import State, Subject
 from checks.options.rows import STATES
 from checks.registrations.judge import Judge
 from checks.registrations.reaching import reach
 from sipwatch import __version__, outbound, telling
 from sipwatch.config.settings import local_zone
+from sipwatch.findings import Findings, finding_json
 from sipwatch.sources import Sight, Sources, owed_since, readable
 from sipwatch.surroundings import Surroundings
 
@@ -52,6 +54,11 @@ def status(sources: Sources) -> dict[str, Any]:
         "outbox": _outbox(sources, iso),
         "notifiers": telling.notifiers(sources, iso),
         "heartbeat": telling.heartbeat(sources, iso),
+        "vantage": telling.vantage(sources, iso),
+        "twilio": sources.twilio.status(),
+        "silences": telling.silences(sources),
+        "maintenance": telling.maintenance(sources),
+        "schedules": telling.schedules(sources, iso),
     }
 
 
@@ -202,6 +209,7 @@ def _incidents(
     times = Times(local_zone(), clock.now(), clock.skew)
     # One registrar's incidents share its count, which is a walk over its extensions.
     count = _Once(Surroundings(sources).extensions)
+    findings = Findings(sources)
     return [
         {
             "id": i.id,
@@ -218,9 +226,14 @@ def _incidents(
             "note": i.note,
             "muted_by": sources.alarms.silences.reason(i, clock.now()),
             "text": _text(i, times, sources.config.instance, count),
+            "finding": _finding(findings.of(i.subject, i, around=False), iso),
         }
         for i in first
     ]
+
+
+def _finding(found: Finding | None, iso: _Iso) -> dict[str, Any] | None:
+    return None if found is None else finding_json(found, iso)
 
 
 class _Once:

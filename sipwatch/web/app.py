@@ -18,6 +18,8 @@ from sipwatch.people import People
 from sipwatch.subjects import AmbiguousError
 from sipwatch.web.links import add_links
 from sipwatch.web.people import add_acts, add_silences
+from sipwatch.web.reasons import Explains, add_reasons
+from sipwatch.web.twilio import Public, add_twilio
 
 # s for all notifiers, each of which has 60; the command line waits longer
 TEST_PATIENCE = 75
@@ -33,7 +35,7 @@ HEADERS = {
 _GZIP = re.compile(r"(?:^|,)\s*(?:x-)?gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.I)
 
 
-class Watched(Protocol):
+class Watched(Explains, Protocol):
     """What the daemon shows of itself."""
 
     @property
@@ -51,6 +53,12 @@ class Watched(Protocol):
 
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         """A rendering in slices; None while as many as allowed are under way."""
+
+    def diagnose(self, subject: str, *, call: bool) -> AsyncIterator[bytes]:
+        """Look at something, its lines as they come; LookupError."""
+
+    def finding(self, subject: str, registrar: str) -> dict[str, Any]:
+        """The answer of /api/v1/finding; LookupError."""
 
     async def history(self, subject: str, registrar: str) -> dict[str, Any]:
         """The answer of /api/v1/history; LookupError, ReaderError."""
@@ -76,6 +84,7 @@ def application(
     public_only: bool = False,
     operate: bool = False,
     people: People | None = None,
+    twilio: Public | None = None,
 ) -> FastAPI:
     """The application of a listener.
 
@@ -95,10 +104,13 @@ def application(
     if people is not None and not metrics_only:
         add_links(app, people)
     if public_only:
+        if twilio is not None:
+            add_twilio(app, twilio)
         return app
     _add_metrics(app, watched)
     if not metrics_only:
         _add_status(app, watched)
+        add_reasons(app, watched)
     if people is not None and not metrics_only:
         add_silences(app, people)
     if operate:
@@ -175,6 +187,16 @@ def _add_status(app: FastAPI, watched: Watched) -> None:
         except LookupError as unknown:
             raise HTTPException(404, str(unknown)) from None
 
+    @app.get("/api/v1/finding")
+    async def finding(subject: str, registrar: str = "") -> Response:
+        """Why a subject cannot be called, by all that is known of it now."""
+        try:
+            return JSONResponse(watched.finding(subject, registrar))
+        except AmbiguousError as several:
+            raise HTTPException(409, str(several)) from None
+        except LookupError as unknown:
+            raise HTTPException(404, str(unknown)) from None
+
     @app.get("/api/v1/history")
     async def history(subject: str, registrar: str = "") -> Response:
         """What changed of a subject, by its key or its name; the oldest first."""
@@ -209,6 +231,18 @@ def _add_accounts(app: FastAPI, watched: Watched) -> None:
 
 def _add_operations(app: FastAPI, watched: Watched) -> None:
     _add_accounts(app, watched)
+
+    @app.post("/api/v1/diagnose")
+    async def diagnose(subject: str, call: bool = False) -> Response:
+        """Look at a subject from its name to its phone: one JSON text a line, the
+        last one is the verdict. `call` makes the phone ring for a moment."""
+        try:
+            lines = watched.diagnose(subject, call=call)
+        except AmbiguousError as several:
+            raise HTTPException(409, str(several)) from None
+        except LookupError as unknown:
+            raise HTTPException(404, str(unknown)) from None
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
     @app.post("/api/v1/test-notify")
     async def test_notify(notifier: list[str] | None = None) -> dict[str, str]:

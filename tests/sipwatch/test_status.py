@@ -57,6 +57,10 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
         "outbox": {"pending": 0, "oldest": None},
         "notifiers": [],
         "heartbeat": None,
+        "vantage": None,
+        "silences": 0,
+        "maintenance": [],
+        "schedules": [],
     }
 
 
