@@ -205,6 +205,27 @@ def test_what_was_told_before_the_cut_is_told_as_over_after_it() -> None:
     assert site.told()[2:] == [OVER, f"resolved {phone.name} {GONE}"]
 
 
+def test_what_was_lost_before_a_second_cut_is_not_forgotten_by_it() -> None:
+    site = watched()
+    (phone,) = site.crowd("lyon", 1)
+    site.cut(100)
+    site.found()
+    site.unreadable(103)
+    site.connect(600)
+    site.readable(601)
+    site.at(602, phone, UNREGISTERED, since=300)  # told once, and held
+    site.cut(640)
+    site.found()
+    site.unreadable(643)
+    site.until(1200)
+    assert phone.name not in " ".join(site.told())
+    site.connect(1200)
+    site.readable(1201)
+    site.until(6000)
+    assert site.told()[-1] == f"firing {phone.name} {GONE}"
+    assert site.alarms.effective(phone) is UNREGISTERED
+
+
 def test_a_branch_that_was_lost_while_we_were_blind_is_one_incident_then() -> None:
     site = watched()
     site.crowd("paris", 160)

@@ -52,6 +52,12 @@ ROUTES: dict[str, tuple[RouteSettings, ...]] = {
         route("pager", match={"severity": "critical"}, escalate=[(600.0, "boss")]),
         route("team", match={"severity": "warning"}, per_hour=6),
     ),
+    "both": (
+        route(
+            "pager", "team", match={"severity": "critical"}, escalate=[(900.0, "boss")]
+        ),
+        route("team", match={"severity": "warning"}),
+    ),
     "one": (
         route("team", escalate=[(600.0, "pager"), (1800.0, "boss", "team")], repeats=2),
         route("boss", match={"rule": "MassUnregistration"}, during="office"),
