@@ -19,6 +19,7 @@ from checks.observation import plain
 from checks.settings import Duration, Glob, Parsed, duration
 
 STEPS_MOST = 20  # of one ladder
+REPEAT_LEAST = 60.0  # s; one of 0s would be told again and again without end
 PER_HOUR_MOST = 1000
 # Without routes: every warning and every critical to every notifier.
 TOLD_BY_DEFAULT = Severity.WARNING
@@ -115,6 +116,10 @@ class GroupSettings:
     repeat: Repeats = field(default_factory=lambda: _REPEAT)  # until acknowledged
     stand_in: Repeats = field(default_factory=lambda: _STAND_IN)
     """How long a notifier may fail to tell it, until the next one is told as well."""
+
+    def __post_init__(self) -> None:
+        if any(every < REPEAT_LEAST for every in self.repeat.values()):
+            raise ValueError("repeat must be 1m or more (leave out what is not wanted)")
 
 
 class Routes:

@@ -199,16 +199,18 @@ class Rpc:
     answers: dict[str, tuple[int, bytes | Callable[[], bytes]]]
     calls: list[str] = field(default_factory=list)
     headers: list[Any] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_post("/RPC", self._answer)
         self._runner = web.AppRunner(application)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.address = f"http://{host}:{port}/RPC"
+        scheme = "https" if self.tls else "http"
+        self.address = f"{scheme}://{host}:{port}/RPC"
         return self
 
     async def __aexit__(self, *_: object) -> None:

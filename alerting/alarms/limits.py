@@ -33,7 +33,9 @@ class Limits:
 
     def room_at(self, key: Key, most: int, now: float) -> float | None:
         """When there is room again; None: there is."""
-        sent = self._sent[key] = [at for at in self._sent[key] if at > now - HOUR]
+        # As what is returned is added up: else, by a rounding, there would be no room
+        # and would have been room by now, for ever.
+        sent = self._sent[key] = [at for at in self._sent[key] if at + HOUR > now]
         return sent[-most] + HOUR if len(sent) >= most else None
 
     def count(self, key: Key, now: float) -> None:

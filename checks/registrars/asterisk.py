@@ -22,6 +22,7 @@ from checks.registrars.ami import Message
 from checks.registrars.clocks import Pace
 from checks.registrars.failures import (
     MANAGER_CONF,
+    ODD_NAMES,
     HoldBack,
     host_and_port,
     trusting,
@@ -183,6 +184,8 @@ class Asterisk:
             raise failure from None
         except OSError as error:
             raise unreadable(error, where) from None
+        except ValueError:  # Python reads its names, whether anybody asks or not
+            raise Unreadable(Cause.TLS_VERIFY, f"{where}: {ODD_NAMES}") from None
         return session
 
     async def _context(self) -> ssl.SSLContext:

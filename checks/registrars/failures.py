@@ -18,6 +18,7 @@ HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
 REJECTED = (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
 
 MANAGER_CONF = "manager.conf (FreePBX: manager_custom.conf)"
+ODD_NAMES = "its certificate has names that cannot be read"
 
 
 class HoldBack:

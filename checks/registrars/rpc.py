@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 
 from checks.observation import Cause, plain
-from checks.registrars.failures import HoldBack, check_url, unreadable
+from checks.registrars.failures import ODD_NAMES, HoldBack, check_url, unreadable
 from checks.registrations.readings import Unreadable
 from checks.settings import Secret
 
@@ -170,6 +170,8 @@ class Rpc:
         except (aiohttp.ClientError, OSError) as error:
             said = plain(str(error), FAULT_LIMIT)
             raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {said}") from None
+        except UnicodeDecodeError:  # Python reads its names, whether anybody asks or not
+            raise Unreadable(Cause.TLS_VERIFY, f"{where}: {ODD_NAMES}") from None
         except UnicodeError as error:  # of a redirect to a host that is no name
             raise Unreadable(Cause.DNS_FAILURE, f"{where}: {error}") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alerting.alarms.changes import Changes
+from alerting.alarms.limits import HOUR, Limits
 from alerting.incident import Outcome, Severity
 from alerting.notification.render import render
 from alerting.routes import GroupSettings, RouteSettings, per_severity, repeats
@@ -428,3 +430,12 @@ def test_durations_by_severity_are_read_as_written() -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match="bad is not a severity"):
         per_severity({"bad": "1s"})
+
+
+def test_room_that_is_there_by_now_is_never_waited_for() -> None:
+    """However floats round: who waited for it would look again and again at once."""
+    limits = Limits(Changes(), lambda: 0.0)
+    limits.count(("anna", 0), 0.1)
+    again_at = 0.1 + HOUR
+    assert limits.room_at(("anna", 0), 1, again_at - 1.0) == again_at
+    assert limits.room_at(("anna", 0), 1, again_at) is None

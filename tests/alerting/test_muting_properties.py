@@ -98,6 +98,13 @@ class Calming(RuleBasedStateMachine):
     def write(self, writes: list[Write]) -> None:
         self.disk.write([shifted(write, self.ahead) for write in writes])
 
+    def refuse(self, seconds: float) -> None:
+        """Mails are refused for so long; an end that is a day old is given up, and
+        the time without power counts: so in all that is half a day."""
+        self.refused += 0 if self.outcome is Outcome.ACCEPTED else seconds
+        if self.refused > 12 * HOUR:
+            self.outcome = Outcome.ACCEPTED
+
     @rule(name=st.sampled_from(PHONES), state=st.sampled_from(STATES))
     def phone_is(self, name: str, state: State) -> None:
         if self.states[name] is not state:
@@ -106,9 +113,7 @@ class Calming(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1, 61, 130, 700, 4000, 30_000, 100_000)))
     def time_passes(self, seconds: int) -> None:
-        self.refused += 0 if self.outcome is Outcome.ACCEPTED else seconds
-        if self.refused > 12 * HOUR:  # after a day it is given up
-            self.outcome = Outcome.ACCEPTED
+        self.refuse(seconds)
         self.site.until(self.site.now + seconds)
 
     @rule(
@@ -150,7 +155,7 @@ class Calming(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1, 300, 50_000)))
     def cut_the_power(self, seconds: int) -> None:
-        self.refused += 0 if self.outcome is Outcome.ACCEPTED else seconds
+        self.refuse(seconds)
         self.start(self.site.now + self.ahead + seconds)
 
     @rule(name=st.sampled_from(NOTIFIERS), seconds=st.sampled_from((1, 5000)))
@@ -161,6 +166,7 @@ class Calming(RuleBasedStateMachine):
         self.site.flush()
         self.mails[name].append(Mail.of(batch, self.site.now))
         self.doubtful += 1
+        self.refuse(seconds)
         self.start(self.site.now + self.ahead + seconds)
 
     def teardown(self) -> None:
