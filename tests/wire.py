@@ -204,7 +204,7 @@ class Rpc:
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_post("/RPC", self._answer)
-        self._runner = web.AppRunner(application)
+        self._runner = web.AppRunner(application, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
         await site.start()
@@ -221,6 +221,8 @@ class Rpc:
         self.calls.append(method)
         self.headers.append(request.headers)
         status, body = self.answers.get(method, (500, fault("Method Not Found")))
+        if body == HANG:
+            await asyncio.Event().wait()
         return web.Response(status=status, body=body() if callable(body) else body)
 
 

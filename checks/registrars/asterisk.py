@@ -230,6 +230,7 @@ class Asterisk:
         """Ask for the PBX's clock, which also tells that it lives."""
         asked = self._clock()
         stamp = number((await session.ask("Ping")).get("Timestamp"))
+        self._contacts.timed = stamp is not None
         if stamp is not None:
             self._contacts.offset = stamp - (asked + self._clock()) / 2
 

@@ -7,6 +7,7 @@ that is past its end stays in the dump as "expired" until the next timer_interva
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ from checks.settings import Duration, Secret
 from checks.sip.resolver import Resolver
 
 NOT_SET = "[not set]"
+AGAIN = 900.0  # s after which registrations that were not told are asked for once more
+# Of one answer: it does not come, or is none. Kamailio may have all others.
+UNUSABLE = {Cause.TIMEOUT, Cause.CONNECTION_RESET, Cause.MALFORMED}
+
+log = logging.getLogger(__name__)
 
 NO_RPC = (
     "in kamailio.cfg event_route[xhttp:request] must call jsonrpc_dispatch() for this "
@@ -205,6 +211,7 @@ class Kamailio:
         )
         self._uac = Uac()
         self._lacking: float | None = None  # the start that brought no uac
+        self._records_at = 0.0  # until then its registrations are not asked for
 
     def relist(self) -> None:
         """Ask for a list now; it comes as soon as the server's load allows."""
@@ -241,13 +248,24 @@ class Kamailio:
         return clocks(said.now, said.up_since, said.uptime, asked, self._clock)
 
     async def _registrations(self, boot: float | None) -> AsyncIterator[Outbounds]:
-        """What it registers elsewhere; a Kamailio without uac does not get it."""
+        """What it registers elsewhere; where that fails, nothing else does. A Kamailio
+        without uac does not get it."""
         if boot is not None and boot == self._lacking:
+            return
+        if self._clock() < self._records_at:
+            yield Outbounds([], told=False)
             return
         try:
             records = await self._rpc.call("uac.reg_dump", list[Record])
         except FaultError:
             self._lacking = boot
+            return
+        except Unreadable as failure:
+            if failure.cause not in UNUSABLE:
+                raise
+            self._records_at = self._clock() + AGAIN
+            log.warning("%s: no uac.reg_dump: %s", self.address, failure.detail)
+            yield Outbounds([], told=False)
             return
         yield Outbounds(self._uac.outbounds(records, self._clock()))
 

@@ -243,18 +243,23 @@ class OpenSips:
         """What it registers elsewhere; where that fails, nothing else does."""
         times = Times.told(self._clock(), told.there, told.written)
         if times.now < self._records_at:
+            if self._records_at < FOREVER:
+                yield Outbounds([], told=False)
             return
         try:
             records = await self._mi.ask("reg_list", Records)
         except FaultError as fault:
             absent = fault.code == METHOD_NOT_FOUND
             self._records_at = FOREVER if absent else times.now + AGAIN
+            if not absent:
+                yield Outbounds([], told=False)
             return
         except Unreadable as failure:
             if failure.cause not in UNUSABLE:
                 raise
             self._records_at = times.now + AGAIN
             log.warning("%s: no reg_list: %s", self.address, failure.detail)
+            yield Outbounds([], told=False)
             return
         yield Outbounds(self._registrant.outbounds(records, times))
 

@@ -41,10 +41,12 @@ def pair(key: str) -> tuple[str, str]:
 class Contacts:
     """What is known of one PBX's contacts, so that its events can be read.
 
-    Pure. `offset` is the PBX's clock minus ours.
+    Pure. `offset` is the PBX's clock minus ours. Where that is not `timed` nothing is
+    known of its clock, which may be days off: then no end and no stamp is believed.
     """
 
     offset: float = 0.0
+    timed: bool = True
     ends: Ends = field(default_factory=dict)
     trunks: set[str] = field(default_factory=set)  # AORs with a permanent contact
     auths: dict[str, float] = field(default_factory=dict)  # account: our time
@@ -53,7 +55,8 @@ class Contacts:
 
     def when(self, event: Message, now: float) -> float:
         """Our time of an event; its own stamp needs `timestampevents = yes`."""
-        return happened(number(event.get("Timestamp")), self.offset, now)
+        offset = self.offset if self.timed else None
+        return happened(number(event.get("Timestamp")), offset, now)
 
     def authenticated(self, event: Message, now: float) -> None:
         """SuccessfulAuth: a REGISTER or another request with right credentials."""
@@ -73,6 +76,8 @@ class Contacts:
         A REGISTER is the only request that moves the end of a contact. Where it has
         moved, and the account has authenticated once since the last list, it was then.
         """
+        if not self.timed:
+            found.expires_at = None
         end = found.expires_at
         at = self.once.get(row.get("EndpointName") or row.get("Endpoint") or found.aor)
         name = key(found.aor, found.contact)

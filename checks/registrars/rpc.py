@@ -170,7 +170,7 @@ class Rpc:
         except (aiohttp.ClientError, OSError) as error:
             said = plain(str(error), FAULT_LIMIT)
             raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {said}") from None
-        except UnicodeDecodeError:  # Python reads its names, whether anybody asks or not
+        except UnicodeDecodeError:  # Python reads its names, asked or not
             raise Unreadable(Cause.TLS_VERIFY, f"{where}: {ODD_NAMES}") from None
         except UnicodeError as error:  # of a redirect to a host that is no name
             raise Unreadable(Cause.DNS_FAILURE, f"{where}: {error}") from None

@@ -118,6 +118,9 @@ class Outgoing:
 
     def take_list(self, m: Member, reading: Outbounds, now: float) -> list[Observation]:
         """The complete list of a member; judged now, or when the member is readable."""
+        if not reading.told:
+            self._empty[m.name] = 0  # it is not as if it kept none
+            return []
         empty = 0 if reading.rows else self._empty.get(m.name, 0) + 1
         self._empty[m.name] = empty
         if empty and empty < EMPTY_LISTS and self.registrations:

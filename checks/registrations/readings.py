@@ -122,6 +122,7 @@ class Outbounds:
     """All that the PBX keeps: the complete list, what it lacks is gone."""
 
     rows: list[Outbound]
+    told: bool = True  # False: it cannot be had now, and says nothing of any
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from checks.observation import Binding, Cause, Loss
+from checks.observation import Binding, Cause, Kind, Loss, Scope, State, Subject
 from checks.registrars import asterisk
 from checks.registrars.ami import AmiParser
 from checks.registrars.asterisk import Asterisk, AsteriskSettings
@@ -22,10 +22,12 @@ from checks.registrations.judge import (
     Bindings,
     Expected,
     Gone,
+    Judge,
     ListEnd,
     Outbounds,
     Reach,
     Reading,
+    RegistrarSettings,
     Restarting,
     Unreadable,
 )
@@ -499,6 +501,31 @@ async def test_tls_is_read_and_its_certificate_checked(tmp_path: Any) -> None:
         assert rows(await first_list(server, **tls)) == [BOUND]
         failed = await failure(server, tls=True, ca=str(tmp_path / "other.pem"))
     assert failed.cause is Cause.TLS_VERIFY
+
+
+async def test_of_a_pbx_that_does_not_tell_its_time_no_end_is_believed() -> None:
+    """Its clock may be days off: a loss counts from when the phone was last seen."""
+    wall = time.time()  # as the daemon's own clock reads
+    days_ago = {**PHONE, "RegExpire": str(int(wall) - 3 * 86400 + 60)}
+    answers = healthy(
+        Ping=[message(Response="Success", ActionID="x", Ping="Pong")],
+        **{CONTACTS: wire.listing("ContactStatusDetail", [days_ago])},
+    )
+    settings = AsteriskSettings(password=Secret("hush-hush"), interval=0.05)
+    subject = Subject(Kind.REGISTRAR, "hq", Scope("hq"))
+    judge = Judge("hq", RegistrarSettings(type="test"), subject, wall)
+    async with serving(answers) as server:
+        registrar = Asterisk(settings, server.address, clock=time.time)
+        async with aclosing(registrar.watch()) as readings:
+            for n in range(2):
+                if n == 1:
+                    answers[CONTACTS] = wire.listing("ContactStatusDetail", [])
+                for reading in await until_end(readings):
+                    told = judge.apply("", reading, time.time())
+    (lost,) = [o for o in told if o.subject.name == "1001"]
+    assert lost.state is State.UNREGISTERED
+    assert wall <= lost.since <= time.time()
+    assert lost.loss is Loss.UNKNOWN
 
 
 @pytest.mark.parametrize("key", ["username", "password"])

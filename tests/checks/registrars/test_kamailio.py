@@ -14,9 +14,10 @@ from checks.observation import Binding, Cause
 from checks.registrars import rpc
 from checks.registrars.kamailio import Contact, Kamailio, KamailioSettings, binding
 from checks.registrations.judge import Bindings, ListEnd, Reading, Unreadable
+from checks.registrations.readings import Outbounds
 from checks.settings import Secret
 from tests import wire
-from tests.wire import Rpc, fault
+from tests.wire import HANG, Rpc, fault
 
 # + answers keep-alives, - stopped answering them, ? never asked; 10 s apart.
 STATES = {
@@ -420,3 +421,22 @@ async def test_a_password_in_the_url_is_refused_and_not_told(username: str) -> N
     with pytest.raises(Unreadable, match="give `username` and `password`") as failed:
         await until_end(Kamailio(settings, address, clock=time.time).watch())
     assert "hunter2" not in str(failed.value)
+
+
+@pytest.mark.parametrize("body", [HANG, b"<html>", result({"records": 5})])
+async def test_what_is_registered_elsewhere_may_be_unreadable_alone(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = time.time()
+    phone = {"Address": "sip:1001@10.0.0.1", "Expires": 60}
+    answers = {"uac.reg_dump": (200, body)}
+    async with serving(dump(info("1001", phone)), **answers) as server:
+        registrar = watched(server, timeout=0.5, interval=0.01)
+        async with aclosing(registrar.watch()) as readings:
+            read = [*await until_end(readings), *await until_end(readings)]
+    assert [row.aor for row in rows(read)] == ["1001", "1001"]
+    assert [r for r in read if isinstance(r, Outbounds)] == 2 * [Outbounds([], False)]
+    assert server.calls.count("uac.reg_dump") == 1  # it is given some rest
+    assert caplog.text.count("no uac.reg_dump") == 1
+    assert isinstance(read[-1], ListEnd)
+    assert read[-1].began >= now

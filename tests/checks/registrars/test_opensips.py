@@ -420,6 +420,8 @@ async def test_what_is_registered_elsewhere_may_be_unreadable_alone(
             read = await until_end(readings, 2)
     assert (len(rows(read)), kept(read)) == (2, {})
     assert server.calls.count("reg_list") <= 2
+    said = [r for r in read if isinstance(r, Outbounds)]
+    assert said == 2 * [Outbounds([], told=False)]  # none is gone by that
 
 
 async def test_a_phone_that_answers_no_ping_of_nathelper_is_unreachable() -> None:

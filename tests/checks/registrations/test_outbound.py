@@ -535,6 +535,16 @@ def test_an_answer_that_nobody_can_read_is_nothing() -> None:
     assert lines.states == [(OK, 10)]
 
 
+def test_a_list_that_cannot_be_had_ends_nothing() -> None:
+    lines = restored(FAILING, -50.0)
+    for n in range(10):
+        lines.at(10.0 + n)
+        lines._keep(lines.judge.apply("pbx", Outbounds([], told=False), lines.now))
+        lines.end()
+    assert lines.judge.take_removed() == []
+    assert lines.at(30).says(OK).states == [(OK, 30)]
+
+
 # --- after a restart of ours ---------------------------------------------------------
 
 
