@@ -240,6 +240,7 @@ class Observation:
     detail: str = ""  # why, in one sentence
     last_seen: str = ""  # where: "10.20.0.31:5060 over UDP, Yealink SIP-T46U"
     evidence: tuple[Fact, ...] = ()  # at most EVIDENCE_LINES
+    next_step: str = ""  # what to do, where the check knows it better than its cause
 
 
 @dataclass(slots=True)

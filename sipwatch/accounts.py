@@ -22,6 +22,8 @@ from checks.observation import Cause, Kind, Observation, Scope, Subject
 from checks.registrars.clocks import pause
 from checks.registrations.readings import Refused
 from checks.sip.resolver import Resolver
+from sipwatch.attempts import MEMO as ATTEMPT
+from sipwatch.attempts import Attempts
 from sipwatch.clock import Clock
 from sipwatch.flow import Flow
 from sipwatch.tasks import Tasks
@@ -75,6 +77,7 @@ class Accounts(Mapping[str, Account]):
         self._held, self._explains, self._tested = held, explains, tested
         self._accounts: dict[str, Account] = {}
         self._leftovers: dict[str, Intent] = {}
+        self._attempts = Attempts(clock, flow)
         self._refusals: OrderedDict[str, set[Cause]] = OrderedDict()
         self._refused = asyncio.Event()
         self._begun = asyncio.Event()
@@ -93,8 +96,9 @@ class Accounts(Mapping[str, Account]):
 
     @property
     def passed(self) -> bool:
-        """Whether each was tested once."""
-        return all(account.state is not None for account in self._accounts.values())
+        """Whether each was tested once, or has to wait for that."""
+        several = self._accounts.values()
+        return all(account.state is not None or account.rests for account in several)
 
     # --- who is tested --------------------------------------------------------------
 
@@ -103,6 +107,7 @@ class Accounts(Mapping[str, Account]):
         removed first."""
         for name, text in self._store.recall(MEMO).items():
             self._find_leftover(name.removeprefix(MEMO), text, configured)
+        self._attempts.restore(self._store.recall(ATTEMPT), configured)
         for name, settings in configured.items():
             self.watch(name, settings)
         self._tasks.spawn(TASK, self._run())
@@ -122,9 +127,11 @@ class Accounts(Mapping[str, Account]):
         self._accounts[name] = Account(
             name, settings, subject, self._clock.now(), before
         )
+        self._attempts.resume(self._accounts[name])
 
     def unwatch(self, name: str) -> Subject:
         """Test it no more; a test that is under way ends by itself."""
+        self._attempts.forget(name)
         return self._accounts.pop(name).subject
 
     def renew(self, name: str, settings: AccountSettings) -> None:
@@ -186,6 +193,7 @@ class Accounts(Mapping[str, Account]):
         self, account: Account, tell: Callable[[Step], None], *, by_hand: bool = False
     ) -> Outcome:
         async with self._lock(account.name):
+            self._attempts.begins(account)
             trial = Trial(
                 account.settings,
                 OwnContact.of(self._instance(), account.name),
@@ -208,6 +216,7 @@ class Accounts(Mapping[str, Account]):
     def _judge(self, account: Account, outcome: Outcome) -> None:
         first = account.outcome is None
         result = account.judge(outcome, random.random())
+        self._attempts.ended(account, outcome.at)
         self._flow.observe(result.observation)
         self._tested(account, result.observation, first or result.moved)
 

@@ -49,8 +49,9 @@ class Account:
     since: float = 0.0
     outcome: Outcome | None = None  # the last one
     forbidden: tuple[str, ...] = ()  # who was seen to use it: it is only asked since
+    rejections: int = 0  # of our credentials, in a row
+    rests: bool = False  # since a restart: its last test was too short a time ago
     _figures: Figures = field(default_factory=Figures)
-    _rejections: int = 0
     _tests: int = 0
 
     @property
@@ -74,10 +75,18 @@ class Account:
         self._tests += 1
         return Result(self._observation(outcome), old is not outcome.state)
 
+    def resume(self, at: float, rejections: int, *, now: float) -> None:
+        """What held the next test back before a restart does so after it."""
+        self.rejections = rejections
+        held_back = HOLD_BACK if rejections >= REJECTIONS else 0.0
+        # A clock that was set back while we were away must not hold us up.
+        due = min(at, now) + max(self.settings.floor, held_back)
+        self.rests, self.due = due > now, max(self.due, due)
+
     def pardon(self, now: float) -> None:
         """A reload: what had us hold back may have been put right, so look at once."""
-        held = bool(self.forbidden) or self._rejections >= REJECTIONS
-        self.forbidden, self._rejections = (), 0
+        held = bool(self.forbidden) or self.rejections >= REJECTIONS
+        self.forbidden, self.rejections = (), 0
         if held and self.outcome is not None:
             self.due = min(self.due, max(now, self.outcome.at + self.settings.floor))
 
@@ -85,9 +94,9 @@ class Account:
         failed, f = outcome.state is not State.OK, self._figures
         days = None if outcome.not_after is None else (outcome.not_after - outcome.at)
         if _is_rejection(outcome):
-            self._rejections += 1
+            self.rejections += 1
         elif not failed:  # a ban is silent, and made longer by more of the same
-            self._rejections = 0
+            self.rejections = 0
         self._figures = replace(
             f,
             failures=f.failures + 1 if failed else 0,
@@ -106,7 +115,7 @@ class Account:
             wait = interval * max(SPREAD, phase(self.name))
         elif 0 < failures < CONFIRMED:
             wait = min(wait, CONFIRM)
-        if self._rejections >= REJECTIONS:
+        if self.rejections >= REJECTIONS:
             wait = max(wait, HOLD_BACK)
         if outcome.retry_after is not None:
             wait = max(wait, min(outcome.retry_after, RETRY_LIMIT))
@@ -126,6 +135,7 @@ class Account:
             detail="" if well else outcome.sentence,
             last_seen=where if outcome.address else "",
             evidence=() if well else facts[-EVIDENCE_LINES:],
+            next_step="" if well else outcome.step,
         )
 
 

@@ -117,7 +117,7 @@ class Asterisk:
         self._settings = settings
         self._clock = clock
         self._contacts = Contacts()
-        self._pauses = pauses.Pauses()
+        self._pauses = pauses.Pauses(f"AMI at {address}")
         self._trunks = Trunks()
         self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
@@ -194,7 +194,7 @@ class Asterisk:
     async def _enter(self, session: Session) -> None:
         """Log in, learn the PBX's clock, and wait until it has booted."""
         self._contacts = Contacts()
-        self._pauses = pauses.Pauses()
+        self._pauses.forget()
         self._booted = self._boot = None
         self._next_roster = 0.0
         self._titles.clear()

@@ -7,6 +7,7 @@ read with the rights that the lists of registrations need.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from checks.observation import Cause
@@ -16,15 +17,24 @@ from checks.registrations.readings import Paused, Pausing
 
 EVENT = "PJSIPMaintenanceStatus"
 LIMIT = 20_000  # extensions; what says more is no PBX
+DENIED = "Permission denied"
 OFF = ("", "no", "0", "off")  # values of a DND key that is kept, and means nothing
+
+log = logging.getLogger(__name__)
 
 
 class Pauses:
     """What was told of one connection, and which questions it does not know."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str = "") -> None:
+        self._where = where
         self._told: dict[str, Cause] = {}
         self._refused: set[str] = set()
+        self._warned: set[str] = set()
+
+    def forget(self) -> None:
+        """Another connection: all is asked anew; what was warned of is known."""
+        self._told, self._refused = {}, set()
 
     async def listed(self, session: Session) -> Paused | None:
         """All who are not to be reached; None where they are whom they were."""
@@ -55,8 +65,16 @@ class Pauses:
                 for row in rows[: LIMIT - count]:
                     yield row
                 count += len(rows)
-        except RefusedError:
+        except RefusedError as refused:
             self._refused.add(action)
+            if DENIED in str(refused) and action not in self._warned:
+                self._warned.add(action)
+                log.warning(
+                    "%s refuses %s: without `write = system,reporting` in manager.conf "
+                    "it does not tell who has do not disturb on, or is in maintenance",
+                    self._where,
+                    action,
+                )
 
     def event(self, event: Message, at: float) -> Pausing | None:
         """Maintenance of an endpoint began or ended."""

@@ -222,6 +222,25 @@ async def test_a_refused_account_is_one_mail_and_its_end_another(
     )
 
 
+@pytest.mark.real("kamailio")
+async def test_a_restart_brings_no_further_attempt_of_one_that_is_refused(
+    watching: StartWatch, kamailio: StartKamailio
+) -> None:
+    server = kamailio({"2001": "secret"})
+    line = at(server, "2001", password="wrong")
+    watch = await watching(accounts(line1=line))
+    await eventually(lambda: watch.daemon.accounts.passed, what="a test")
+    await watch.daemon.accounts.test("line1", lambda step: None)  # the second in a row
+    await watch.restart()
+    await eventually(lambda: watch.daemon.ready, what="ready, though nothing is tested")
+    account = watch.daemon.accounts["line1"]
+    assert account.outcome is None
+    assert 200 < account.due - watch.daemon.clock.now() <= 300
+    assert watch.incidents() == [("RegisterFailing", "line1")]  # as it was left
+    await watch.daemon.accounts.test("line1", lambda step: None)  # by hand it goes
+    assert account.rejections == 3
+
+
 # --- reload ---------------------------------------------------------------------------
 
 

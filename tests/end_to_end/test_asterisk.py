@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.observation import Loss, State
+from checks.observation import Cause, Loss, State
 from tests.conftest import MakeSippPhones, StartAsterisk, StartBaresip
 from tests.end_to_end.conftest import MakePhone, StartWatch
 from tests.end_to_end.watch import LATEST, Watch, asterisk_at, names, row, rules
@@ -129,6 +129,50 @@ async def test_a_phone_that_logs_out_is_lost_at_that_moment(
     assert incident.loss is Loss.DEREGISTERED
     assert watch.subjects[0].startswith("[warning] 1001 Reception unregistered since ")
     assert "logged out" in row(mail, "why")
+
+
+@pytest.mark.wall
+async def test_who_is_not_to_be_reached_on_purpose_is_no_alarm_until_that_ends(
+    asterisk: StartAsterisk,
+    baresip: StartBaresip,
+    phone: MakePhone,
+    watching: StartWatch,
+) -> None:
+    """With the rights and the filter of the README; nobody is paused at first."""
+    qualified = Extension("1001", qualify_frequency=1, qualify_timeout=0.5)
+    pbx = asterisk([qualified, Extension("1002")])
+    first = await asyncio.to_thread(baresip, "1001", pbx, expires=600)
+    second = phone("1002", pbx)
+    second.register(600)
+    watch = await watching(
+        asterisk_at(pbx, interval="1s")
+        + rules(ExtensionUnregistered=1, ExtensionUnreachable=1)
+    )
+    await watch.sees(20, x1001=HERE, x1002=HERE)
+    extensions = watch.daemon.judges["hq"].extensions
+    await eventually(lambda: extensions["1001"].answered, 20, "an answer of 1001")
+
+    async def says(command: str, name: str, cause: Cause | None) -> None:
+        await asyncio.to_thread(pbx.cli, command)
+        subject = extensions[name].subject
+        await eventually(lambda: subject.paused is cause, 20, command)
+
+    await says("database put DND 1001 YES", "1001", Cause.DO_NOT_DISTURB)
+    await says("pjsip set maintenance on 1002", "1002", Cause.MAINTENANCE)
+    first.kill9()
+    second.deregister()
+    await watch.sees(20, x1001=MUTE, x1002=GONE)
+    known = {("ExtensionUnreachable", "1001"), ("ExtensionUnregistered", "1002")}
+    await eventually(lambda: known <= {*watch.incidents()}, 20, "both are known")
+    await watch.settled()
+    assert watch.subjects == []
+
+    await says("database del DND 1001", "1001", None)
+    await says("pjsip set maintenance off 1002", "1002", None)
+    await watch.mail(2, 90)  # each minute it is looked at again
+    told = sorted(watch.subjects)
+    assert told[0].startswith("[warning] 1001 unreachable since ")
+    assert told[1].startswith("[warning] 1002 unregistered since ")
 
 
 async def test_three_contacts_that_go_together_are_one_incident(

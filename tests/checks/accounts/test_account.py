@@ -173,3 +173,34 @@ def test_who_uses_it_is_remembered() -> None:
     assert line.forbidden == ("sip:1@10.0.0.1",)
     line.pardon(START + 60)
     assert (line.forbidden, line.due) == ((), START + 60)
+
+
+def test_what_to_do_is_told_with_the_observation() -> None:
+    line = account()
+    assert line.judge(outcome(REJECTED), 0.5).observation.next_step == "do"
+    assert line.judge(outcome(OK), 0.5).observation.next_step == ""
+
+
+TWILIO = {"registrar": "sip:acme.sip.twilio.com;transport=tls"}
+
+
+@pytest.mark.parametrize(
+    ("more", "ago", "rejections", "waits_for"),
+    [
+        (TWILIO, 100.0, 0, 500.0),
+        (TWILIO, 700.0, 0, 0.0),
+        (TWILIO, -9e6, 0, 600.0),  # the clock was set back while we were away
+        ({}, 20.0, 1, 0.0),
+        ({}, 20.0, 2, HOLD_BACK - 20),
+        ({}, 400.0, 7, 0.0),
+    ],
+)
+def test_a_restart_is_no_way_round_what_holds_back(
+    more: dict[str, str], ago: float, rejections: int, waits_for: float
+) -> None:
+    line = account(**more)
+    line.resume(START - ago, rejections, now=START)
+    assert line.due - START == waits_for
+    assert line.rests is (waits_for > 0)
+    line.judge(outcome(REJECTED, cause=Cause.UNAUTHORIZED), 0.5)
+    assert line.rejections == rejections + 1

@@ -63,13 +63,22 @@ async def test_an_asterisk_that_knows_neither_is_asked_once() -> None:
         assert server.actions.count("PJSIPShowMaintenance") == 1
 
 
-async def test_a_user_without_the_right_reads_registrations_all_the_same() -> None:
+async def test_a_user_without_the_right_reads_registrations_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     denied = [wire.error("Permission denied")]
-    answers = healthy(DBGetTree=denied, PJSIPShowMaintenance=denied)
+    answers = healthy(DBGetTree=denied)
     async with serving(answers) as server:
-        read = await first_list(server)
-    assert paused(read) == []
-    assert isinstance(read[-1], ListEnd)
+        registrar = watched(server, interval=0.05)
+        for _ in range(2):  # connections
+            async with aclosing(registrar.watch()) as readings:
+                for _ in range(2):
+                    read = await until_end(readings)
+                    assert paused(read) == []
+                    assert isinstance(read[-1], ListEnd)
+        assert server.actions.count("DBGetTree") == 2
+    assert caplog.text.count("refuses DBGetTree: without `write = ") == 1
+    assert "refuses PJSIPShowMaintenance" not in caplog.text  # not of its version
 
 
 async def test_what_did_not_change_is_told_once() -> None:
