@@ -129,7 +129,7 @@ class Judge:
         self._returns = Returns(self._cluster, self._ledger)
         self.members = self._cluster.members
         self.extensions = self._ledger.extensions
-        self.outgoing = Outgoing(settings, self._cluster)
+        self.outgoing = Outgoing(settings, self._cluster, memory.servers)
         self.standings = Standings()
         self.pauses = Pauses(self.extensions)
         self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
@@ -202,7 +202,7 @@ class Judge:
 
         With `most` of no more extensions than that: call until nothing comes.
         """
-        of_all = self._cluster.take() + self.summary.take()
+        of_all = self._cluster.take() + self.summary.take() + self.outgoing.take()
         return of_all + self._ledger.take(most)
 
     def keep_habits(self, before: Judge) -> None:

@@ -62,6 +62,11 @@ def of_habits(habits: Mapping[str, bytes]) -> Remembered:
     return Remembered("habits", json.dumps(packed(habits)))
 
 
+def of_servers(answered: Iterable[str]) -> Remembered:
+    """The servers of outbound registrations that have answered OPTIONS of ours."""
+    return Remembered("servers", json.dumps(list(answered)))
+
+
 def forgotten(aor: str) -> Remembered:
     """An AOR that is watched no more."""
     return Remembered(f"aor/{aor}", FORGOTTEN)
@@ -85,6 +90,7 @@ class Memory:
         self._audit: dict[str, dict[str, Any]] = {}
         kinds = {"member": self._members, "aor": self.aors, "audit": self._audit}
         self._habits: dict[str, bytes] = {}
+        self.servers: list[str] | None = None  # None: nobody has noted any
         for row in remembered:
             kind, _, name = row.name.partition("/")
             try:
@@ -95,6 +101,8 @@ class Memory:
                 kinds[kind][name] = kept
             elif kind == "habits" and isinstance(kept, dict):
                 self._habits = unpacked(kept)
+            elif kind == "servers" and isinstance(kept, list):
+                self.servers = [one for one in kept if isinstance(one, str)]
 
     @property
     def audit(self) -> dict[str, Any]:

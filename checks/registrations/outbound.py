@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from checks.observation import (
     Cause,
@@ -31,6 +32,7 @@ from checks.observation import (
 from checks.registrations.cluster import Cluster
 from checks.registrations.ledger import Removed
 from checks.registrations.member import Member
+from checks.registrations.memory import Remembered, of_servers
 from checks.registrations.readings import Ask, Outbound, Outbounds, RegistrarSettings
 from checks.registrations.renewals import Renewals
 from checks.registrations.servers import Server
@@ -78,7 +80,13 @@ class Registration:
 class Outgoing:
     """All registrations that the members of one registrar keep at others."""
 
-    def __init__(self, settings: RegistrarSettings, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        settings: RegistrarSettings,
+        cluster: Cluster,
+        answered: Iterable[str] | None = None,
+    ) -> None:
+        """`answered` are the servers that did before a restart; None: nobody knows."""
         self.registrations: dict[str, Registration] = {}
         self.removed: list[Removed] = []
         self.left_out = 0  # rows of the last list that are more than are watched
@@ -88,6 +96,9 @@ class Outgoing:
         labels = {**cluster.subject.scope.labels, "registrar": cluster.name}
         self._scope = Scope(cluster.name, labels=labels, parent=cluster.subject)
         self._servers: dict[str, Server] = {}
+        self._knows = answered is not None
+        self._answered = set(islice(answered or (), ASKED))  # ever, of those in use
+        self._unsaved = False
         self._changes: dict[str, Ask | None] = {}  # of what is asked, by its name
         self._listed: set[str] = set()  # members that have told their list
         self._empty: dict[str, int] = {}  # by member: lists without any, in a row
@@ -108,6 +119,11 @@ class Outgoing:
         subject = Subject(Kind.REGISTRATION, name, self._scope)
         made = self.registrations[name] = Registration(subject)
         return made
+
+    def take(self) -> list[Remembered]:
+        """What has to be stored since the last call: who can be held to an answer."""
+        changed, self._unsaved = self._unsaved, False
+        return [of_servers(sorted(self._answered))] if changed else []
 
     # --- what comes -----------------------------------------------------------------
 
@@ -159,6 +175,9 @@ class Outgoing:
         if server is None or ok is None:
             return []
         server.heard(ok, cause, min(at, now))
+        if server.answered and server.uri not in self._answered:
+            self._answered.add(server.uri)
+            self._unsaved = True
         return self._settle(sorted(server.used_by), now)
 
     @property
@@ -218,10 +237,16 @@ class Outgoing:
                 self._changes[ASK + uri] = Ask(ASK + uri, uri)
             server = self._servers[uri] = old.get(uri) or Server(uri)
             server.used_by = names
+            server.answered |= uri in self._answered
             for name in names:
                 found = self.registrations[name]
                 if found.state is State.FAILING and found.cause and not found.told:
-                    server.resume(found.since, found.cause)
+                    answered = server.answered or not self._knows
+                    server.resume(found.since, found.cause, answered=answered)
+        unused = self._answered - self._servers.keys()
+        if unused and all(m.name in self._listed for m in self._cluster):
+            self._answered -= unused
+            self._unsaved = True
         gone = [uri for uri in old if uri not in self._servers]
         self._changes.update({ASK + uri: None for uri in gone})
 

@@ -45,10 +45,10 @@ class Server:
             if self.silent:
                 self.well_since = None
 
-    def resume(self, since: float, cause: Cause | None) -> None:
+    def resume(self, since: float, cause: Cause | None, *, answered: bool) -> None:
         """It failed before a restart of ours, until somebody hears of it again."""
         if not self.asked:
-            self.answered, self.failures = True, CONFIRMED
+            self.answered, self.failures = answered, CONFIRMED
             self.failing_since, self.cause = since, cause
 
     def words(self) -> str:

@@ -14,6 +14,7 @@ from checks.registrations.judge import (
     Outbound,
     Outbounds,
     RegistrarSettings,
+    Remembered,
 )
 from checks.registrations.outbound import GONE, KEPT, NAME_LIMIT
 from checks.registrations.readings import Ask
@@ -31,11 +32,13 @@ ASTERISK: dict[str, Any] = {"trusted": False, "lag": LATE}
 class Lines:
     """One registrar `hq`, what its members say of `line1`, and what is told of it."""
 
-    def __init__(self, *members: str, **settings: Any) -> None:
+    def __init__(
+        self, *members: str, remembered: Iterable[Remembered] = (), **settings: Any
+    ) -> None:
         names = list(members) or ["pbx"]
         keys = RegistrarSettings(type="test", members=names, **settings)
         subject = Subject(Kind.REGISTRAR, "hq", Scope("hq", labels={"site": "lyon"}))
-        self.judge = Judge("hq", keys, subject, 0.0, listed=())
+        self.judge = Judge("hq", keys, subject, 0.0, remembered, listed=())
         self.now = 0.0
         self.told: list[Observation] = []
 
@@ -52,7 +55,8 @@ class Lines:
                 self.told.append(o)
 
     def row(self, state: State | None, name: str = "line1", **more: Any) -> Outbound:
-        return Outbound(name, state, self.now, SERVER, CLIENT, **more)
+        more = {"server": SERVER, "client": CLIENT} | more
+        return Outbound(name, state, self.now, **more)
 
     def list(self, *rows: Outbound, member: str = "pbx") -> Lines:
         """A full read; the registrations stand before its end."""
@@ -533,6 +537,42 @@ def test_an_answer_that_nobody_can_read_is_nothing() -> None:
     for _ in range(9):
         assert lines.judge.outgoing.heard(ASK, None, None, 100, 100) == []
     assert lines.states == [(OK, 10)]
+
+
+def after_a_restart(
+    lines: Lines, state: State, since: float, cause: Cause | None = None
+) -> Lines:
+    """The same registrar, with what its judge wanted to find again."""
+    rows = [row for row in lines.judge.take() if row.name == "servers"]
+    again = Lines(remembered=rows)
+    again.judge.outgoing.restore("line1", state, since, cause)
+    return again.at(lines.now + 5)
+
+
+def test_a_server_that_dies_while_we_restart_is_missed_as_before() -> None:
+    before = Lines().at(10).says(OK, **ASTERISK).heard(True)
+    lines = after_a_restart(before, OK, 10.0).says(OK, **ASTERISK)
+    lines.at(100).heard(False, 3)
+    assert lines.last[:3] == (FAILING, 100, Cause.TIMEOUT)
+
+
+def test_a_server_that_never_answered_us_is_not_held_against_it_after_a_restart() -> (
+    None
+):
+    before = Lines().at(10).says(OK, **ASTERISK, name="line2").heard(True)
+    before.at(40).says(REJECTED, **ASTERISK, server="sip:10.0.0.9")
+    lines = after_a_restart(before, FAILING, 40.0, Cause.TIMEOUT)
+    lines.says(OK, **ASTERISK, server="sip:10.0.0.9")
+    assert lines.states == [(OK, lines.now)]
+
+
+def test_servers_that_nobody_uses_any_more_are_forgotten() -> None:
+    lines = Lines().at(10).says(OK, **ASTERISK).heard(True)
+    assert [r.json for r in lines.judge.take() if r.name == "servers"] == [
+        f'["{SERVER}"]'
+    ]
+    lines.at(100).list().at(130).list()
+    assert [r.json for r in lines.judge.take() if r.name == "servers"] == ["[]"]
 
 
 def test_a_list_that_cannot_be_had_ends_nothing() -> None:
