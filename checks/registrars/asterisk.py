@@ -41,6 +41,7 @@ from checks.registrars.pjsip import (
     title,
     title_question,
 )
+from checks.registrars.places import Places
 from checks.registrars.qualify import Qualifying
 from checks.registrars.session import RefusedError, Session
 from checks.registrars.trunks import Trunks
@@ -111,11 +112,12 @@ class Asterisk:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
-        resolver: Resolver | None = None,  # not needed: no SIP URI leads to it
+        resolver: Resolver | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
         self._clock = clock
+        self._places = Places(resolver)
         self._contacts = Contacts()
         self._pauses = pauses.Pauses(f"AMI at {address}")
         self._trunks = Trunks()
@@ -172,11 +174,11 @@ class Asterisk:
         try:
             async with asyncio.timeout(settings.timeout):
                 tls = await self._context() if settings.tls else None
-                _, session = await asyncio.get_running_loop().create_connection(
+                session = await self._places.connect(
                     lambda: Session(settings.timeout, self._clock, EVENTS),
                     host,
                     port,
-                    ssl=tls,
+                    tls,
                 )
         except ConnectionRefusedError as error:
             failure = unreadable(error, where)

@@ -21,6 +21,7 @@ from checks.registrars.directory import Directory
 from checks.registrars.esl import Event, RefusedError
 from checks.registrars.esl_session import CONF, EslSession
 from checks.registrars.failures import HoldBack, host_and_port, unreadable
+from checks.registrars.places import Places
 from checks.registrars.sofia import Listing, Registrations, stamped, whole
 from checks.registrars.sofia_gateways import Gateways
 from checks.registrars.sofia_text import Document, Element, slices
@@ -90,11 +91,12 @@ class Freeswitch:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
-        resolver: Resolver | None = None,  # not needed: no SIP URI leads to it
+        resolver: Resolver | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
         self._clock = clock
+        self._places = Places(resolver)
         self._registrations = Registrations(settings.domain)
         self._gateways = Gateways()
         self._session: EslSession | None = None
@@ -141,7 +143,7 @@ class Freeswitch:
             raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
         try:
             async with asyncio.timeout(settings.timeout):
-                _, session = await asyncio.get_running_loop().create_connection(
+                session = await self._places.connect(
                     lambda: EslSession(settings.timeout, self._clock), host, port
                 )
         except ConnectionRefusedError as error:

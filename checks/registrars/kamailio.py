@@ -195,7 +195,7 @@ class Kamailio:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
-        resolver: Resolver | None = None,  # not needed: no SIP URI leads to it
+        resolver: Resolver | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
@@ -208,6 +208,7 @@ class Kamailio:
             timeout=settings.timeout,
             username=settings.username,
             password=settings.password,
+            resolver=resolver,
         )
         self._uac = Uac()
         self._lacking: float | None = None  # the start that brought no uac

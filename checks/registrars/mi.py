@@ -27,6 +27,7 @@ from checks.registrars.usrloc import (
 )
 from checks.registrations.readings import Unreadable
 from checks.settings import Secret
+from checks.sip.resolver import Resolver
 
 METHOD_NOT_FOUND = -32601
 NOT_FOUND = 404  # said of an AOR, which is data, and of a table, which is not
@@ -207,6 +208,7 @@ class Mi:
         timeout: float,
         username: str,
         password: Secret,
+        resolver: Resolver | None = None,
     ) -> None:
         self._clock = clock
         self._timeout = timeout
@@ -217,6 +219,7 @@ class Mi:
             timeout=timeout,
             username=username,
             password=password,
+            resolver=resolver,
         )
         self.accepted = self._rpc.accepted
         self.malformed = self._rpc.malformed

@@ -81,7 +81,7 @@ class OpenSips:
         *,
         clock: Callable[[], float],
         aors: Callable[[], list[str]] = list,
-        resolver: Resolver | None = None,  # not needed: no SIP URI leads to it
+        resolver: Resolver | None = None,
     ) -> None:
         self.address = address
         self._settings = settings
@@ -95,6 +95,7 @@ class OpenSips:
             timeout=settings.timeout,
             username=settings.username,
             password=settings.password,
+            resolver=resolver,
         )
         self._lookups = Lookups(
             self._mi,

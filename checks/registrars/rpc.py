@@ -18,8 +18,10 @@ import msgspec
 
 from checks.observation import Cause, plain
 from checks.registrars.failures import ODD_NAMES, HoldBack, check_url, unreadable
+from checks.registrars.places import HttpPlaces, Places
 from checks.registrations.readings import Unreadable
 from checks.settings import Secret
+from checks.sip.resolver import Resolver
 
 BODY_LIMIT = 64 * 1024 * 1024  # bytes of one answer; 100,000 contacts have 55 MB
 CHUNK = 64 * 1024
@@ -83,8 +85,10 @@ class Rpc:
         timeout: float,
         username: str = "",
         password: Secret,
+        resolver: Resolver | None = None,
     ) -> None:
         self.address = address
+        self._places = HttpPlaces(Places(resolver))
         self._dialect = dialect
         self._clock = clock
         self._timeout = timeout
@@ -102,7 +106,9 @@ class Rpc:
             raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
         async with aiohttp.ClientSession(
             headers=self._authorization(),
-            connector=aiohttp.TCPConnector(force_close=True),
+            connector=aiohttp.TCPConnector(
+                force_close=True, resolver=self._places, use_dns_cache=False
+            ),
         ) as self._http:
             yield
 
