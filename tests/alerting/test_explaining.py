@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from alerting.incident import Above, Outcome, Terms, Told
+from alerting.incident import Above, Batch, Outcome, Terms, Told
 from alerting.matching import routed
 from alerting.routes import Routes, RouteSettings
 from alerting.rules.builtin import BUILT_IN
 from alerting.rules.rule import RuleSettings, Threshold, build
 from alerting.rules.words import BUILT_IN_WORDS, graded, matched, settings
 from alerting.store.rows import AttemptRow, IncidentRow, TrailRow, What
-from checks.observation import Cause, Kind, State
+from checks.observation import Cause, Figures, Kind, State
 
 from .branches import Branches
 from .timeline import Site
@@ -321,3 +321,78 @@ def test_a_route_that_is_not_taken_says_by_what() -> None:
         "",
     ]
     assert matched(routes[0].match) == "severity: critical"
+
+
+# --- one message of a cut, not two ----------------------------------------------------
+
+
+def silent(site: Branches, at: float, number: int = 40) -> None:
+    figures = Figures(silent=number)
+    site.at(at, site.hq, State.READABLE, since=1, figures=figures)
+
+
+def test_contacts_that_are_silent_because_we_are_cut_off_are_not_told_as_well() -> None:
+    site = Branches(watched=True).begin()
+    site.cut(100)
+    silent(site, 101)
+    site.found()
+    site.until(1000)
+    assert site.told() == ["firing network VantageLost"]
+    site.connect(1000)
+    site.at(1030, site.hq, State.READABLE, since=1, figures=Figures(silent=0))
+    site.until(3000)
+    assert site.told() == ["firing network VantageLost", "resolved network VantageLost"]
+
+
+def test_contacts_that_are_silent_while_our_network_is_well_are_told() -> None:
+    site = Branches(watched=True, reads_every=9000.0).begin()
+    silent(site, 100)
+    site.until(400)
+    assert site.told() == ["firing hq ContactsSilent"]
+
+
+def test_where_no_network_is_watched_silent_contacts_are_told() -> None:
+    site = Branches(reads_every=9000.0).begin()
+    silent(site, 100)
+    site.until(400)
+    assert site.told() == ["firing hq ContactsSilent"]
+
+
+# --- what may have arrived keeps its id -----------------------------------------------
+
+
+def refused_batches(*, in_doubt: bool) -> tuple[set[str], set[str]]:
+    """Four batches that were refused; their ids, and those of what is sent then."""
+    site = Site()
+    before: set[str] = set()
+
+    def refuse(name: str, batch: Batch) -> None:
+        if site.now >= 2000:
+            Site.send(site, name, batch)
+            return
+        before.add(batch.id)
+        site.alarms.settle(
+            batch, Outcome.TRANSIENT, site.now, "timeout", in_doubt=in_doubt
+        )
+
+    site.send = refuse  # type: ignore[method-assign]
+    site.readable(1)
+    for n in range(4):
+        phone = site.extension(f"100{n}")
+        site.at(10, phone, REGISTERED)
+        site.at(100 + 200 * n, phone, UNREGISTERED)
+    site.until(4000)
+    return before, {mail.batch.id for mail in site.mails["oncall"]}
+
+
+def test_batches_that_may_have_arrived_go_again_as_they_were() -> None:
+    before, sent = refused_batches(in_doubt=True)
+    assert len(before) == 4
+    assert sent == before
+
+
+def test_batches_that_were_surely_refused_go_as_one() -> None:
+    before, sent = refused_batches(in_doubt=False)
+    assert len(before) == 4
+    assert len(sent) == 2  # the first to be accepted, and the others as one
+    assert len(sent - before) == 1

@@ -12,7 +12,7 @@ from alerting.routes import GroupSettings, RouteSettings, repeats
 from alerting.rules.rule import RuleSettings, Threshold
 from checks.observation import Fact, Figures, Loss, State
 
-from .branches import REGISTERED, Branches
+from .branches import REGISTERED, UNREGISTERED, Branches
 
 MASS = "MassUnregistration"
 FLOOR = GroupSettings(wait=10.0, interval=300.0, repeat=repeats({"critical": "4h"}))
@@ -60,6 +60,19 @@ def test_who_is_left_behind_is_told_by_itself_after_a_fair_time() -> None:
     site.tells(601, 720)
     (mail,) = site.tells(720, 800, "firing 3029 3030 ExtensionUnregistered")
     assert mail.at == 720
+
+
+def test_who_is_left_behind_has_that_time_though_the_end_is_held_back() -> None:
+    kept = {MASS: RuleSettings(keep_firing_for=60.0)}
+    site, lyon = lyon_of(40, rules=kept)
+    site.lose(100, lyon[:31])
+    site.back(600, lyon[:29])
+    site.at(601, lyon[29], UNREGISTERED, since=100.0)  # a list that lacks it still
+    site.tells(601, 660)
+    site.tells(660, 661, f"resolved lyon {MASS}")
+    site.tells(661, 780)
+    (mail,) = site.tells(780, 800, "firing 3029 3030 ExtensionUnregistered")
+    assert mail.at == 780
 
 
 def test_who_is_left_behind_and_comes_back_in_time_is_never_told() -> None:
@@ -474,3 +487,61 @@ def test_figures_without_expires_count_within_two_minutes() -> None:
     site.until(300)
     assert f"lyon {MASS}" in site.opened
     assert site.alarms.effective(lyon[9]) is REGISTERED
+
+
+# --- the end of a whole, and who is left ----------------------------------------------
+
+
+def test_a_branch_that_stays_away_when_the_pbx_is_back_is_told() -> None:
+    site = Branches().begin()
+    paris, nice, lyon = (
+        site.crowd(name, n) for name, n in (("paris", 30), ("nice", 16), ("lyon", 4))
+    )
+    site.lose(100, [*paris, *nice, *lyon])
+    site.tells(100, 400, f"firing hq {MASS}")
+    site.back(400, [*paris, *nice])
+    site.until(4000)
+    told = site.told()[1:]
+    assert f"resolved hq {MASS}" in told
+    assert f"firing lyon {MASS}" in told
+    assert {i.rule for i in site.alarms.incidents} == {MASS}
+
+
+def test_too_few_to_be_an_event_of_their_own_are_told_by_themselves() -> None:
+    site = Branches().begin()
+    paris, lyon = site.crowd("paris", 30), site.crowd("lyon", 20)
+    site.lose(100, [*paris, *lyon])
+    site.tells(100, 600, f"firing hq {MASS}")
+    site.back(600, [*paris, *lyon[:18]])
+    site.until(4000)
+    names = " ".join(phone.name for phone in lyon[18:])
+    assert site.told()[1:] == [
+        f"resolved hq {MASS}",
+        f"firing {names} ExtensionUnregistered",
+    ]
+
+
+def test_the_end_says_how_many_are_missing_when_it_is_told() -> None:
+    later = GroupSettings(wait=60.0, interval=60.0, repeat={})
+    site, lyon = lyon_of(40, group=later)
+    site.lose(100, lyon[:31])
+    site.until(600)
+    site.back(600, lyon[:29])
+    site.back(630, lyon[29:30])  # before the mail goes
+    site.until(700)
+    over = site.mails["oncall"][-1].batch.deliveries[0].incident
+    assert (over.crowd.lost, over.crowd.missing) == (31, 1)
+    assert [fact.text for fact in over.crowd.listed] == [lyon[30].name]
+
+
+def test_the_end_says_that_all_are_back_when_the_last_came_meanwhile() -> None:
+    later = GroupSettings(wait=60.0, interval=60.0, repeat={})
+    site, lyon = lyon_of(40, group=later)
+    site.lose(100, lyon[:31])
+    site.until(600)
+    site.back(600, lyon[:29])
+    site.back(630, lyon[29:31])
+    site.until(2000)
+    over = site.mails["oncall"][-1].batch.deliveries[0].incident
+    assert (over.crowd.missing, over.crowd.listed) == (0, ())
+    assert len(site.told()) == 2
