@@ -58,10 +58,10 @@ def check_topology(document: Document, config: Config) -> None:
         for index, one in enumerate(settings.depends_on):
             path = (section, key[1], "depends_on", index)
             _check_name(document, config, path, key, one)
-    edges = _edges(config)
-    for section, key, settings in entries(config):
+    edges, said = _edges(config), dependencies(config)
+    for section, key, _ in entries(config):
         circle = _circle(edges, key)
-        if circle and settings.depends_on and key == min(circle):
+        if key == min((one for one in circle if one in said), default=None):
             way = " -> ".join(":".join(one) for one in (*circle, circle[0]))
             text = f"depends on itself: {way}"
             document.add((section, key[1], "depends_on"), text)
