@@ -46,8 +46,15 @@ def run(config: str, log_json: bool, verbose: bool) -> None:
 @main.command("check-config")
 @_config
 @click.option("--schema", is_flag=True, help="Print the JSON Schema for editors.")
-def check_config(config: str, schema: bool) -> None:
-    """Check a configuration; every error at once, with its place."""
+@click.option("--online", is_flag=True, help="Look at the account at Twilio as well.")
+@_json
+def check_config(config: str, schema: bool, online: bool, as_json: bool) -> None:
+    """Check a configuration; every error at once, with its place.
+
+    With --online, and `twilio:` in it, also whether the SIP Domains exist, take
+    registrations, know the users, and let our address in: exit status 1 if not.
+    --json prints what was found there.
+    """
     import json
 
     from sipwatch.config import load as configuration
@@ -62,8 +69,13 @@ def check_config(config: str, schema: bool) -> None:
         plural = "" if len(problems) == 1 else "s"
         print(f"{len(problems)} error{plural}", file=sys.stderr)
         sys.exit(2)
-    for notice in configuration.notices(configuration.load(config)):
+    loaded = configuration.load(config)
+    for notice in configuration.notices(loaded):
         print(f"note: {notice}", file=sys.stderr)
+    if online:
+        from sipwatch import online as at_twilio
+
+        sys.exit(at_twilio.run(loaded, as_json=as_json))
     print(f"{config}: well")
 
 
@@ -94,17 +106,24 @@ def probe(**options: Any) -> None:
 
 def _of_a_user(command: Any) -> Any:
     """Options of commands that ask a registrar as somebody."""
+    return _of_somebody(_TIMEOUT(command))
+
+
+def _of_somebody(command: Any) -> Any:
+    """The same, where the timeout is another one."""
     for option in reversed(_USER):
         command = option(command)
     return command
 
 
+_TIMEOUT = click.option(
+    "--timeout", default="10s", show_default=True, help="A request."
+)
 _USER = (
     click.option("-u", "--user", help="User of the address of record."),
     click.option("--auth-user", help="User of the digest, where it is another."),
     click.option("--password-file", metavar="FILE", help="Read the password there."),
     click.option("--password-env", metavar="NAME", help="Or in this variable."),
-    click.option("--timeout", default="10s", show_default=True, help="A request."),
     click.option("--ca-file", metavar="FILE", help="Trust these CAs."),
 )
 
@@ -158,7 +177,8 @@ def bindings(**options: Any) -> None:
 @click.argument("subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI")
 @click.option("--call", is_flag=True, help="Also call it, and end that at once.")
 @click.option("--from", "from_uri", metavar="URI", help="Caller, where one is asked.")
-@_of_a_user
+@_of_somebody
+@click.option("--timeout", default="5s", show_default=True, help="For each question.")
 @click.option("--user-agent", help="User-Agent to show.")
 @click.option("--source", metavar="IP", help="Address to send from.")
 @click.option("--local", is_flag=True, help="Look from here, not from the daemon.")
@@ -294,6 +314,23 @@ def silence_remove(ids: tuple[str, ...], socket: str, as_json: bool) -> None:
     from sipwatch import silencing
 
     sys.exit(silencing.remove(socket, ids, as_json=as_json))
+
+
+@main.command()
+@click.option("--html", "as_html", is_flag=True, help="HTML instead of Markdown.")
+@click.option("-o", "--output", default="", metavar="FILE", help="Write it there.")
+@_socket
+@_json
+def runbook(socket: str, output: str, as_html: bool, as_json: bool) -> None:
+    """Print one page of every PBX, trunk, account and device.
+
+    Where each is, who may use it and where the secret is kept (never what it is),
+    when somebody is told and who, and what the last verification found. The key
+    `runbook` of the configuration names a file that is kept up to date.
+    """
+    from sipwatch.runbook import command
+
+    sys.exit(command.run(socket, output, as_html=as_html, as_json=as_json))
 
 
 @main.command("test-notify")

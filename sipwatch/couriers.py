@@ -13,6 +13,7 @@ from alerting.notifiers import made
 from alerting.outbox import Courier, send_test
 from checks.observation import Subject, plain
 from sipwatch.config.settings import local_zone
+from sipwatch.findings import Findings
 from sipwatch.sources import Sources
 from sipwatch.surroundings import Surroundings
 from sipwatch.tasks import Tasks
@@ -35,6 +36,7 @@ class Couriers(Mapping[str, Courier]):
         self._flush = flush
         self._couriers: dict[str, Courier] = {}
         self._surroundings = Surroundings(sources)
+        self._findings = Findings(sources)
 
     def __getitem__(self, name: str) -> Courier:
         return self._couriers[name]
@@ -102,6 +104,7 @@ class Couriers(Mapping[str, Courier]):
             zone=self._zone(subject),
             around=self._surroundings.around,
             extensions=self._surroundings.extensions,
+            explained=self._findings.explained,
             external_url=config.web.external_url,
             runbooks=self._runbooks(),
             acknowledge=self._sources.links.url(batch, now),

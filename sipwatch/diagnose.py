@@ -32,10 +32,7 @@ WIDEST = 100  # characters of a line; more is hard to read
 TOOK = 9  # characters of the column of times
 EVIDENCE = 6  # lines of it that are shown; `--json` has all
 
-WARNING = (
-    "--call rings the phone for a moment: whoever sits there will hear it. "
-    "Nothing does this by itself."
-)
+WARNING = "--call rings the phone for a moment: whoever sits there will hear it"
 
 Line = dict[str, Any]  # {"rung": ...} or, last, {"verdict": ...}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Protocol
@@ -22,8 +22,9 @@ from prometheus_client.registry import Collector
 from pyee.base import EventEmitter
 
 from alerting.announcement import Opened
-from alerting.incident import Severity
-from checks.observation import State
+from alerting.incident import Incident, Severity
+from checks.cause import CAUSES, Finding
+from checks.observation import Cause, State
 from checks.options.inbox import BUCKETS
 from checks.options.rows import ASKED_FOR, ROLES
 from sipwatch import __version__, account_series, outbound, series, telling
@@ -66,7 +67,12 @@ class Histogram:
 class Counts:
     """Counts what the bus announces; a lost one costs nothing but a number."""
 
-    def __init__(self, bus: EventEmitter) -> None:
+    def __init__(
+        self, bus: EventEmitter, found: Callable[[Incident], Finding | None]
+    ) -> None:
+        """`found` says why the subject of an incident cannot be called."""
+        self._found = found
+        self.unavailable: Counter[Cause] = Counter()
         self.opened: Counter[tuple[str, Severity]] = Counter()
         self.detection = Histogram(DETECTION)
         bus.on("opened", self._opened)
@@ -76,6 +82,9 @@ class Counts:
         self.opened[incident.rule, incident.severity] += 1
         if not announced.again:  # then `since` is the first one's
             self.detection.add(max(0.0, announced.at - incident.since))
+        finding = self._found(incident)
+        if finding is not None and finding.cause is not None:
+            self.unavailable[finding.cause] += 1
 
 
 def exposition(sources: Sources) -> Exposition:
@@ -213,6 +222,14 @@ class _Aggregates(Collector):
         for rule, severity in _possible(self._sources):
             opened.add_metric((rule, str(severity)), counts.opened[rule, severity])
         yield opened
+        unavailable = CounterMetricFamily(
+            "sipwatch_unavailable",
+            "Incidents of who cannot be called, by the cause found when they opened.",
+            labels=("cause",),
+        )
+        for cause in sorted(CAUSES | set(counts.unavailable)):
+            unavailable.add_metric((str(cause),), counts.unavailable[cause])
+        yield unavailable
         delay = HistogramMetricFamily(
             "sipwatch_detection_delay_seconds",
             "From the moment that it happened to the incident.",

@@ -239,6 +239,28 @@ ANSWERED: tuple[Row, ...] = (
             "if there is a phone: do not disturb, or a time condition",
         ),
     ),
+    Row(
+        lambda e: e.passed_on and here(e),
+        Cause.STALE_BINDING,
+        LIKELY,
+        "{who} is registered, and {place} passes on what is for it, but nobody answers:"
+        " the binding is stale{ends}",
+        (
+            "see that the phone{at} is on and can be reached",
+            "remove the binding on {place}, or have the phone re-register",
+        ),
+    ),
+    Row(
+        lambda e: e.passed_on,
+        Cause.STALE_BINDING,
+        LIKELY,
+        "{place} takes what is for {whom} and passes it on, but nobody answers: a phone"
+        " is still registered there, and gone",
+        (
+            "check power and network of the phone",
+            "remove its binding on {place}, or wait for its end",
+        ),
+    ),
     # No answer that says anything of it.
     Row(
         lambda e: e.registrar_down,

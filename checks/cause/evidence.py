@@ -68,6 +68,7 @@ class Evidence:
     place: str = ""  # its registrar, or the host that was asked
     answer: Answer | None = None  # the one to explain
     unanswered: Cause | None = None  # why there was none, to the same question
+    passed_on: bool = False  # a server took it (100), and nobody behind it answered
 
     registration: State | None = None  # registered, unreachable, unregistered, ...
     since: float | None = None  # of that state

@@ -124,6 +124,8 @@ def _of_answer(e: Evidence) -> Iterator[Fact]:
     if answer is None:
         if e.unanswered is not None:
             yield Fact(None, f"no final answer ({e.unanswered})")
+        elif e.passed_on:
+            yield Fact(None, "passed on, and not answered")
         return
     to = f" to {answer.method}" if answer.method else ""
     source = f" from {answer.source}" if answer.source else ""

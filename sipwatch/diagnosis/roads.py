@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from checks.observation import Cause, plain
 from checks.sip.client import Answer, Client
@@ -68,7 +69,7 @@ _HOW = {
     Cause.TLS_HANDSHAKE: "does not agree on TLS",
 }
 
-Opened = Callable[[Address], Awaitable[Road]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +90,11 @@ class Means:
         """Look at one transport, all addresses at once; None where there are none."""
         if not places:
             return None
-        began = time.monotonic()
         one = self._asked if transport == "udp" else self._connected
-        found = await asyncio.gather(*(one(place) for place in places[:PLACES]))
+        timed = await asyncio.gather(*(_timed(one(p)) for p in places[:PLACES]))
         road = Road(transport=transport, port=port)
-        for place, outcome in zip(places, found, strict=False):
+        for place, (outcome, took) in zip(places, timed, strict=False):
+            road.seconds = max(road.seconds, took)
             if isinstance(outcome, SipError):
                 road.shut += ((place, outcome),)
                 continue
@@ -104,7 +105,6 @@ class Means:
                 days = (outcome.not_after - time.time()) / DAY
                 road.days = days if road.days is None else min(days, road.days)
                 road.tls, road.names = outcome.tls.replace("v", " "), outcome.names
-        road.seconds = time.monotonic() - began
         return road
 
     async def ask(self, place: Address) -> Answer:
@@ -117,8 +117,11 @@ class Means:
         )
 
     async def _asked(self, place: Address) -> Answer | SipError:
+        """Of the host alone: a proxy may pass on to a dead phone what is asked of it,
+        and be well itself."""
         try:
-            return await self.ask(place)
+            host = replace(self.uri, user=None)
+            return await replace(self, uri=host).ask(place)
         except SipError as error:
             return error
 
@@ -139,6 +142,12 @@ class Means:
         return connection
 
 
+async def _timed(what: Awaitable[T]) -> tuple[T, float]:
+    began = time.monotonic()
+    found = await what
+    return found, time.monotonic() - began
+
+
 def road_rung(road: Road | None, wanted: bool) -> Rung | None:
     """A way as a line; one that is shut and not asked for is no fault."""
     if road is None:
@@ -153,14 +162,16 @@ def _text(road: Road) -> str:
     if not road.shut:
         return _open_text(road)
     error = road.shut[0][1]
-    of = f" from {_of(len(road.shut), road.count)}"
+    of = _of(len(road.shut), road.count, " from ")
     if road.cause is Cause.TIMEOUT and road.transport == "udp":
         sends = sum(sent.sent for sent in error.exchange)
-        text = f"nothing{of} ({sends} {'send' if sends == 1 else 'sends'} each)"
+        each = " each" if of else ""
+        plural = "send" if sends == 1 else "sends"
+        text = f"nothing{of or ' comes back'} ({sends} {plural}{each})"
     elif road.cause is Cause.TIMEOUT:
-        text = f"no connection to {_of(len(road.shut), road.count)}: nothing comes back"
+        text = f"nothing{of or ' comes back'}, no connection"
     else:
-        text = f"{_words(error)}{'' if road.count == 1 else of}"
+        text = f"{_words(error)}{of}"
     if road.open:
         text += f"; {_named([place for place, _ in road.shut])}"
     return text
@@ -177,9 +188,9 @@ def _words(error: SipError) -> str:
 
 def _open_text(road: Road) -> str:
     if road.transport == "udp":
-        return f"answers from {_of(len(road.open), road.count)}"
+        return f"answers{_of(len(road.open), road.count, ' from ')}"
     if road.transport == "tcp":
-        return f"connects to {_of(len(road.open), road.count)}"
+        return f"connects{_of(len(road.open), road.count, ' to ')}"
     names = (
         ", ".join(plain(name, 60) for name in road.names[:SHOWN]) or "without a name"
     )
@@ -187,8 +198,9 @@ def _open_text(road: Road) -> str:
     return f"{road.tls}, certificate {names}{days}"
 
 
-def _of(several: int, count: int) -> str:
-    return f"{several} of {count}"
+def _of(several: int, count: int, before: str) -> str:
+    """How many addresses, where there are several."""
+    return "" if count == 1 else f"{before}{several} of {count}"
 
 
 def _named(places: Sequence[Address]) -> str:

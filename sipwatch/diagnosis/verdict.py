@@ -64,8 +64,8 @@ def _well(network: Network) -> str:
     if network.rings:
         return f"nothing is wrong: {name} rings"
     over = network.taken.upper()
-    said = f"answers OPTIONS over {over}: {answer.said}" if answer else "is there"
-    accepted = " and accepts the account" if network.registered else ""
+    said = f"answers OPTIONS over {over} with {answer.status}" if answer else "is there"
+    accepted = f" and accepts {name}" if network.registered else ""
     return f"nothing is wrong: {network.quest.uri.host} {said}{accepted}"
 
 
@@ -73,7 +73,9 @@ def _finding(network: Network) -> Finding | None:
     """Why it answers as it does; None where it answers well, or not at all."""
     if network.called is not None and not network.rings:
         return classify(network.evidence())
-    if network.answer is not None and not network.healthy and network.called is None:
+    silent = network.answer is None and network.passed_on
+    bad = network.answer is not None and not network.healthy
+    if network.called is None and (silent or bad):
         return classify(network.evidence())
     return None
 

@@ -422,6 +422,18 @@ COMBINATIONS: list[tuple[Evidence, Cause | None, Confidence, str]] = [
         "hq itself does not",
     ),
     (Evidence(place="hq", blind="no rights"), C.UNKNOWN, POSSIBLE, "hq cannot be read"),
+    (
+        known(registration=HERE, passed_on=True),
+        C.STALE_BINDING,
+        LIKELY,
+        "hq passes on what is for it, but nobody answers",
+    ),
+    (
+        Evidence(who="1001", place="hq", passed_on=True),
+        C.STALE_BINDING,
+        LIKELY,
+        "hq takes what is for 1001 and passes it on",
+    ),
     (Evidence(), C.UNKNOWN, POSSIBLE, "nothing is known of it"),
     # Nothing is wrong.
     (known(registration=HERE), None, LIKELY, "1001 is registered: nothing is wrong"),
