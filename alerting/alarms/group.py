@@ -155,6 +155,15 @@ class Group:
         for w, missing in members.items():
             self._note(w, missing)
 
+    def holds(self, w: Watched) -> bool:
+        """Whether one that is missing is part of its mass event, be it of one that has
+        too few left and whose incident is kept open for a while."""
+        if w in self.members:
+            return True
+        begin, end = self._last
+        over = self.begun is None and self.incident is not None
+        return over and begin <= w.since <= end
+
     def covering(self) -> Group | None:
         """The event that was told instead of this one, while that lasts and this one
         grows no more: as they come back its share may be another."""

@@ -186,7 +186,7 @@ class Masses:
         if not is_loss(w, rule):
             return OPENS
         for group in w.groups:
-            if w not in group.members or not self._fires(group, w):
+            if not group.holds(w) or not self._fires(group, w):
                 continue
             if self._told(w.subject, rule, grade) <= self._hears(group):
                 self._waiting.setdefault(group, {})[w] = None
