@@ -105,6 +105,7 @@ class Incident:
     detail: str = ""
     last_seen: str = ""
     evidence: tuple[Fact, ...] = ()
+    next_step: str = ""  # as the check knows it; else that of the cause or the rule
     acknowledged_by: str = ""
     acknowledged_at: float | None = None
     note: str = ""  # what they said

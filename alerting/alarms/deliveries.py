@@ -164,7 +164,7 @@ class Deliveries:
                 self._add(row.incident, row.notifier, now, at_once=True)
         while (group := desk.ready(now)) is not None:
             for row in self.passing.sift(desk, group, now):
-                row.wanted = Told.NOTHING
+                row.wanted = row.told  # an event that is over was told, and no more
                 self._follow(row, now)
                 self._unheard(row, now)
             if rows := self.passing.start(desk, group, self._new_id(), now):

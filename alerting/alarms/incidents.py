@@ -277,4 +277,4 @@ def _note(incident: Incident, o: Observation, lead: Rule | None) -> None:
     incident.state, incident.cause, incident.loss = o.state, o.cause, o.loss
     incident.detail = lead.says(o) if lead and lead.says else o.detail
     incident.last_seen = o.last_seen
-    incident.evidence = o.evidence
+    incident.evidence, incident.next_step = o.evidence, o.next_step

@@ -35,6 +35,7 @@ def snapshot(i: Incident) -> IncidentRow:
         detail=i.detail,
         last_seen=i.last_seen,
         evidence=i.evidence,
+        next_step=i.next_step,
         acknowledged_by=i.acknowledged_by,
         acknowledged_at=i.acknowledged_at,
         note=i.note,
@@ -64,6 +65,7 @@ def incident_of(row: IncidentRow) -> Incident:
         detail=row.detail,
         last_seen=row.last_seen,
         evidence=row.evidence,
+        next_step=row.next_step,
         acknowledged_by=row.acknowledged_by,
         acknowledged_at=row.acknowledged_at,
         note=row.note,
@@ -95,6 +97,7 @@ def _remembered(w: Watched, row: SubjectRow) -> Observation:
         detail=row.detail,
         last_seen=row.last_seen,
         evidence=row.evidence,
+        next_step=row.next_step,
     )
 
 

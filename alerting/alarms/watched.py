@@ -104,6 +104,7 @@ class Watched(msgspec.Struct, eq=False, gc=False):
             o.last_seen,
             o.evidence,
             self.answered,
+            o.next_step,
         )
 
     @property

@@ -268,6 +268,8 @@ def next_step(told: Tale) -> str:
     if first.crowd is not None:
         where = plain(first.subject.name, NAME_LIMIT)
         return _CROWD_STEPS[first.crowd.factor].format(where=where)
+    if first.next_step:
+        return plain(first.next_step)
     if first.loss:
         step = LOSSES[first.loss].step
     elif first.cause and first.subject.kind not in _EXPLAINED:

@@ -30,6 +30,7 @@ class SubjectRow:
     last_seen: str = ""
     evidence: tuple[Fact, ...] = ()
     answered: bool = False  # target: it has answered once
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class IncidentRow:
     acknowledged_at: float | None = None
     note: str = ""
     terms: Terms | None = None
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)

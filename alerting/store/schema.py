@@ -146,6 +146,10 @@ STEPS = (
         );
     END;
     """,
+    """
+    ALTER TABLE subjects ADD COLUMN next_step TEXT NOT NULL DEFAULT '';
+    ALTER TABLE incidents ADD COLUMN next_step TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 

@@ -604,3 +604,23 @@ def test_by_two_routes_one_that_is_open_is_enough() -> None:
     site.lost("01:00", phone)
     site.until(site.time("02:00"))
     assert site.story("team") == [("01:02", "firing")]
+
+
+def test_that_an_event_got_worse_is_not_told_once_it_is_over_and_silenced() -> None:
+    answers = {"now": Outcome.ACCEPTED}
+    site = Calm(reads_every=1e6, answers=lambda name, at: answers["now"])
+    at = site.time("10:00")
+    site.until(at)
+    figures = Figures(present=5, expected=40)
+    o = Observation(site.hq, State.READABLE, at, at, figures=figures)
+    o.event = Event.RESTARTED
+    site._observe(o)
+    answers["now"] = Outcome.TRANSIENT
+    figures = Figures(present=6, expected=40)
+    site.at(at + 100, site.hq, State.READABLE, since=at, figures=figures)
+    site.silence("11:05", "registrar=hq", until="18:00")  # it closed at 11:00
+    site.until(site.time("12:00"))
+    answers["now"] = Outcome.ACCEPTED
+    site.until(site.time("23:00"))
+    assert site.story() == [("10:00", "firing")]
+    assert site.alarms.owed() == []
