@@ -91,12 +91,16 @@ def as_text(written: Any) -> Any:
 
 
 class Secret:
-    """A value that is never printed; `.reveal()` where it is used."""
+    """A value that is never printed; `.reveal()` where it is used.
 
-    __slots__ = ("_value",)
+    `kept` says where it is kept: "file /etc/sipwatch/secrets/hq", "variable HQ".
+    """
 
-    def __init__(self, value: str) -> None:
+    __slots__ = ("_value", "kept")
+
+    def __init__(self, value: str, kept: str = "") -> None:
         self._value = value
+        self.kept = kept
 
     def reveal(self) -> str:
         """The secret itself."""

@@ -53,6 +53,10 @@ from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
 from sipwatch.registrars import Registrars
 from sipwatch.retelling import retold
+from sipwatch.runbook.contents import Contents
+from sipwatch.runbook.page import Page
+from sipwatch.runbook.written import TICK as RUNBOOK_TICK
+from sipwatch.runbook.written import Written
 from sipwatch.scheduler import Scheduler
 from sipwatch.self_test import AGAIN, SelfTests
 from sipwatch.selfwatch import SelfWatch
@@ -296,6 +300,7 @@ class Daemon:
         self._begin_accounts()
         self.scheduler.every(TICK, self.accounts.test_due, "accounts")
         self.scheduler.every(TWILIO_TICK, self.twilio.tick, "twilio")
+        self.scheduler.every(RUNBOOK_TICK, Written(self).tick, "runbook")
         self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
         self.scheduler.nightly(self.chronicle.tidy, "history")
         self.scheduler.nightly(self.people.tidy, "silences")
@@ -431,6 +436,10 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
         return status(self)
+
+    def runbook(self) -> Page:
+        """One page of all that is watched."""
+        return Contents(self).page()
 
     async def audit(self, registrar: str) -> dict[str, Any]:
         """The answer of /api/v1/audit; LookupError for what is no registrar."""

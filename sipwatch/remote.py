@@ -69,6 +69,17 @@ def ask(path: str, method: str, url: str, body: Any = None) -> Any:
     return _decoded(path, text)
 
 
+def fetched(path: str, url: str) -> str:
+    """An answer that is a text for people."""
+    with _conversation(path) as connection:
+        connection.request("GET", url)
+        response = connection.getresponse()
+        text = response.read(BODY)
+    if response.status != 200:
+        raise NoAnswerError(_refusal(response.status, text))
+    return text.decode("utf-8", "replace")
+
+
 def lines(path: str, method: str, url: str) -> Iterator[Any]:
     """One request whose answer comes line by line, each a JSON text."""
     with _conversation(path) as connection:

@@ -34,6 +34,7 @@ class AddressView:
     sends: int  # of the last question
     not_after: float | None  # UTC s, of its certificate
     told: Answer | None = None  # the last answer of one that is not up, as evidence
+    asked_at: float = 0.0  # UTC s, the last send; 0.0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def _address_view(targets: Targets, row: int) -> AddressView:
         rows.tries[row],
         not_after(rows.address[row]),
         words.told(row),
+        rows.sent[row],
     )
 
 

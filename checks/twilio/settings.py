@@ -104,8 +104,10 @@ class TwilioSettings:
                 raise ValueError(f"{key}: {wrong[0]} is no error code (five digits)")
 
     def _check_times(self) -> None:
-        if self.interval < LEAST_INTERVAL:
-            raise ValueError(f"interval: is at least {LEAST_INTERVAL:g}s")
+        # What stands in for Twilio may be asked more often.
+        least = 1.0 if self.base_url else LEAST_INTERVAL
+        if self.interval < least:
+            raise ValueError(f"interval: is at least {least:g}s")
         if not 60 <= self.overlap <= DAY:
             raise ValueError("overlap: is between 1m and 1d")
         if not 60 <= self.window <= DAY or not 60 <= self.calm <= DAY:

@@ -32,10 +32,12 @@ def reveal(document: Document, environ: Mapping[str, str]) -> None:
         kind, name = node.tag.split(" ", 1)
         try:
             if kind == "!env":
+                kept = f"variable {node.value}"
                 value = _of_environment(node.value, environ)
             else:
-                value = _of_file(node.value, places)
-            node.value = Secret(value)
+                value, place = _of_file(node.value, places)
+                kept = f"file {place}"
+            node.value = Secret(value, kept)
             if len(value) >= SHORT:
                 document.secrets.append(value)
         except ValueError as error:
@@ -84,7 +86,8 @@ def _of_environment(name: str, environ: Mapping[str, str]) -> str:
     return environ[name]
 
 
-def _of_file(name: str, places: list[str]) -> str:
+def _of_file(name: str, places: list[str]) -> tuple[str, str]:
+    """A secret, and the file that it is in."""
     if not _SECRET_NAME.fullmatch(name):
         raise ValueError(f"{shorten(name)}: a name has letters, digits, - _ and . only")
     for place in places:
@@ -96,7 +99,7 @@ def _of_file(name: str, places: list[str]) -> str:
         except OSError as error:
             hint = "; a new one needs a restart" if len(places) > 1 else ""
             raise ValueError(f"{place + name}: {error.strerror}{hint}") from None
-        return _of_bytes(name, data)
+        return _of_bytes(name, data), place + name
     folders = dict.fromkeys(os.path.dirname(place) for place in places)
     raise ValueError(f"{name}: not found in {' or '.join(folders)}")
 

@@ -19,6 +19,7 @@ from sipwatch.subjects import AmbiguousError
 from sipwatch.web.links import add_links
 from sipwatch.web.people import add_acts, add_silences
 from sipwatch.web.reasons import Explains, add_reasons
+from sipwatch.web.runbook import HasRunbook, add_runbook
 from sipwatch.web.twilio import Public, add_twilio
 
 # s for all notifiers, each of which has 60; the command line waits longer
@@ -35,7 +36,7 @@ HEADERS = {
 _GZIP = re.compile(r"(?:^|,)\s*(?:x-)?gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.I)
 
 
-class Watched(Explains, Protocol):
+class Watched(Explains, HasRunbook, Protocol):
     """What the daemon shows of itself."""
 
     @property
@@ -111,6 +112,7 @@ def application(
     if not metrics_only:
         _add_status(app, watched)
         add_reasons(app, watched)
+        add_runbook(app, watched)
     if people is not None and not metrics_only:
         add_silences(app, people)
     if operate:
