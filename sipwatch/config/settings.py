@@ -130,7 +130,10 @@ class SiteSettings:
         metadata=_said("Times in mails about this site; default: this machine's zone."),
     )
     subnets: tuple[Network, ...] = field(
-        default=(), metadata=_said("Networks of its phones, as the PBX sees them.")
+        default=(),
+        metadata=_said(
+            "Networks of its phones, as the PBX sees them, and of targets without site."
+        ),
     )
     extensions: tuple[Glob, ...] = field(
         default=(), metadata=_said("Patterns of its numbers, wherever they register.")
