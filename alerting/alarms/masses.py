@@ -149,8 +149,9 @@ class Masses:
 
     # What it comes to
 
-    def take(self) -> Iterator[Group]:
-        """Groups whose mass event begins, grows, shrinks or ends."""
+    def take(self, now: float) -> Iterator[tuple[Group, bool]]:
+        """Groups whose mass event begins, grows, shrinks or ends; whether one ends
+        that has lasted: a wave of re-registrations is none."""
         changed, self._changed = self._changed, {}
         for group in changed:
             rule = self._rule(group)
@@ -160,7 +161,8 @@ class Masses:
             else:
                 group.weigh(rule.share, rule.window)
             if was is not None or group.begun is not None:
-                yield group
+                own = group.whole is None  # none of another, which was told instead
+                yield group, own and _has_lasted(was, group.begun, rule, now)
 
     def _rule(self, group: Group) -> Rule | None:
         found = self._watched.get(group.subject)
@@ -280,6 +282,15 @@ class Masses:
                 alone = self._owner(registrar) is None
                 return registrar if alone and self._rule(registrar) else None
         return None
+
+
+def _has_lasted(
+    was: float | None, begun: float | None, rule: Rule | None, now: float
+) -> bool:
+    """Whether a mass event that began at `was` has ended, and was no mere wave."""
+    if was is None or begun is not None or rule is None:
+        return False
+    return now - was >= rule.grades[-1].for_
 
 
 def covered_by(group: Group) -> str:
