@@ -191,8 +191,11 @@ class Alarms:
 
     def _look_at_masses(self) -> None:
         """Let the rules see what the changes of many have come to."""
-        for group in self._masses.take():
+        for group, over in self._masses.take(self._now):
             w = self._watched.get(group.subject) or self._watch(group.subject)
+            if over:  # they went and came: two changes
+                self._flaps.changed(w, self._now)
+                self._flaps.changed(w, self._now)
             self._massing.observed(group, w, self._now)
             self._review(w)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from alerting.alarms.ancestors import OPENS, Verdict
+from alerting.alarms.group import MASS
 from alerting.alarms.watched import Trouble, Watched
 from alerting.rules.grades import Clock, Rule
 from alerting.rules.rule import Rules
@@ -89,18 +90,21 @@ class Flaps:
         track = t.tracks.get(rule) if t is not None and rule is not None else None
         return track is not None and track.grade is not None
 
-    def judge(self, w: Watched, rule: Rule, now: float) -> Verdict:
+    def judge(self, w: Watched, rule: Rule, start: float, now: float) -> Verdict:
         """Whether a rule may open though the subject flaps."""
-        until = self.steady_at(w, rule)
+        until = self.steady_at(w, rule, start)
         if now >= until:
             return OPENS
         return Verdict(opens=False, reason="it is flapping", again_at=until)
 
-    def steady_at(self, w: Watched, rule: Rule) -> float:
-        """From when its state is believed, for a rule about states."""
-        if rule.clock is not Clock.SINCE or not self.flaps(w):
+    def steady_at(self, w: Watched, rule: Rule, start: float) -> float:
+        """From when its state is believed, for a rule about states; `start` is when it
+        began that many are missing, or that they are not."""
+        if not self.flaps(w):
             return 0.0
-        return w.since + STEADY
+        if rule.family == MASS:
+            return start + STEADY
+        return w.since + STEADY if rule.clock is Clock.SINCE else 0.0
 
     def _recent(self, times: tuple[float, ...], now: float) -> tuple[float, ...]:
         window = self._rule.window if self._rule else 0.0

@@ -142,7 +142,7 @@ class Review:
         if verdict.opens and (w.groups or rule.window):
             verdict = self.masses.judge(w, rule, grade, start, self.now)
         if verdict.opens:
-            verdict = self.flaps.judge(w, rule, self.now)
+            verdict = self.flaps.judge(w, rule, start, self.now)
         if verdict.opens:
             track.suppressed = ""
             track.terms = self.terms(w, o, rule, track, grade)
@@ -172,7 +172,7 @@ class Review:
             if o.state in QUIET and 1 < rule.recover > o.figures.successes:
                 return
             track.ended = w.since if rule.clock is Clock.SINCE else o.at
-        steady_at = self.flaps.steady_at(w, rule)
+        steady_at = self.flaps.steady_at(w, rule, track.ended)
         until = max(track.ended + rule.keep_firing_for, steady_at)
         if until <= self.now and self.ancestors.hides(w, o.at):
             return  # it is looked at again when that is seen well

@@ -340,7 +340,10 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             ("window", "changes", "until"),
             clock=Clock.SEEN,
             says=changes_in_words,
-            also=(Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT, Kind.REGISTRAR),
+            also=(
+                *(Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT),
+                *(Kind.REGISTRAR, Kind.SITE),
+            ),
         ),
         "VantageLost": Form(
             Kind.VANTAGE,

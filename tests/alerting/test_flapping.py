@@ -9,6 +9,7 @@ from alerting.alarms.flapping import NOTICES, STEADY
 from alerting.rules.rule import RuleSettings, build
 from checks.observation import Figures, Loss, State, Subject
 
+from .branches import Branches
 from .calm import Calm, Memory, route
 from .test_masses import MASS, lyon_of
 from .timeline import Site
@@ -214,14 +215,65 @@ def test_acknowledged_it_is_not_told_again_until_it_ends() -> None:
     assert [what for _, what in site.story()] == ["firing", "resolved"]
 
 
+def shake(site: Branches, phones: list[Subject], begin: float, times: int) -> float:
+    """A branch is lost and comes back, every five minutes; when it last did."""
+    for n in range(times):
+        site.lose(begin + 300 * n, phones)
+        site.back(begin + 300 * n + 100, phones)
+    return begin + 300 * (times - 1) + 100
+
+
 def test_a_crowd_that_comes_and_goes_together_does_not_flap_one_by_one() -> None:
     site, lyon = lyon_of(40)
-    for n in range(8):
-        site.lose(100 + 300 * n, lyon)
-        site.back(200 + 300 * n, lyon)
+    shake(site, lyon, 100, 8)
     site.until(3 * HOUR)
-    assert [text for text in site.told() if "Flapping" in text] == []
-    assert set(site.told()) == {f"firing lyon {MASS}", f"resolved lyon {MASS}"}
+    flapping = {text for text in site.told() if "Flapping" in text}
+    assert flapping == {"firing lyon Flapping", "resolved lyon Flapping"}
+
+
+def test_a_branch_that_flaps_all_night_is_few_notices() -> None:
+    site, lyon = lyon_of(40)
+    last = shake(site, lyon, 100, 96)  # eight hours
+    site.until(last + 2 * HOUR)
+    assert site.told() == [
+        *(f"firing lyon {MASS}", f"resolved lyon {MASS}") * 2,
+        f"firing lyon {MASS}",
+        "firing lyon Flapping",
+        f"resolved lyon {MASS}",
+        "resolved lyon Flapping",
+    ]
+    assert site.alarms.incidents == []
+
+
+def test_a_branch_that_stays_away_after_it_flapped_is_told_as_lost() -> None:
+    site, lyon = lyon_of(40)
+    last = shake(site, lyon, 100, 10)
+    site.until(last + 2 * HOUR)
+    site.lose(site.now, lyon)
+    site.until(site.now + HOUR)
+    assert site.told()[-1] == f"firing lyon {MASS}"
+
+
+def test_a_branch_that_stays_away_while_it_flaps_is_told_once_that_lasts() -> None:
+    site, lyon = lyon_of(40)
+    last = shake(site, lyon, 100, 10)
+    site.until(last + STEADY + 1)
+    site.lose(site.now, lyon)
+    begun = site.now
+    site.until(begun + 2 * HOUR)
+    (mail,) = [m for m in site.mails["oncall"] if m.at > begun and MASS in m.text]
+    assert mail.text == f"firing lyon {MASS}"
+    assert begun + 30 <= mail.at <= begun + STEADY
+    assert site.told()[-1] == "resolved lyon Flapping"
+
+
+def test_waves_of_re_registrations_are_no_flapping_of_a_branch() -> None:
+    site, lyon = lyon_of(40)
+    for n in range(20):
+        site.lose(100 + 120 * n, lyon)
+        site.back(104 + 120 * n, lyon)
+    site.until(2 * HOUR)
+    assert site.told() == []
 
 
 def test_one_that_flapped_before_its_branch_is_lost_is_part_of_that() -> None:
