@@ -12,7 +12,9 @@ from typing import Protocol
 
 from alerting.alarms.desk import KNOWN
 from alerting.incident import Delivery, Severity, Told
+from checks.observation import State
 from sipwatch import sources
+from sipwatch.vantage import Outlook
 
 HELD_UP = 5.0  # s that the loop, or its look at itself, may be late
 OVERDUE = 300.0  # s that a read may be overdue, and three of its intervals
@@ -20,6 +22,10 @@ OVERDUE = 300.0  # s that a read may be overdue, and three of its intervals
 
 class Sources(sources.Sources, Protocol):
     """The daemon, and what it says of itself."""
+
+    @property
+    def outlook(self) -> Outlook:
+        """Our own network, where it is watched."""
 
     def unwell(self) -> str:
         """Why the daemon does not do its work; empty while it does."""
@@ -47,6 +53,13 @@ def _store(seen: Sources, now: float) -> str:
     return "the database cannot be written" if seen.selfwatch.store_fails else ""
 
 
+def _network(seen: Sources, now: float) -> str:
+    """Cut off, we see no phone go, whomever we still reach."""
+    check = seen.outlook.check
+    cut = check is not None and check.judge.state is State.DOWN
+    return "sipwatch is cut off from the network" if cut else ""
+
+
 def _asked(seen: Sources, now: float) -> str:
     """One source that is asked in time is enough: others have incidents."""
     in_time = list(_in_time(seen, now))
@@ -70,6 +83,7 @@ LINKS: tuple[Callable[[Sources, float], str], ...] = (
     _itself,
     _loop,
     _store,
+    _network,
     _asked,
     _notifiers,
 )

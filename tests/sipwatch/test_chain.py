@@ -19,6 +19,7 @@ OWED = 900.0
 async def site() -> Watching:
     made: Any = Watching()
     made.unwell = lambda: ""
+    made.outlook = SimpleNamespace(check=None)
     made.registrar("hq", {"1001": True})
     made.couriers["oncall"] = SimpleNamespace()
     return made
@@ -51,6 +52,14 @@ async def test_a_loop_that_was_held_up(site: Any, lag: float, ago: float) -> Non
 async def test_a_disk_that_takes_nothing(site: Any) -> None:
     site.selfwatch.store_fails = True
     assert why(site) == "the database cannot be written"
+
+
+async def test_a_network_that_is_not_ours_any_more(site: Any) -> None:
+    judge = SimpleNamespace(state=State.UP)
+    site.outlook.check = SimpleNamespace(judge=judge)
+    assert why(site) == ""
+    judge.state = State.DOWN
+    assert why(site) == "sipwatch is cut off from the network"
 
 
 async def test_a_registrar_that_cannot_be_read_is_asked_all_the_same(site: Any) -> None:
