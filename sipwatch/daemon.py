@@ -30,6 +30,7 @@ from sipwatch import (
     metrics,
     outcomes,
     reasons,
+    standings,
     systemd,
 )
 from sipwatch.accounts import TICK, Accounts
@@ -457,7 +458,9 @@ class Daemon:
     async def explain(self, subject: str, registrar: str) -> dict[str, Any]:
         """Why there is no alarm of a subject, or which; LookupError, ReaderError."""
         await self.flow.settle()
-        return await reasons.of_subject(self, self.chronicle.reader, subject, registrar)
+        return await standings.of_subject(
+            self, self.chronicle.reader, subject, registrar
+        )
 
     def diagnose(self, subject: str, *, call: bool) -> AsyncIterator[bytes]:
         """Look at something that is watched, line by line; LookupError."""

@@ -85,7 +85,7 @@ class Watching:
             build({}), (), GroupSettings(), notifiers=["oncall"], now=self.now
         )
         self.bus = EventEmitter()
-        self.counts = Counts(self.bus)
+        self.counts = Counts(self.bus, lambda incident: None)
         self.selfwatch: Any = SimpleNamespace(
             lag=0.002, looked_at=self.now, store_fails=False
         )
