@@ -69,6 +69,8 @@ class Group:
     over: Incident | None = None  # the one that ended last
     whole: Group | None = None  # the other whose event was told instead of this one
     covered: int = 0  # members that this had then
+    trusted: bool = False  # members wait for it to be told by itself
+    handed: bool = False  # they did, and another is told instead: some may not be in it
     joined: list[Watched] = field(default_factory=list)  # members not looked at yet
     linked: dict[Incident, None] = field(default_factory=dict)  # theirs, told before
     left: tuple[Watched, ...] = ()  # who was missing when it ended

@@ -225,8 +225,10 @@ class Masses:
             return True
         if not any(track.matching for track in masses):
             return False
-        whole = self._whole(group)
-        return whole is None or w in whole.members
+        if (whole := self._whole(group)) is not None:
+            return w in whole.members
+        group.trusted = True
+        return True
 
     def _hears(self, group: Group) -> frozenset[str]:
         found = self._heard.get(group)
@@ -244,6 +246,7 @@ class Masses:
             return OPENS
         if (whole := self._whole(group)) is not None:
             group.whole, group.covered = whole, len(group.members)
+            group.handed, group.trusted = group.handed or group.trusted, False
             self._waiting.setdefault(whole, {})[w] = None
             return Verdict(opens=False, reason=covered_by(whole))
         if group.whole is not None:  # it is over: those left have time to come back

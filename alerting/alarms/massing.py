@@ -59,7 +59,8 @@ class Massing:
             return ()
         if group.incident is not None:
             return self._ended(group, now)
-        return self._masses.release(group) if group.begun is None else ()
+        handed, group.handed = group.handed, False
+        return self._masses.release(group) if handed or group.begun is None else ()
 
     def belongs(self, w: Watched, now: float) -> None:
         """After a review of an extension: what opened of it may be part of a whole."""

@@ -11,9 +11,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from alerting.announcement import Opened, Transition
 from alerting.incident import Delivery, Incident, Outcome, Told
@@ -390,11 +397,21 @@ def check_mails(mails: list[Mail], *, ends: bool) -> None:
             assert story[-1] is Told.RESOLVED, (id_, story)
 
 
-Everything.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=30,
+ALWAYS = settings(
+    max_examples=40,
+    stateful_step_count=40,
     deadline=None,
     derandomize=True,
+    database=None,
     suppress_health_check=list(HealthCheck),
 )
+Everything.TestCase.settings = ALWAYS
 TestEverything = Everything.TestCase
+
+
+@pytest.mark.soak
+def test_everything_for_long() -> None:
+    deep = settings(
+        ALWAYS, max_examples=5000, stateful_step_count=60, derandomize=False
+    )
+    run_state_machine_as_test(Everything, settings=deep)
