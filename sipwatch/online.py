@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,13 +44,13 @@ def run(config: Config, *, as_json: bool = False) -> int:
     """Look at each, and print it; 0 where all is well, 1 where it is not, 3 where
     there is nothing to look at."""
     if config.twilio is None:
-        print(
-            "nothing is looked at: `twilio:` with account_sid and auth_token is missing"
-        )
+        why = "`twilio:` with account_sid and auth_token is missing"
+        print(f"nothing is looked at: {why}", file=sys.stderr)
         return 3
     wanted = asked(config)
     if not wanted:
-        print("nothing is looked at: no account at Twilio, and no twilio.domains")
+        why = "no account at Twilio, and no twilio.domains"
+        print(f"nothing is looked at: {why}", file=sys.stderr)
         return 3
     several = asyncio.run(_all(config.twilio, wanted))
     if as_json:

@@ -44,6 +44,7 @@ def secrets(tmp_path: Path) -> Mapping[str, str]:
     folder = tmp_path / "credentials"
     folder.mkdir()
     (folder / "secrets_hq-ami").write_text("ami-password\n")
+    (folder / "secrets_twilio-token").write_text("twilio-token-of-32-digits\n")
     (folder / "branch-esl").write_text("esl-password")
     (folder / "smtp").write_text("smtp-password")
     (folder / "line1").write_text("line1-password")
