@@ -115,6 +115,11 @@ class Caller:
             ssl_context=ssl_context,
         )
 
+    @property
+    def exchange(self) -> tuple[Exchanged, ...]:
+        """What went over the wire so far."""
+        return tuple(self._log)
+
     async def call(
         self,
         uri: SipUri,
@@ -136,7 +141,7 @@ class Caller:
             invite = self._invite(uri, from_uri, flow)
             return await self._rounds(invite, flow, address, credentials, deadline)
         except SipError as error:
-            error.exchange = tuple(self._log)
+            error.exchange = self.exchange
             raise
         finally:
             self._flows.close()
@@ -209,8 +214,7 @@ class Caller:
             # Also where the caller was cancelled: what rings must not go on ringing.
             ended = await self._end(way, response)
         took = took or self._clock() - began
-        log = tuple(self._log)
-        return Outcome(response, took, source, way.forwarded, ended, log)
+        return Outcome(response, took, source, way.forwarded, ended, self.exchange)
 
     # to the first ringing, or a final response
 
@@ -265,6 +269,10 @@ class Caller:
     # the end
 
     async def _end(self, way: _Way, response: Response | None) -> str:
+        while not self._inbox.empty():  # come, and not looked at yet
+            event = self._inbox.get_nowait()
+            if not isinstance(event, SipError):
+                self._take(way, event[0])
         if response is not None and response.status >= 300:
             return "refused"
         if way.picked_up:
