@@ -263,7 +263,7 @@ def names(rules: Rules, subject: Subject) -> set[str]:
                 "Flapping",
             },
         ),
-        (Subject(Kind.SITE, "lyon", Scope("lyon")), {"MassUnregistration"}),
+        (Subject(Kind.SITE, "lyon", Scope("lyon")), {"MassUnregistration", "Flapping"}),
         (Subject(Kind.VANTAGE, "network", Scope("network")), {"VantageLost"}),
     ],
 )
