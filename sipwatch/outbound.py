@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from alerting.notification.causes import reason
 from alerting.notification.headline import NAME_LIMIT
-from alerting.notification.wording import SHOWN_ROLES, reason
+from alerting.notification.wording import SHOWN_ROLES
 from checks.observation import State, Subject, plain
 from checks.options.targets import full_uri
 from checks.registrations.judge import Judge

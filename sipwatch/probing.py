@@ -198,7 +198,7 @@ def _answer(code: int | None, words: str, cause: Cause | None) -> str:
         return plain(f"{code} {words}".rstrip(), 60)
     if cause is None:
         return ""
-    from alerting.notification.wording import (
+    from alerting.notification.causes import (
         reason,  # all the words for mails: not for a plain 200
     )
 

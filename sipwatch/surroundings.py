@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from alerting.notification.causes import reason
 from alerting.notification.headline import NAME_LIMIT
-from alerting.notification.wording import ROLES, reason
+from alerting.notification.wording import ROLES
 from checks.observation import Kind, State, Subject, plain
 from checks.options.rows import UNKNOWN, UP
 from checks.options.views import TargetView

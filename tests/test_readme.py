@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerting.notification.wording import explain
+from alerting.notification.causes import explain
 from alerting.rules.builtin import BUILT_IN
 from checks.observation import Cause
 from checks.registrars import REGISTRARS

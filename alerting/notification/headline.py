@@ -10,6 +10,7 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from alerting.incident import EVENT_OVER, Batch, Incident, Severity, Told
+from alerting.notification.causes import reason
 from alerting.notification.wording import (
     NOUNS,
     PLURAL,
@@ -18,7 +19,6 @@ from alerting.notification.wording import (
     SINGULAR,
     Wording,
     borrowed,
-    reason,
     span,
     wording,
 )
@@ -88,7 +88,7 @@ def name_of(subject: Subject, *, place: bool = True) -> str:
     elif subject.kind is Kind.TWILIO:
         # 204@acme.sip.twilio.com, 32202/204@acme.sip.twilio.com, 32010/, account
         code, slash, who = words[0].partition("/")
-        whole = slash and not who or words[0] == "account"
+        whole = (slash and not who) or words[0] == "account"
         words[0] = "the account" if whole else who or code
     elif subject.kind is Kind.SELF:
         words[0] = words[0].replace("/", " ", 1)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from alerting.incident import Batch, Crowd, Incident, Notification, Told
+from alerting.notification.causes import LOSSES, reason
 from alerting.notification.explained import (
     STEPS,
     Explained,
@@ -36,7 +37,7 @@ from alerting.notification.headline import (
     tale,
 )
 from alerting.notification.html import page
-from alerting.notification.wording import LOSSES, host_of, reason, span
+from alerting.notification.wording import host_of, span
 from checks.observation import Fact, Kind, Subject, plain
 
 # Their names begin with a noun ("trunk twilio"), not with a name that has its own case.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from alerting.notification.wording import reason
+from alerting.notification.causes import reason
 from alerting.rules.words import matched
 from checks.accounts.account import Account
 from checks.observation import Subject, plain

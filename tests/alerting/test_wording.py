@@ -6,14 +6,13 @@ import string
 
 import pytest
 
+from alerting.notification.causes import LOSSES, explain
 from alerting.notification.wording import (
     GENERIC,
-    LOSSES,
     PLURAL,
     RULES,
     SINGULAR,
     Wording,
-    explain,
     host_of,
     span,
 )
