@@ -45,6 +45,8 @@ NOT_READ = ("Event", "ActionID")
 STEP = 5.0  # s by which the clock moves: less than any patience
 CALM = 50  # turns of the loop
 LOOK = 0.002  # s between two looks at what is under way
+LASTING = 900.0  # s of an outage of the mail server, and of what bindings have left
+EACH = 20  # s between two ends of bindings behind a switch that is dead
 PATIENCE = 60.0  # s of the real clock: far more than a busy machine takes
 
 # More than the waits of a test that fails, which say what did not come.
@@ -160,6 +162,8 @@ class Listing(Pace):
 class Recording:
     """The daemon at the times of a recording."""
 
+    more = ""  # sections of its configuration
+
     def __init__(self, now: float, folder: Path) -> None:
         self.now = now
         self.folder = folder
@@ -176,7 +180,7 @@ class Recording:
         section = f"registrars: {json.dumps({'hq': registrar})}\n"
         mail = GROUPED.format(host=host, port=port, folder=self.folder)
         path = self.folder / "sipwatch.yaml"
-        path.write_text(section + textwrap.dedent(mail), encoding="utf-8")
+        path.write_text(section + self.more + textwrap.dedent(mail), encoding="utf-8")
         self.daemon = Daemon(load(path), Clock(self.clock, self.clock))
         self.daemon.bus.on("opened", self.opened.append)
         await self.daemon.start()
@@ -261,6 +265,13 @@ class Recording:
             PATIENCE,
             f"{number} incidents",
         )
+
+    async def told(self, words: str) -> None:
+        """Let time pass until a mail with this in its subject has come."""
+        late = self.now + LASTING
+        while not any(words in mail for mail in self.mails):
+            assert self.now < late, self.mails
+            await self.to(self.now + STEP)
 
     async def mail(self, number: int) -> str:
         await eventually(
@@ -413,6 +424,68 @@ async def test_who_is_gone_for_longer_is_told_in_one_mail_and_so_is_the_return(
     assert over.startswith("[resolved] ")
     first, second = watch.catcher.mails
     assert second["In-Reply-To"] == first["Message-ID"]
+
+
+async def test_while_no_mail_is_taken_all_wait_for_one_mail(
+    hq: tuple[Recording, Pbx],
+) -> None:
+    watch, pbx = hq
+    await log_out(watch, pbx)
+    await come_back(watch, pbx)
+    await watch.to(ENDED)
+    await watch.catcher.close()
+    await pbx.play(list(pbx.between(BACK + 40, ENDED)))
+    await watch.all_are(UNREGISTERED)
+    await watch.to(watch.now + LASTING)
+    assert watch.mails == []
+
+    await watch.catcher.start(*watch.catcher.address)
+    await watch.told("[critical] 2000 of ")
+    stamp = {"Timestamp": f"{watch.now:.6f}"}
+    await pbx.play([event | stamp for event in pbx.between(LOGGED_OUT, BACK)])
+    await watch.all_are(REGISTERED)
+    await watch.told("[resolved] ")
+    about = [mail for mail in watch.mails if " extensions of hq " in mail]
+    assert [mail.split()[0] for mail in about] == ["[critical]", "[resolved]"]
+
+
+@pytest.fixture
+def branch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The phones of a branch; `hq` knows it, where it comes after this."""
+    several = [str(20000 + n) for n in range(40)]
+    site = json.dumps({"branch": {"extensions": several}})
+    monkeypatch.setattr(Recording, "more", f"sites: {site}\n")
+    return several
+
+
+async def test_behind_a_dead_switch_one_incident_grows(
+    branch: list[str], hq: tuple[Recording, Pbx]
+) -> None:
+    watch, pbx = hq
+    assert set(branch) <= set(pbx.crowd)
+    for row in pbx.rows.values():
+        row["RegExpire"] = str(int(watch.now) + 4 * LASTING)
+    await watch.lists(1)  # so much was granted, though nothing tells it but the end
+    began = int(watch.now)
+    ends = {aor: began + (n + 1) * EACH for n, aor in enumerate(branch)}
+    for aor, end in ends.items():
+        pbx.rows[aor]["RegExpire"] = str(end)
+    await watch.lists(1)
+    for aor, end in ends.items():
+        await watch.to(end - 1)
+        del pbx.rows[aor]  # by the read that follows its end it is gone
+    await watch.to(watch.now + 150)
+    together = [i for i in watch.daemon.alarms.incidents if i.crowd]
+    assert [i.subject.key for i in together] == ["site:branch"]
+    assert together[0].crowd is not None
+    # But those who were told before they were many enough.
+    singles = len(watch.daemon.alarms.incidents) - 1
+    assert together[0].crowd.missing >= len(branch) - 1 - singles
+    assert singles < 8
+    critical = [mail for mail in watch.mails if mail.startswith("[critical] ")]
+    assert len(critical) == 1
+    assert " of 40 extensions of branch unregistered since " in critical[0]
+    assert len(watch.mails) <= 3
 
 
 async def test_kamailios_dump_of_two_thousand_by_polls(
