@@ -27,7 +27,14 @@ from checks.cause import CAUSES, Finding
 from checks.observation import Cause, State
 from checks.options.inbox import BUCKETS
 from checks.options.rows import ASKED_FOR, ROLES
-from sipwatch import __version__, account_series, outbound, series, telling
+from sipwatch import (
+    __version__,
+    account_series,
+    outbound,
+    series,
+    telling,
+    twilio_series,
+)
 from sipwatch import sources as seen
 from sipwatch.exposition import Exposition, Family, label
 from sipwatch.sources import Sight, owed_since, sliced
@@ -100,6 +107,7 @@ def _families(sources: Sources) -> Iterator[Family]:
     yield from series.families(sources)
     yield from outbound.families(sources)
     yield from account_series.families(sources)
+    yield from twilio_series.families(sources)
     yield from telling.families(sources)
     yield Family(
         "sipwatch_incidents",

@@ -63,6 +63,7 @@ class Twilio:
         self.read_at: float | None = None  # the last look that succeeded
         self.error = ""  # of the last look
         self.alerts: Counter[int] = Counter()  # handled, by code
+        self.answers: Counter[str] = Counter()  # of TwiML, by kind
         self._locals = Locals(registrars, alarms)
         self._judge: Judge | None = None
         self._ledger = Ledger.begun(0.0)

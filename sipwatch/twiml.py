@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -44,8 +43,6 @@ class Calls:
         """`is_open` tells of a schedule whether it is open at a moment of the wall."""
         self._config, self._clock, self._twilio = config, clock, twilio
         self._is_open = is_open
-        self.answers: Counter[str] = Counter()  # by what was answered
-        self.refused = 0
 
     # --- the webhook ----------------------------------------------------------------
 
@@ -100,7 +97,7 @@ class Calls:
             # As if it had been rung, and had answered what it would have.
             then = self._choose(settings, user, twiml.UNREGISTERED, UNAVAILABLE, False)
             return self._act(settings, user, then, tried=False)
-        self.answers["ring"] += 1
+        self._twilio.answers["ring"] += 1
         return twiml.ring(settings, user, self._urls(user, tried=False))
 
     def _after(
@@ -115,7 +112,7 @@ class Calls:
         code = int(written) if re.fullmatch(r"[1-6]\d\d", written) else 0
         tried = query.get("tried") == "1"
         if status in twiml.TAKEN:
-            self.answers["hangup"] += 1
+            self._twilio.answers["hangup"] += 1
             return twiml.hang_up()
         if code == UNAVAILABLE and not tried:
             self._unavailable(settings, user, said)
@@ -210,9 +207,9 @@ class Calls:
         tried: bool,
     ) -> str:
         if action is None:
-            self.answers["hangup"] += 1
+            self._twilio.answers["hangup"] += 1
             return twiml.hang_up()
-        self.answers[_name(action)] += 1
+        self._twilio.answers[_name(action)] += 1
         return twiml.act(settings, action, self._urls(user, tried=True))
 
     def _urls(self, user: str, *, tried: bool) -> Urls:

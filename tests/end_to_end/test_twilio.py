@@ -236,3 +236,70 @@ async def test_late_alerts_and_refusals_are_made_up_for(
     ((since,),) = daemon.rows(stored)
     assert since == pytest.approx(now - 1200, abs=2)
     assert "TwilioUnreadable" not in [rule for rule, _ in await daemon.open()]
+
+
+@pytest.mark.real("kamailio")
+async def test_a_call_is_answered_by_what_is_known_of_the_phone(
+    running: MakeRunning,
+    kamailio: StartKamailio,
+    phone: MakePhone,
+    twilio: TwilioServer,
+    catcher: MailCatcher,
+    tmp_path: Path,
+) -> None:
+    server = kamailio({"204": "secret"})
+    desk = phone("204", server)
+    desk.register(60)
+    twiml = {
+        "domain": "acme.sip.twilio.com",
+        "actions": {"voicemail": {"say": "Please leave a message.", "record": "2m"}},
+        "otherwise": "voicemail",
+    }
+    public = Public()
+    daemon = running(
+        kamailio_at(server, interval="1s", **names(tmp_path, "204,Reception"))
+        + f"twiml: {json.dumps(twiml)}\n"
+        + account(twilio)
+        + mail_to(catcher),
+        frame=public.frame,
+    )
+    await started(daemon)
+    call = {"CallSid": "CA1", "To": "sip:204@acme.sip.twilio.com"}
+    status, text = await public.signed("/twiml/call", call)
+    assert status == 200
+    assert "<Dial" in text
+    assert "<Sip>sip:204@acme.sip.twilio.com</Sip>" in text
+
+    for n in range(3):
+        ended = {
+            "CallSid": f"CA{n}",
+            "DialCallStatus": "no-answer",
+            "DialSipResponseCode": "480",
+        }
+        action = "/twiml/action?extension=204"
+        status, text = await public.signed(action, ended)
+        assert "<Record" in text
+    await daemon.opens("TwilioAlert")
+    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    mail = catcher.mails[0]
+    print(mail["Subject"], body(mail), sep="\n")
+    assert "Twilio reports 31480 (temporarily unavailable)" in str(mail["Subject"])
+    assert re.search(
+        r"Twilio 31480 for 204 at \d\d:\d\d \(3 times\); 204 registered at hq since ",
+        row(mail, "why"),
+    )
+    samples = (await daemon.get("/metrics"))[1]
+    assert 'sipwatch_twilio_alerts_total{code="31480"} 3\n' in samples
+    assert 'sipwatch_twiml_answers_total{answer="ring"} 1\n' in samples
+    assert 'sipwatch_twiml_answers_total{answer="record"} 3\n' in samples
+
+    desk.deregister()
+
+    async def is_known() -> bool:
+        return "<Record" in (await public.signed("/twiml/call", call))[1]
+
+    await eventually(is_known, 20, "another answer")
+    stranger = {"CallSid": "CA9", "To": "sip:204@evil.example.com"}
+    assert (await public.signed("/twiml/call", stranger))[0] == 400
+    headers, content = form("x" * 32, f"{BASE}/twiml/call", call)
+    assert (await public.post("/twiml/call", headers, content))[0] == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -55,6 +56,7 @@ class Desk:
     away: tuple[str, ...] = ()
     at: str = "2026-11-20 10:00"
     alerts: list[Alert] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         hours = ScheduleSettings(hours=week({"mon-sun": "02:30-18:00"}))
@@ -299,7 +301,7 @@ def test_what_was_answered_is_counted() -> None:
     desk.ended("busy")
     desk.ended("failed")
     desk.ended("completed")
-    assert desk.calls.answers == {"ring": 1, "dial": 1, "record": 1, "hangup": 1}
+    assert desk.answers == {"ring": 1, "dial": 1, "record": 1, "hangup": 1}
 
 
 # --- settings -------------------------------------------------------------------------
