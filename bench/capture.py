@@ -35,7 +35,7 @@ PORTS = range(20_000, 30_000)  # where no system takes an ephemeral one
 HEAP = 80.0  # MB of Python and scapy beside the ring
 # And an answer: what was found, as a file, and as it is sent.
 MOST_MEMORY = (BYTES + PACKETS * ENTRY + 4 * EXCHANGE_LIMIT) / 1e6 + HEAP
-LEVEL = 2.0  # MB that it may grow by once the ring has gone round
+LEVEL = 5.0  # MB that it may grow by once the ring has gone round
 FULL = 20.0  # s until it has
 BUFFER = "4M"  # of the kernel; BENCH_BUFFER=212992 is what a stock one allows
 MOST_CPU = 0.85  # of a core

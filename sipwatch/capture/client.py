@@ -53,10 +53,10 @@ async def exchange(path: str, question: Question) -> Exchange:
         size = head.get("size")
         if not isinstance(size, int) or not 0 <= size <= _BLOB_LIMIT:
             raise ValueError("an answer of no sensible size")
-        blob = await reader.readexactly(size)
+        frames = list(savefile.read(io.BytesIO(await reader.readexactly(size))))
     oldest, seen = head.get("oldest"), head.get("seen")
     return Exchange(
-        list(savefile.read(io.BytesIO(blob))),
+        frames,
         head.get("cut") is True,
         seen if isinstance(seen, int) else 0,
         oldest if isinstance(oldest, float) else None,

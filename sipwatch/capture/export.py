@@ -144,12 +144,13 @@ def _payload_of(frame: Frame, packet: Packet) -> Span | None:
 
 
 def _repaired(frame: Frame, data: bytes) -> bytes:
-    """A frame with the checksum that its content has now.
+    """A frame with the checksum that its content has now, and nothing behind it.
 
     Network cards compute it after the capture, so those of a sender are wrong anyway;
     of a fragment it cannot be told, and 0 says that there is none (RFC 768).
     """
     packet = packet_of(frame)
+    data = data[: packet.end]
     at = {UDP: 6, TCP: 16}.get(packet.protocol)
     if at is None or packet.begin + at + 2 > packet.end:
         return data
@@ -157,7 +158,8 @@ def _repaired(frame: Frame, data: bytes) -> bytes:
     changed = bytearray(data)
     where = packet.begin + at
     if fragment is not None:
-        if not fragment.offset and packet.protocol == UDP and data != frame.data:
+        same = data == frame.data[: packet.end]
+        if not (fragment.offset or same) and packet.protocol == UDP:
             changed[where : where + 2] = b"\0\0"
         return bytes(changed)
     changed[where : where + 2] = b"\0\0"

@@ -76,11 +76,11 @@ def _of_head(head: bytes, *, numbers: bool) -> Iterator[Span]:
 
 def _credentials(name: bytes, value: bytes, at: int) -> Iterator[Span]:
     """The answer of a digest; of any other scheme all, since it is the secret."""
-    scheme = value.split(None, 1)[:1]
-    if name in _CREDENTIALS and (not scheme or scheme[0].lower() != b"digest"):
-        begin = len(value) - len(value.lstrip()) + (len(scheme[0]) if scheme else 0)
-        for word in re.finditer(rb"[^\s]+", value[begin:]):
-            yield at + begin + word.start(), at + begin + word.end()
+    scheme, *more = value.split(None, 1) or [b""]
+    if name in _CREDENTIALS and scheme.lower() != b"digest":
+        words = [word.span() for word in re.finditer(rb"[^\s]+", value)]
+        for begin, end in words[1:] if more else words:
+            yield at + begin, at + end
         return
     for found in _ANSWERS.finditer(value):
         which = 1 if found[1] is not None else 2

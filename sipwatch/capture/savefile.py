@@ -18,17 +18,17 @@ INTERFACES = 1024  # of one section
 
 SIMPLE, OBSOLETE = 3, 2
 _RESOLUTION, _OFFSET = 9, 14  # options of an interface
-_PCAP = {  # magic, as it reads in the file's own order: seconds in one unit
-    0xA1B2C3D4: 1e-6,
-    0xA1B23C4D: 1e-9,
-    0xA1B2CD34: 1e-6,  # of Alexey Kuznetsov's: eight more octets in each record
+_PCAP = {  # magic, as it reads in the file's own order: units in a second
+    0xA1B2C3D4: 10**6,
+    0xA1B23C4D: 10**9,
+    0xA1B2CD34: 10**6,  # of Alexey Kuznetsov's: eight more octets in each record
 }
 _KUZNETSOV = 0xA1B2CD34
 
 
 class _Interface(NamedTuple):
     link: int
-    unit: float  # s
+    units: int  # in a second
     offset: int  # s
 
 
@@ -46,7 +46,7 @@ def read(file: BinaryIO) -> Iterator[Frame]:
 
 
 def _pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame]:
-    unit = _PCAP[magic]
+    units = _PCAP[magic]
     *_, link = Struct(order + "HHlLLL").unpack(_exactly(file, 20))
     link &= 0xFFFF  # above: the length of a frame check sequence
     record = Struct(order + "LLLL")
@@ -58,7 +58,7 @@ def _pcap(file: BinaryIO, order: str, magic: int) -> Iterator[Frame]:
             _exactly(file, 8)
         if size > BLOCK_LIMIT:
             raise ValueError(f"a frame of {size} octets")
-        yield Frame(seconds + fraction * unit, link, _exactly(file, size))
+        yield Frame(seconds + fraction / units, link, _exactly(file, size))
 
 
 def _pcapng(file: BinaryIO) -> Iterator[Frame]:
@@ -108,14 +108,14 @@ def _interface(body: bytes, order: str) -> _Interface:
     if len(body) < 8:
         raise ValueError("a cut interface")
     link = Struct(order + "H").unpack_from(body)[0]
-    unit, offset = 1e-6, 0
+    units, offset = 10**6, 0
     for code, value in _options(body[8:], order):
         if code == _RESOLUTION and len(value) == 1:
             exponent = value[0] & 0x7F
-            unit = 2.0**-exponent if value[0] & 0x80 else 10.0**-exponent
+            units = (2 if value[0] & 0x80 else 10) ** exponent
         elif code == _OFFSET and len(value) == 8:
             offset = Struct(order + "q").unpack(value)[0]
-    return _Interface(link, unit, offset)
+    return _Interface(link, units, offset)
 
 
 def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
@@ -138,7 +138,7 @@ def _packet(
     if number >= len(interfaces) or size > len(body) - head.size:
         raise ValueError("a packet of no interface, or longer than its block")
     interface = interfaces[number]
-    at = ((high << 32) | low) * interface.unit + interface.offset
+    at = ((high << 32) | low) / interface.units + interface.offset
     return Frame(at, interface.link, body[head.size : head.size + size])
 
 
