@@ -13,7 +13,6 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Literal
 
 from checks.observation import Binding, Cause
@@ -36,7 +35,6 @@ from checks.registrars.pjsip import (
     key,
     number,
     old_binding,
-    pair,
     startup,
     title,
     title_question,
@@ -278,12 +276,12 @@ class Asterisk:
                 self._titles
             )  # so that new AORs are known before their rows
         ends: Ends = {}
-        async for rows in self._bindings(session, ends):
+        async for rows in self._bindings(session, ends, roster):
             yield Bindings(rows)
             await asyncio.sleep(0)
         events = session.take_aside()
         if roster:
-            await self._settle(roster, ends, events)
+            await self._settle(roster, events)
             await self._learn_titles(session, roster)
             yield roster.expected(self._titles)
         self._contacts.ends = ends
@@ -310,14 +308,13 @@ class Asterisk:
                 roster.add(row)
         return roster
 
-    async def _settle(self, roster: Roster, ends: Ends, events: list[Message]) -> None:
+    async def _settle(self, roster: Roster, events: list[Message]) -> None:
         """Take out the trunks; a contact may have gone between the two lists."""
-        gone = {key(e.get("AOR", ""), e.get("URI", "")) for e in events}
-        for n, name in enumerate(chain(ends, self._contacts.ends, gone)):
+        for n, event in enumerate(events):
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            roster.strike(*pair(name))
-        roster.settle()
+            roster.strike(event.get("AOR", ""), event.get("URI", ""))
+        roster.settle(self._contacts.ends)
         await asyncio.sleep(0)
         self._contacts.trunks = roster.trunks
 
@@ -332,16 +329,21 @@ class Asterisk:
                 self._titles[aor] = title(answer, aor)
 
     async def _bindings(
-        self, session: Session, ends: Ends
+        self, session: Session, ends: Ends, roster: Roster | None
     ) -> AsyncIterator[list[Binding]]:
-        """The registered contacts in slices; `ends` gets what events are read by."""
+        """The registered contacts in slices; `ends` gets what events are read by, and
+        in the `roster` they are struck."""
         rows: list[Binding] = []
+        same = {aor: aor for aor in roster.names} if roster else {}
         async for found in self._contact_rows(session):
             for row in found:
                 name = key(row.aor, row.contact)
                 # Two endpoints with one AOR list its contacts twice.
                 if name not in ends and row.aor not in self._contacts.trunks:
                     ends[name] = row.expires_at
+                    if roster:
+                        roster.strike(row.aor, row.contact)
+                        row.aor = same.get(row.aor, row.aor)  # as one object
                     rows.append(row)
             while len(rows) >= STEP:
                 yield rows[:STEP]

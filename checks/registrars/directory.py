@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 
 from checks.observation import plain
 from checks.registrars.aor import canonical
@@ -59,6 +60,8 @@ class Directory:
             self._asked, self._due = now, now + EVERY
             users = await self._ask(session)
             changed = users != self._users
+            own = {aor: aor for aor in here}  # the same strings for both
+            users = {own.get(aor, aor): title for aor, title in users.items()}
             self._users = users
             await asyncio.sleep(0)  # each of these takes some ms for 20,000
             new = here - users.keys() - self._guests
@@ -139,4 +142,4 @@ class Users:
             name = readable("|".join(columns[6:-1])).strip()
             aor = canonical(readable(f"{user}@{domain}"), self._domain)
             # A user of several groups stands in each of them.
-            self.titles.setdefault(aor, "" if name == user else name)
+            self.titles.setdefault(aor, "" if name == user else sys.intern(name))

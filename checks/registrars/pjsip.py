@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from checks.observation import Binding, Loss
 from checks.registrars.ami import Message
 from checks.registrars.clocks import happened, in_our_zone, in_utc
-from checks.registrations.extension import whole
+from checks.registrations.extension import shared, whole
 from checks.registrations.judge import Added, Expected, Gone, Reach, Reading
 
 # res_pjsip's words; any other is one that says nothing of reachability.
@@ -23,17 +24,23 @@ AUTHS_KEPT = 10_000  # accounts; a mass event brings some thousands within the w
 ONCE_KEPT = 100_000  # accounts that authenticate from one list to the next
 
 
-Ends = dict[str, float | None]  # by key(): epoch s of the PBX, where it is known
+Ends = dict[int, float | None]  # by key(): epoch s of the PBX, where it is known
+KEY = 2**60 - 1  # what of a hash an int of 32 bytes holds
 
 
-def key(aor: str, uri: str) -> str:
-    """One contact; the collector need not look at strings, of pairs it would."""
+def key(aor: str, uri: str) -> int:
+    """One contact, by its hash: its name alone would take thrice as much."""
+    return hash((aor, uri)) & KEY
+
+
+def joined(aor: str, uri: str) -> str:
+    """One contact by its name; the collector need not look at it, as at a pair."""
     return f"{aor}\n{uri}"
 
 
-def pair(key: str) -> tuple[str, str]:
-    """The AOR and the URI of a key."""
-    aor, _, uri = key.partition("\n")
+def pair(name: str) -> tuple[str, str]:
+    """The AOR and the URI of one that is joined."""
+    aor, _, uri = name.partition("\n")
     return aor, uri
 
 
@@ -138,7 +145,7 @@ def binding(row: Message) -> Binding:
     return Binding(
         aor=row.get("AOR", ""),
         contact=row.get("URI", ""),
-        expires_at=number(row.get("RegExpire")),
+        expires_at=shared(number(row.get("RegExpire"))),
         reachable=reachable,
         user_agent=row.get("UserAgent", ""),
         received=row.get("ViaAddress", ""),
@@ -186,12 +193,22 @@ class Roster:
         if contacts := self.names.get(aor):
             self.names[aor] = contacts.replace(f",{aor}/{uri},", ",", 1)
 
-    def settle(self) -> None:
-        """All that have registered are struck: those that have more are trunks."""
+    def settle(self, before: Container[int] = ()) -> None:
+        """All that have registered are struck, but for those that have gone since they
+        were listed `before`; who has more is a trunk."""
+        for aor, uri in list(self._left()):
+            if key(aor, uri) in before:
+                self.strike(aor, uri)
         left = [aor for aor, contacts in self.names.items() if contacts.strip(", ")]
         self.trunks.update(left)
         for aor in left:
             del self.names[aor]
+
+    def _left(self) -> Iterator[tuple[str, str]]:
+        for aor, contacts in self.names.items():
+            if contacts.strip(", "):
+                for uri in contacts[:-1].split(f",{aor}/")[1:]:
+                    yield aor, uri
 
     def expected(self, titles: Mapping[str, str]) -> Expected:
         """Who should be there, as far as it is known now."""
@@ -212,7 +229,7 @@ def title(answer: Message, aor: str) -> str:
     """The name in `"Reception" <1001>`; "" where there is none but its own."""
     found = _CALLER.fullmatch(answer.get("Value", ""))
     name = found[1].strip() if found else ""
-    return "" if name == aor else name
+    return "" if name == aor else sys.intern(name)
 
 
 def startup(core: Message, estimate: float | None) -> float | None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from checks.observation import Binding
 from checks.registrars.ami import Message
-from checks.registrars.pjsip import key, number, pair
+from checks.registrars.pjsip import joined, number, pair
 from checks.registrars.session import Session
 from checks.registrations.readings import ProbeKeys, Reach
 
@@ -76,7 +76,7 @@ class Qualifying:
         """ContactStatus: what is called unreachable now is asked for once more."""
         if not self._on:
             return
-        contact = key(event.get("AOR", ""), event.get("URI", ""))
+        contact = joined(event.get("AOR", ""), event.get("URI", ""))
         endpoint = _endpoint(event) or event.get("AOR", "")
         known = contact in self._suspects
         if event.get("ContactStatus") != UNREACHABLE:

@@ -49,10 +49,13 @@ class Session(Stream[Message]):
 
     def send(self, name: str, **values: str) -> str:
         """Send one action and return its ActionID."""
-        self._serial += 1
-        action_id = f"sipwatch-{self._serial}"
+        action_id = self._next_id()
         self.write(action(name, action_id, **values))
         return action_id
+
+    def _next_id(self) -> str:
+        self._serial += 1
+        return f"sipwatch-{self._serial}"
 
     async def greeting(self) -> None:
         """Wait for the line that Asterisk sends first."""
@@ -95,14 +98,16 @@ class Session(Stream[Message]):
         self, name: str, several: Sequence[dict[str, str]]
     ) -> list[Message]:
         """The responses to one action with each of these values, asked at once."""
-        waiting = {self.send(name, **v): n for n, v in enumerate(several)}
+        waiting = {self._next_id(): n for n in range(len(several))}
+        asked = zip(waiting, several, strict=True)
+        self.write(b"".join(action(name, one, **values) for one, values in asked))
         answers: list[Message] = [{} for _ in waiting]
         late = self._clock() + self._timeout
         while waiting:
             for message in await self.wait(late - self._clock()):
-                asked = message.get("ActionID", "")
-                if "Response" in message and asked in waiting:
-                    answers[waiting.pop(asked)] = message
+                which = message.get("ActionID", "")
+                if "Response" in message and which in waiting:
+                    answers[waiting.pop(which)] = message
                 else:
                     self._set_aside([message])
             if waiting and self._clock() >= late:

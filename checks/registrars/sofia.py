@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
+import msgspec
+
 from checks.observation import Binding, Loss
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import QUARTER, happened
 from checks.registrars.esl import Event
 from checks.registrars.sofia_text import readable, unescaped
+from checks.registrations.extension import shared
 from checks.registrations.judge import Added, Gone, Reach
 
 MARGIN_LIMIT = 3600  # s; a longer one would be two refreshes taken for one
@@ -29,6 +32,7 @@ MARGINS_READ = 64  # in one list
 MARGINS_KEPT = 8  # readings of it; the least is believed, so that no end is too early
 GRANTED_LIMIT = 2**32  # s: RFC 3261 20.19 has no more, and a calendar has
 EPOCH_LIMIT = 2**36  # s; what is later is no time at all
+KEY = 2**60 - 1  # what of a hash an int of 32 bytes holds
 JITTER = 2.0  # s; FreeSWITCH keeps ends as whole seconds
 PING_LIMIT = 30.0  # s; what took longer was a time-out, no answer
 
@@ -44,8 +48,7 @@ _PATH = re.compile(r";fs_path=([^;>]{1,1024})")
 _TRANSPORT = re.compile(r"[^(]*\((\w+)")
 
 
-@dataclass(slots=True)
-class Held:
+class Held(msgspec.Struct, gc=False):
     """What is known of one contact; times are the PBX's."""
 
     profile: str
@@ -325,7 +328,7 @@ class Listing:
         return Row(
             self._all.aor(user, host),
             uri,
-            hash(readable(fields.get("call-id", ""))),
+            hash(readable(fields.get("call-id", ""))) & KEY,
             self._end(status, now),
             unescaped(readable(fields.get("agent", ""))),
             received(
@@ -348,18 +351,18 @@ class Listing:
         try:
             local = datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp()
         except ValueError:
-            return float(round(near))
-        return local - QUARTER * round((local - near) / QUARTER)
+            return shared(float(round(near)))
+        return shared(local - QUARTER * round((local - near) / QUARTER))
 
 
 def key(aor: str, uri: str) -> int:
     """One contact; 20,000 of them take a third less by their hashes."""
-    return hash((aor, uri))
+    return hash((aor, uri)) & KEY
 
 
 def called(event: Event) -> int:
     """The Call-ID of an event, as `Held` has it."""
-    return hash(event.get("call-id", ""))
+    return hash(event.get("call-id", "")) & KEY
 
 
 def uri_of(contact: str) -> str:
@@ -409,4 +412,4 @@ def seconds(milliseconds: str) -> float | None:
         value = float(milliseconds) / 1000
     except ValueError:
         return None
-    return value if 0 < value <= PING_LIMIT else None
+    return shared(value) if 0 < value <= PING_LIMIT else None

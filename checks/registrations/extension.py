@@ -218,14 +218,15 @@ def shared(moment: Moment) -> Moment:
 
 
 _SAME: dict[Any, Any] = {}
-Common = TypeVar("Common", int, str, None, int | None)
+Common = TypeVar("Common", int, str, int | None)
 
 
 def same(value: Common) -> Common:
     """The same for what is granted, and for an address: a proxy's is that of many."""
     if len(_SAME) >= MOMENTS:
         _SAME.clear()
-    return _SAME.setdefault(value, value)
+    found: Common = _SAME.setdefault(value, value)
+    return found
 
 
 def whole(seconds: float) -> int:

@@ -426,17 +426,13 @@ class Judge:
     def _learn(self, now: float) -> Iterator[list[Observation]]:
         if self._roster.given:
             return
-        young = self._ledger.young
-        for n, aor in enumerate(list(young)):
+        for n, e in enumerate(list(self.extensions.values())):
             if n % STEP == STEP - 1:
                 yield []
-            e = self.extensions.get(aor)
-            if e and e.contacts and e.state in HERE and now - e.since >= LEARNED:
+            old = e.contacts and e.state in HERE and now - e.since >= LEARNED
+            if old and not e.learned:
                 e.learned = True
-                young.discard(aor)
                 self._ledger.save(e)
-        if not young:
-            young.clear()  # a set stays as large as it was
 
     # --- time -----------------------------------------------------------------------
 

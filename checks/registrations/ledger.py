@@ -61,7 +61,6 @@ class Ledger:
         reaching: Reaching,
     ) -> None:
         self.extensions: dict[str, Extension] = {}
-        self.young: set[str] = set()  # AORs that may be learned yet
         self.removed: list[Removed] = []
         self.crowded = False  # more have come than are watched
         self._roster, self._cluster, self._memory = roster, cluster, memory
@@ -79,8 +78,6 @@ class Ledger:
             self._roster.locate(extension.subject, extension.found_at)
         self._refreshes.admit(extension)
         self.extensions[aor] = extension
-        if not extension.learned:
-            self.young.add(aor)
         return extension
 
     def forget(self, extension: Extension) -> None:
@@ -91,7 +88,6 @@ class Ledger:
         for m in self._cluster:
             if m.restart:
                 m.restart.missing.discard(aor)
-        self.young.discard(aor)
         self._refreshes.forget(extension)
         self._memory.aors.pop(aor, None)  # if it is watched again, it begins anew
         del self.extensions[aor]
@@ -114,6 +110,7 @@ class Ledger:
             else:
                 self.admit(aor, now)
             m.touched.add(aor)
+        roster.rename(m.name, self.extensions)
         for n, extension in enumerate(list(self.extensions.values())):
             if n % STEP == STEP - 1:
                 yield

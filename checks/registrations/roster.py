@@ -8,11 +8,12 @@ learned.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from checks.observation import Kind, Scope, Subject, plain
+from checks.registrations.extension import Extension
 from checks.registrations.readings import RegistrarSettings
 from checks.registrations.sites import Sites
 from checks.settings import Glob
@@ -108,6 +109,13 @@ class Roster:
             return False
         self._expected[member] = expected
         return True
+
+    def rename(self, member: str, extensions: Mapping[str, Extension]) -> None:
+        """Know a member's AORs by the strings that their extensions have."""
+        self._expected[member] = {
+            extensions[aor].subject.name if aor in extensions else aor: title
+            for aor, title in self._expected[member].items()
+        }
 
     def __contains__(self, aor: str) -> bool:
         if aor in self.listed:
