@@ -44,6 +44,7 @@ AT_ONCE = 8  # queries under way; a registrar has bigger things to do
 NEVER = float("-inf")
 FLOORS = {"twilio.com": 600.0}  # s between two queries for one AOR, by domain
 FLOOR = 2.0  # s for any other registrar
+LOOK = 1.0  # s between two looks at who is watched, while queries are under way
 AFTER_END = 1.0  # s from a binding's end to the query that looks for it
 OVERLOADED = Cause.OVERLOADED
 
@@ -67,6 +68,7 @@ class SipSettings(RegistrarSettings):
 class Asked:
     """When an AOR was asked, and when it shall be again."""
 
+    aor: str
     phase: float  # 0 to 1: its place in the interval
     last: float = NEVER
     due: float = NEVER
@@ -82,6 +84,10 @@ class Round:
     rows: list[Binding] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
     failures: list[SipError] = field(default_factory=list)
+
+
+def _last(asked: Asked) -> float:
+    return asked.last
 
 
 class Sip:
@@ -105,6 +111,8 @@ class Sip:
         named = (self._name(one.name) for one in only.include if one.name)
         self._included = [aor for aor in named if not matches(only.exclude, aor)]
         self._asked: dict[str, Asked] = {}
+        self._queue: list[tuple[float, float, str]] = []  # a heap: due, last, AOR
+        self._look_at = NEVER
         self._stirred = asyncio.Event()
         self._places: list[Address] = []  # the one that answered last comes first
         self._resolve_at = NEVER
@@ -114,10 +122,20 @@ class Sip:
     def relist(self) -> None:
         """Ask now for those that were asked the longest ago, as many as at once."""
         now = self._clock()
-        waiting = sorted(self._asked.values(), key=lambda asked: asked.last)
-        for asked in waiting[:AT_ONCE]:
-            asked.due = min(asked.due, max(now, asked.not_before))
+        for asked in heapq.nsmallest(AT_ONCE, self._asked.values(), key=_last):
+            self._wish(asked, now)
         self._stirred.set()
+
+    def _wish(self, asked: Asked, now: float) -> None:
+        """Ask for one as soon as it may be asked again."""
+        self._wait(asked, min(asked.due, max(now, asked.not_before)))
+
+    def _wait(self, asked: Asked, due: float) -> None:
+        """Ask for one then; what was in the queue of it before is passed over."""
+        asked.due = due
+        heapq.heappush(self._queue, (due, asked.last, asked.aor))
+        if len(self._queue) > 2 * len(self._asked) + AT_ONCE:
+            self._order()
 
     async def watch(self) -> AsyncGenerator[Reading, None]:
         """Ask without end; raises Unreadable when the registrar gives no answers."""
@@ -130,7 +148,10 @@ class Sip:
         proven = False  # until the first answer one query at a time is harm enough
         try:
             while True:
-                if (aors := self._watched()) != known:
+                if (
+                    self._clock() >= self._look_at
+                    and (aors := self._watched()) != known
+                ):
                     known = aors
                     yield Expected([(self._name(aor), "") for aor in aors])
                     if events is not None:
@@ -142,6 +163,7 @@ class Sip:
                 chosen = self._due(AT_ONCE if proven else 1)
                 if not chosen:
                     await self._rest(events)
+                    self._look_at = NEVER
                     continue
                 await self._locate(client)
                 found = await self._ask(client, query, chosen)
@@ -156,6 +178,10 @@ class Sip:
                 await events.close()
             client.close()
 
+    def _order(self) -> None:
+        self._queue = [(a.due, a.last, a.aor) for a in self._asked.values()]
+        heapq.heapify(self._queue)
+
     def _name(self, aor: str) -> str:
         return canonical(aor, self._settings.domain)
 
@@ -163,6 +189,7 @@ class Sip:
 
     def _watched(self) -> list[str]:
         """The AORs to ask; those that are new are due at once."""
+        self._look_at = self._clock() + LOOK
         aors = list(dict.fromkeys((*self._aors(), *self._included)))
         if not aors:
             raise Unreadable(
@@ -173,19 +200,32 @@ class Sip:
         if self._asked.keys() != set(aors):
             before = self._asked
             self._asked = {
-                aor: before.get(aor) or Asked((rank + 1) / len(aors))
+                aor: before.get(aor) or Asked(aor, (rank + 1) / len(aors))
                 for rank, aor in enumerate(aors)
             }
+            self._order()
         return aors
 
     def _due(self, most: int) -> list[str]:
-        now = self._clock()
-        due = ((a.due, a.last, aor) for aor, a in self._asked.items() if a.due <= now)
-        return [aor for _, _, aor in heapq.nsmallest(most, due)]
+        now, chosen = self._clock(), dict[str, None]()
+        while len(chosen) < most and (head := self._head()) and head[0] <= now:
+            chosen[heapq.heappop(self._queue)[2]] = None
+        return list(chosen)
+
+    def _head(self) -> tuple[float, float, str] | None:
+        """Who is due next, and when; what is out of date is left out."""
+        while self._queue:
+            due, last, aor = head = self._queue[0]
+            asked = self._asked.get(aor)
+            if asked is not None and (asked.due, asked.last) == (due, last):
+                return head
+            heapq.heappop(self._queue)
+        return None
 
     async def _rest(self, events: Subscriber | None) -> None:
         self._stirred.clear()
-        due = min(asked.due for asked in self._asked.values())
+        head = self._head()
+        due = head[0] if head else self._clock()
         left = min(due, events.next_due() if events else due) - self._clock()
         # The list of AORs may change meanwhile: it is looked at each interval.
         left = min(max(0.0, left), self._settings.interval)
@@ -207,7 +247,7 @@ class Sip:
         ends = [row.expires_at for row in rows if row.expires_at is not None]
         end = min(ends, default=now + wait) + AFTER_END
         asked.last, asked.not_before = now, now + floor
-        asked.due = min(now + wait, max(end, asked.not_before))
+        self._wait(asked, min(now + wait, max(end, asked.not_before)))
 
     # --- to ask ---------------------------------------------------------------------
 
@@ -244,8 +284,7 @@ class Sip:
         readings, doubted = events.take()
         now = self._clock()
         for aor in doubted & self._asked.keys():
-            asked = self._asked[aor]
-            asked.due = min(asked.due, max(now, asked.not_before))
+            self._wish(self._asked[aor], now)
         return readings
 
     async def _client(self, events: Subscriber | None) -> Client:
