@@ -52,6 +52,8 @@ QUEUE_LIMIT = 10_000
 # while the loop has much to do it keeps that for 5 ms.
 AT_ONCE = 100
 OF_THE_CORE = "alarms/"  # what the names of its memos begin with
+MANY = 100  # rows of a transaction that is one of many, as of a first list
+GATHER = 0.05  # s before the next one then: to write less often what comes all the time
 RETRY_AFTER = 5.0  # s after a failed transaction, unless something is written before
 NOTE_LIMIT = 100  # lots of what may wait; who has more waits for `done`
 
@@ -75,6 +77,7 @@ class Store:
         self._reading = threading.Lock()
         self._wake = threading.Condition()
         self._queued: dict[Key, Write] = {}
+        self._many = False  # the last transaction had MANY rows
         self._kept = 0  # of those, how many are no subject's state
         self._waiting: list[Done] = []
         self._notes: deque[tuple[Sequence[Note], Done]] = deque()
@@ -168,6 +171,8 @@ class Store:
                     self._wake.wait(RETRY_AFTER)
                 while not (self._owes or self._notes or self._closing):
                     self._wake.wait()
+                if self._many:
+                    self._wake.wait_for(lambda: self._closing, GATHER)
                 if not (self._owes or self._notes):
                     break
                 owes = self._owes
@@ -184,6 +189,7 @@ class Store:
     def _write_queued(self) -> bool:
         with self._wake:
             writes, self._queued, self._kept = self._queued, {}, 0
+            self._many = len(writes) >= MANY
             waiting, self._waiting = self._waiting, []
         error = self._commit(writes.values())
         if error is not None:
@@ -198,6 +204,7 @@ class Store:
 
     def _write_note(self) -> bool:
         notes, done = self._notes[0]
+        self._many = len(notes) >= MANY
         if self._commit(notes) is not None:
             return False
         self._notes.popleft()
