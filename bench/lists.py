@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from sipwatch.demo.site import Bound, Registrar
 from tests import wire
 from tests.wires import asterisk, freeswitch, kamailio, opensips
 
@@ -80,11 +81,39 @@ def of_opensips(count: int) -> opensips.OpenSips:
     return opensips.OpenSips(usrloc)
 
 
+class SipRegistrar:
+    """A registrar that is asked by REGISTER, for one AOR at a time."""
+
+    def __init__(self, count: int) -> None:
+        self._registrar = Registrar(granted=3600)
+        ends = time.monotonic() + 3600
+        for n in range(count):
+            user = sip_user(n)
+            uri = f"sip:{user}@10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}:5060"
+            table = self._registrar.bindings.setdefault(user, {})
+            table[uri] = Bound(uri, ends, "Phone")
+
+    async def __aenter__(self) -> SipRegistrar:
+        await self._registrar.open()
+        host, port = self._registrar.address
+        self.address = f"sip:{host}:{port}"
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        self._registrar.close()
+
+
+def sip_user(n: int) -> str:
+    """Whose contact it is: every tenth is a second one, as of the others."""
+    return f"{n - 1 if n % 10 == 9 else n:06}"
+
+
 SERVERS: dict[str, Callable[[int], AbstractAsyncContextManager[Any]]] = {
     "asterisk": of_asterisk,
     "kamailio": of_kamailio,
     "freeswitch": of_freeswitch,
     "opensips": of_opensips,
+    "sip": SipRegistrar,
 }
 
 
