@@ -9,13 +9,14 @@ written once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from alerting.alarms.restoring import snapshot
 from alerting.alarms.watched import Watched
-from alerting.incident import Delivery, Incident, Outcome
+from alerting.incident import Delivery, Incident, Outcome, Told
 from alerting.store.rows import (
     AttemptRow,
     DeliveryRow,
@@ -32,6 +33,23 @@ from checks.observation import Subject, plain
 TRAIL = 50  # rows of one subject that wait to be written: as many as are kept
 
 
+class _Said(NamedTuple):
+    """An attempt at a batch, for all that it tells: there may be thousands."""
+
+    notifier: str
+    batch: str
+    telling: Told
+    attempts: int
+    begun: float
+    at: float
+    outcome: str
+    error: str
+
+    def row(self, incident: int, step: int) -> AttemptRow:
+        """What is written of it for one incident."""
+        return AttemptRow(incident, self.notifier, step, *self[1:])
+
+
 @dataclass(slots=True)
 class _Change:
     """What changed of one subject."""
@@ -40,7 +58,7 @@ class _Change:
     incidents: dict[Incident, None] = field(default_factory=dict)
     dropped: list[DropDelivery] = field(default_factory=list)
     deliveries: dict[Delivery, None] = field(default_factory=dict)
-    attempts: dict[tuple[int, str, int, str], AttemptRow] = field(default_factory=dict)
+    attempts: dict[tuple[int, int, str], _Said] = field(default_factory=dict)
     trail: deque[TrailRow] = field(default_factory=lambda: deque(maxlen=TRAIL))
 
     def rows(self) -> Iterator[Write]:
@@ -51,7 +69,8 @@ class _Change:
         yield from map(snapshot, self.incidents)
         yield from self.dropped
         yield from map(_outbox_row, self.deliveries)
-        yield from self.attempts.values()
+        for (incident, step, _), said in self.attempts.items():
+            yield said.row(incident, step)
         yield from self.trail
 
 
@@ -106,19 +125,29 @@ class Changes:
             self.delivery(row)
 
     def attempt(
-        self, row: Delivery, now: float, outcome: Outcome | None = None, error: str = ""
+        self,
+        rows: Sequence[Delivery],
+        now: float,
+        outcome: Outcome | None = None,
+        error: str = "",
     ) -> None:
-        """An attempt to tell an incident has begun, or ended."""
-        key = row.incident.id, row.notifier, row.step, row.batch
-        self._find(row.incident.subject).attempts[key] = AttemptRow(
-            *key,
-            telling=row.telling,
-            attempts=row.attempts,
-            begun=row.begun or now,
-            at=now,
-            outcome=outcome or "",
-            error=plain(error),
+        """An attempt at the rows of one batch has begun, or ended."""
+        if not rows:
+            return
+        first = rows[0]
+        said = _Said(
+            first.notifier,
+            first.batch,
+            first.telling,
+            first.attempts,
+            first.begun or now,
+            now,
+            outcome or "",
+            plain(error),
         )
+        for row in rows:
+            found = self._find(row.incident.subject)
+            found.attempts[row.incident.id, row.step, said.batch] = said
 
     def note(
         self,

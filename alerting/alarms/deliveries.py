@@ -196,8 +196,7 @@ class Deliveries:
         """Book how an attempt ended; one that may have arrived stays in doubt."""
         desk = self._desks[batch.notifier]
         rows = desk.batches.get(batch.id, [])
-        for row in rows:
-            self._changes.attempt(row, now, outcome, error)
+        self._changes.attempt(rows, now, outcome, error)
         if outcome is Outcome.ACCEPTED:
             desk.batches.pop(batch.id, None)
             for row in rows:
@@ -307,7 +306,7 @@ class Deliveries:
             row.begun = now if row.attempts == 1 else row.begun
             row.error = ""
             self._changes.delivery(row)
-            self._changes.attempt(row, now)
+        self._changes.attempt(rows, now)
         first = rows[0]
         folded = is_folded(first)
         return Batch(
