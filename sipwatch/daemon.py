@@ -241,6 +241,7 @@ class Daemon:
             observe=self.flow.observe,
         )
         findings = self.findings = Findings(self)
+        findings.reporters.append(lambda one: self.twilio.recent(one.name))
         self.counts = metrics.Counts(
             self.bus, lambda i: findings.of(i.subject, i, around=False)
         )

@@ -103,7 +103,10 @@ class Findings:
         recent = [fact for told in self.reporters for fact in told(subject)]
         recent.sort(key=lambda fact: fact.at or 0.0)
         return replace(
-            known, maintenance=self._maintenance(incident), recent=tuple(recent)
+            known,
+            maintenance=self._maintenance(incident),
+            recent=tuple(recent),
+            provider_codes=self._sources.twilio.codes(subject.name),
         )
 
     # --- extensions -----------------------------------------------------------------

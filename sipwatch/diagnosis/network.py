@@ -30,6 +30,8 @@ from checks.sip.errors import SipError
 from checks.sip.params import Params
 from checks.sip.resolver import Address, Resolver
 from checks.sip.uri import SipUri
+from checks.twilio.settings import TwilioSettings
+from sipwatch.diagnosis.provider import Provider
 from sipwatch.diagnosis.roads import Means, Road, road_rung
 from sipwatch.diagnosis.rung import Rung
 
@@ -61,6 +63,7 @@ class Quest:
     resolver: Resolver | None = None
     known: Known = field(default_factory=Known)
     who: str = ""  # it is about, where the URI does not name it
+    twilio: TwilioSettings | None = None  # whose account there is looked at
 
     @property
     def wanted(self) -> str | None:
@@ -88,6 +91,7 @@ class Network:
         self.passed_on = False  # a server took it, and nobody behind it answered
         self.healthy = False
         self.registered: Registered | None = None
+        self.provider = Provider(quest.twilio, *_at_provider(quest))
         self.called: Answer | None = None
         self.call_failed: SipError | None = None
         self._rings = False
@@ -122,7 +126,7 @@ class Network:
     def rungs(self) -> list[Coroutine[Any, Any, Rung | None]]:
         """All that are to be looked at, in the order in which they are told."""
         ways = [self._way_rung(transport) for transport in TRANSPORTS]
-        last = [self._register(), self.call_rung()]
+        last = [self._register(), self.provider.rung(), self.call_rung()]
         return [self._name(), self._dns(), *ways, self._options(), *last]
 
     # --- name and DNS ---------------------------------------------------------------
@@ -378,6 +382,14 @@ class Network:
 
 def _is_trunk(host: str) -> bool:
     return ".pstn." in host.lower()
+
+
+def _at_provider(quest: Quest) -> tuple[str, str]:
+    """Domain and user as the provider knows them, whatever proxy leads there."""
+    account = quest.account
+    if account is None:
+        return quest.uri.host, quest.uri.user or ""
+    return account.uri.host, account.auth_username or account.username
 
 
 def _wrong_name(quest: Quest) -> twilio.Finding | None:

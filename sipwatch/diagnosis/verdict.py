@@ -94,6 +94,8 @@ def _problems(network: Network) -> Iterator[Problem]:
     yield from _of_roads(network)
     yield from _of_certificate(network)
     yield from _of_account(network)
+    for found in network.provider.wrong:
+        yield Problem(found.said, (found.step,))
     if network.call_failed is not None:
         detail = plain(network.call_failed.detail)
         yield Problem(f"the call had no answer ({detail})", ("read its log",))

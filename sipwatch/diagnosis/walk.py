@@ -116,13 +116,24 @@ def _of_account(daemon: Asked, name: str, call: bool) -> Quest:
         return await daemon.accounts.ask(name, settings.registrar)
 
     settings = daemon.accounts[name].settings
-    return quest_of_account(settings, register, call=call, resolver=daemon.resolver)
+    return quest_of_account(
+        settings,
+        register,
+        call=call,
+        resolver=daemon.resolver,
+        twilio=daemon.config.twilio,
+    )
 
 
 def _of_target(daemon: Asked, subject: Subject, call: bool) -> Quest:
     settings = daemon.config.targets.get(subject.name)
     if settings is not None and subject.scope.name == subject.name:
-        return quest_of_target(settings, call=call, resolver=daemon.resolver)
+        return quest_of_target(
+            settings,
+            call=call,
+            resolver=daemon.resolver,
+            twilio=daemon.config.twilio,
+        )
     uri = daemon.options.targets[subject.key].uri  # a line of a file
     return Quest(
         uri=SipUri.parse(full_uri(uri)),

@@ -58,6 +58,7 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
         "notifiers": [],
         "heartbeat": None,
         "vantage": None,
+        "twilio": None,
         "silences": 0,
         "maintenance": [],
         "schedules": [],
@@ -247,6 +248,7 @@ async def test_an_incident_reads_like_the_subject_of_its_mail(
             "muted_by": "",
             "text": "trunk twilio does not answer OPTIONS since 16:13"
             " (timeout, 4 sends to 203.0.113.9:5060 over UDP, no answer)",
+            "finding": None,
         }
     ]
 

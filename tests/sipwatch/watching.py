@@ -90,7 +90,9 @@ class Watching:
             lag=0.002, looked_at=self.now, store_fails=False
         )
         self.heartbeat: Any = SimpleNamespace(settings=None)
-        self.twilio: Any = SimpleNamespace(status=lambda: None, alerts=Counter())
+        self.twilio: Any = SimpleNamespace(
+            status=lambda: None, alerts=Counter(), codes=lambda user: ()
+        )
         self.outlook: Any = SimpleNamespace(shown=lambda: None)
         self.options = OptionsCheck(
             (), self.observe, clock=self.clock.now, resolver=NoNames()
