@@ -415,3 +415,19 @@ def test_everything_for_long() -> None:
         ALWAYS, max_examples=5000, stateful_step_count=60, derandomize=False
     )
     run_state_machine_as_test(Everything, settings=deep)
+
+
+def test_who_waits_for_an_event_that_another_takes_over_is_told_by_itself() -> None:
+    """Known late, the losses of one PBX in Lyon are due before those of the other."""
+    truth = all_well(0.0)
+    for name in ("101", "302"):
+        del truth.phones[name]
+    truth.places["304"] = "paris"
+    power = Power(truth, registrar_first=False)
+    power.world.until(power.world.now + 130)
+    for name in ("301", "303", "304", "305", "306", "401", "402"):
+        truth.phones[name] = UNREGISTERED, power.world.now
+    power.cut(300.0)
+    power.world.until(power.world.now + HOUR)
+    names = {i.subject.name for i in power.world.alarms.incidents}
+    assert names == {"304", "lyon"}

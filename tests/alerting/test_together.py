@@ -10,16 +10,7 @@ from alerting.muting.muting import Muting
 from alerting.routes import GroupSettings, per_severity, repeats
 from alerting.rules.rule import RuleSettings, build
 from alerting.store.rows import shifted
-from checks.observation import (
-    Event,
-    Figures,
-    Kind,
-    Loss,
-    Observation,
-    Scope,
-    State,
-    Subject,
-)
+from checks.observation import Event, Figures, Loss, Observation, State
 
 from .branches import Branches
 from .calm import DAY, HOUR, MINUTE, Calm, Memory, route, schedule
@@ -333,8 +324,8 @@ def test_a_share_that_is_raised_ends_what_it_does_not_cover_any_more() -> None:
 
 
 def test_a_pbx_that_is_configured_anew_during_the_event_is_watched_once() -> None:
-    site, lyon = lyon_of(40)
-    site.lose(100, lyon[:31])
+    site, lyon = lyon_of(60)
+    site.lose(100, lyon)
     site.tells(0, 200, f"firing lyon {MASS}")
     site.alarms.release(site.hq)
     for phone in list(site.alarms._watched):
@@ -608,31 +599,3 @@ def test_a_pbx_that_loses_more_than_its_branch_is_told_as_well() -> None:
     assert site.told()[0] == f"firing lyon {MASS}"
     assert {f"firing hq {MASS}", f"firing paris {MASS}"} & set(site.told()[1:])
     assert f"resolved lyon {MASS}" not in site.told()
-
-
-def test_who_waits_for_an_event_that_another_takes_over_is_told_by_itself() -> None:
-    """Known late, the PBX's losses are due before those of the other PBX in Lyon."""
-    site = Branches().begin()
-    paris = site.crowd("paris", 2)
-    pbx = Subject(
-        Kind.REGISTRAR,
-        "pbx",
-        Scope("pbx", labels={"registrar": "pbx"}, parent=site.sites["lyon"]),
-    )
-    site.at(site.now, pbx, State.READABLE)
-    there = Scope("pbx", labels={"registrar": "pbx", "site": "lyon"}, parent=pbx)
-    lyon = site.crowd("lyon", 4)
-    others = [Subject(Kind.EXTENSION, name, there) for name in ("4000", "4001")]
-    for phone in others:
-        site.at(site.now, phone, REGISTERED)
-    site.until(400)
-    for phone in (*lyon, paris[0]):
-        site.at(400, phone, UNREGISTERED, since=100, loss=Loss.EXPIRED)
-    site.at(402, pbx, State.READABLE, since=site.now)
-    for phone in others:
-        site.at(402, phone, UNREGISTERED, since=100, loss=Loss.EXPIRED)
-    for n in range(20):
-        site.at(410 + 30 * n, pbx, State.READABLE, since=402)
-    told = " ".join(site.told())
-    assert "lyon" in told
-    assert f"firing {paris[0].name} {GONE}" in site.told()
