@@ -131,7 +131,7 @@ def _blocked(network: Network, wanted: Road) -> Problem:
     shut = [road for road in network.roads.values() if not road.open]
     shut.sort(key=lambda road: road is not wanted)
     clause = " and ".join(f"{road.name} {road.how}" for road in shut)
-    open_ = next(road for road in network.roads.values() if road.open)
+    open_ = network.roads[network.taken]
     if wanted.cause in (Cause.TLS_VERIFY, Cause.TLS_EXPIRED, Cause.TLS_HANDSHAKE):
         return Problem(clause, (plain(wanted.shut[0][1].detail),), wanted.cause)
     first = _LET.get(wanted.cause or Cause.UNKNOWN, "look at {name} there")
