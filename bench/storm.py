@@ -40,7 +40,7 @@ STALL = 0.050  # s of CPU for which the loop may not look at its sockets
 GROWTH = 0.10  # of the memory of a daemon whose phones are all well
 SAMPLED = 0.2  # s between two looks at it
 SLACK = 2.0  # s by which a mail may come later than `for` and the group's wait
-FOR, WAIT = 5.0, 2.0
+FOR, WAIT = 30.0, 2.0
 HOUR, STEP = 3600.0, 4.0  # s; a step is less than any patience
 INTERVAL = 30.0  # s between two lists
 BRANCH = 45  # phones behind the switch
@@ -62,7 +62,7 @@ sites:
             "20043", "20044"]}}
 rules:
   ExtensionUnregistered: {{for: 2m, keep_firing_for: 1s}}
-  MassUnregistration: {{for: 5s, keep_firing_for: 1s}}
+  MassUnregistration: {{for: 30s, keep_firing_for: 1s}}
 notifiers:
   oncall:
     type: email

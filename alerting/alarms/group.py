@@ -71,6 +71,8 @@ class Group:
     covered: int = 0  # members that this had then
     trusted: bool = False  # members wait for it to be told by itself
     handed: bool = False  # they did, and another is told instead: some may not be in it
+    turnover: int = 0  # how often one joined or left the event
+    described: tuple[int, ...] = ()  # `story` when it was put into words last
     joined: list[Watched] = field(default_factory=list)  # members not looked at yet
     linked: dict[Incident, None] = field(default_factory=dict)  # theirs, told before
     left: tuple[Watched, ...] = ()  # who was missing when it ended
@@ -84,6 +86,11 @@ class Group:
     def is_registrar(self) -> bool:
         """Whether it is that of a registrar, not of a site."""
         return self.subject.kind is Kind.REGISTRAR
+
+    @property
+    def story(self) -> tuple[int, ...]:
+        """What its words depend on; while that is the same, they are."""
+        return self.turnover, self.expected, len(self.linked)
 
     def least(self, share: float) -> int:
         """How many must be missing."""
@@ -113,6 +120,7 @@ class Group:
         missing = self.members.pop(w, None)
         if missing is None:
             return False
+        self.turnover += 1
         self.others.subtract(missing.others)
         self.others += Counter()  # without those that none is left of
         return True
@@ -148,6 +156,7 @@ class Group:
     def end(self) -> None:
         """Enough are back; who is not may be part of the next one."""
         members, self.members = self.members, {}
+        self.turnover += 1
         if self.begun is not None:
             newest = max((m.since for m in members.values()), default=self.begun)
             self._last = self.begun, newest
@@ -175,6 +184,7 @@ class Group:
     def _join(self, w: Watched, missing: Missing) -> None:
         if w not in self.members:
             self.members[w] = missing
+            self.turnover += 1
             self.others.update(missing.others)
             self.joined.append(w)
             self.most = max(self.most, len(self.members))

@@ -133,6 +133,7 @@ class Massing:
 
     def _describe(self, group: Group, incident: Incident) -> None:
         crowd = describe(group, incident.crowd, self._census)
+        group.described = group.story
         if crowd != incident.crowd:
             incident.crowd = crowd
             self._changes.incident(incident)
@@ -146,7 +147,9 @@ class Massing:
             if group.over is incident and group.begun is None:
                 group.left = self._masses.still_missing(group)
                 self._describe(group, incident)
-            elif group.incident is incident:
+            elif group.incident is incident and group.described != group.story:
+                # Else it was just done, for another notifier: all of a large site are
+                # looked at, and both are told in the same turn of the loop.
                 self._describe(group, incident)
 
     def part_of(self, row: Delivery) -> str:
