@@ -112,10 +112,16 @@ def _account(sources: Sources, key: str) -> Iterator[Subject]:
         yield found.subject
 
 
+def _twilio(sources: Sources, key: str) -> Iterator[Subject]:
+    if (found := sources.alarms.find(Kind.TWILIO, key)) is not None:
+        yield found
+
+
 _OF_KEY: dict[str, Callable[[Sources, str], Iterator[Subject]]] = {
     Kind.EXTENSION: _extension,
     Kind.REGISTRATION: _registration,
     Kind.REGISTRAR: _registrar,
     Kind.TARGET: _target,
     Kind.ACCOUNT: _account,
+    Kind.TWILIO: _twilio,
 }

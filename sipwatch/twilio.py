@@ -242,6 +242,7 @@ class Twilio:
                 if gone not in still:
                     del judge.gone[name]
                     self._alarms.unwatch(gone, now)
+            self._flow.flush()
 
     async def tick(self) -> None:
         """The one job of all cases."""

@@ -271,7 +271,7 @@ RULES: dict[str, Wording] = {
         firing="Twilio {adverb}reports errors about {name}{since}",
         resolved="Twilio reports no more errors about {name}{after}",
         late="Twilio reported errors about {name}{span}",
-        follows="calls by Twilio to {it} or through {it} fail",
+        follows="calls or registrations of {it} fail at Twilio",
         step="open the alert in Twilio's Console (Monitor, Logs, Errors)",
         because=False,
         forms={
@@ -281,9 +281,9 @@ RULES: dict[str, Wording] = {
         },
     ),
     "TwilioUnreadable": Wording(
-        firing="the alerts of {name} {adverb}cannot be read{since}",
-        resolved="the alerts of {name} can be read again{after}",
-        late="the alerts of {name} could not be read{span}",
+        firing="Twilio's alerts {adverb}cannot be read{since}",
+        resolved="Twilio's alerts can be read again{after}",
+        late="Twilio's alerts could not be read{span}",
         follows="what Twilio reports is not seen here meanwhile, and is read later",
         step="check the credentials of `twilio`, and the way to monitor.twilio.com",
         worse="still ",
@@ -341,6 +341,14 @@ RULES: dict[str, Wording] = {
         follows="alarms keep their own time; times written before it may be off",
         step="check time synchronisation of this host (chronyc tracking)",
     ),
+    "UnavailableRate": Wording(
+        firing="real calls are {adverb}answered 480 more than usual{since}",
+        resolved="real calls are answered 480 no more than usual{after}",
+        late="real calls were answered 480 more than usual{span}",
+        follows="callers hear that the called party is not available",
+        step="see who answers it (sipwatch status; sipwatch diagnose EXTENSION)",
+        worse="still ",
+    ),
     "ReceiveBufferDrops": Wording(
         firing="sipwatch {adverb}loses packets on its own host{since}",
         resolved="sipwatch no longer loses packets on its own host{after}",
@@ -396,7 +404,7 @@ NOUNS = {
     Kind.ACCOUNT: "accounts",
     Kind.REGISTRAR: "registrars",
     Kind.SITE: "sites",
-    Kind.TWILIO: "users of Twilio",
+    Kind.TWILIO: "SIP users",
 }
 # Of targets; others stand as they are written.
 ROLES = {"trunk": "trunks", "pbx": "PBXs", "phone": "phones"}

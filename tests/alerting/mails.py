@@ -36,6 +36,11 @@ def own(name: str) -> Subject:
     return Subject(Kind.SELF, name, Scope(name))
 
 
+def twilio(name: str, title: str = "") -> Subject:
+    """What Twilio reports about."""
+    return Subject(Kind.TWILIO, name, Scope(name), title=title)
+
+
 def incident(
     subject: Subject = RECEPTION,
     rule: str = "ExtensionUnregistered",
@@ -506,12 +511,68 @@ CASES: dict[str, Batch] = {
             **FAILING,  # type: ignore[arg-type]
         )
     ),
+    "unavailable-rate": batch(
+        incident(
+            own("calls"),
+            "UnavailableRate",
+            detail="12 of 40 calls of the last 5 min were answered 480 (usually 4 %)",
+            family="calls",
+            state=State.OK,
+        )
+    ),
     "receive-buffer": batch(
         incident(
             own("receive-buffer"),
             "ReceiveBufferDrops",
             detail="212 answers, 300 since the start",
             **FAILING,  # type: ignore[arg-type]
+        )
+    ),
+    "twilio-user": batch(
+        incident(
+            twilio("204@acme.sip.twilio.com", "Reception"),
+            "TwilioAlert",
+            state=State.DEGRADED,
+            family="alert",
+            cause=Cause.of_twilio(32009),
+            detail="Twilio 32009 for 204 at 10:02 (3 times); "
+            "204 unregistered at hq since 09:58",
+            evidence=(
+                Fact(at("09:58:10"), "204 unregistered at hq"),
+                Fact(at("10:02:14"), "Twilio 32009 (warning): not registered"),
+            ),
+        )
+    ),
+    "twilio-account": batch(
+        incident(
+            twilio("32010/"),
+            "TwilioAlert",
+            state=State.FAILING,
+            family="alert",
+            severity=Severity.CRITICAL,
+            cause=Cause.of_twilio(32010),
+            detail="Twilio 32010 at 10:02",
+            evidence=(Fact(at("10:02:14"), "Twilio 32010 (error)"),),
+        )
+    ),
+    "twilio-several": batch(
+        *(
+            incident(
+                twilio(f"32202/{user}@acme.sip.twilio.com"),
+                "TwilioAlert",
+                state=State.DEGRADED,
+                family="alert",
+                cause=Cause.of_twilio(32202),
+            )
+            for user in ("204", "205")
+        )
+    ),
+    "twilio-unreadable": batch(
+        incident(
+            twilio("account"),
+            "TwilioUnreadable",
+            state=State.UNREADABLE,
+            detail="monitor.twilio.com answers 401 Unauthorized: Authenticate",
         )
     ),
     "own-rule": batch(reception(rule="VipPhones", severity=Severity.CRITICAL)),
