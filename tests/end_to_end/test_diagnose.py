@@ -21,7 +21,15 @@ from tests.checks.sip.peer import respond
 from tests.conftest import StartAnswering, StartAsterisk, StartBaresip, StartKamailio
 from tests.end_to_end.conftest import MakePhone, StartWatch
 from tests.end_to_end.running import command
-from tests.end_to_end.watch import Watch, asterisk_at, kamailio_at, names, row, rules
+from tests.end_to_end.watch import (
+    Watch,
+    asterisk_at,
+    body,
+    kamailio_at,
+    names,
+    row,
+    rules,
+)
 from tests.servers import eventually
 from tests.servers.asterisk import Extension
 from tests.servers.loopback import Loopback
@@ -335,3 +343,71 @@ async def test_lines_fit_a_terminal_of_80_columns(loopback: Loopback) -> None:
     lines += verdict_lines(found, 80)
     assert max(map(len, lines)) <= 80
     assert re.match(r"^[✓✗·] (UDP|TCP|TLS) 506[01] ", lines[0])
+
+
+# --- incidents of targets -------------------------------------------------------------
+
+
+@pytest.mark.real("sipp")
+async def test_phones_that_refuse_by_themselves_are_told_as_do_not_disturb(
+    answering: StartAnswering, watching: StartWatch
+) -> None:
+    phones = {code: answering(code) for code in (480, 486, 603)}
+    targets = {
+        f"desk{code}": {
+            "uri": f"sip:{one.address}:{one.port}",
+            "role": "phone",
+            "healthy_codes": ["2xx"],
+        }
+        for code, one in phones.items()
+    }
+    watch = await watching(
+        f"targets: {json.dumps(targets)}\n" + rules(TargetDegraded=1)
+    )
+    await eventually(lambda: len(watch.incidents()) == 3, 60, "three incidents")
+    for one in (await watch.status())["incidents"]:
+        code = one["subject"].removeprefix("target:desk")
+        assert one["finding"]["cause"] == Cause.DO_NOT_DISTURB
+        assert f"the phone is there and answers {code}" in one["finding"]["sentence"]
+    counted = await watch.metrics()
+    assert counted['sipwatch_unavailable_total{cause="do_not_disturb"}'] == 3
+
+
+@pytest.mark.real("kamailio")
+async def test_a_target_that_is_an_extension_is_explained_by_its_registration(
+    kamailio: StartKamailio, phone: MakePhone, watching: StartWatch, tmp_path: Path
+) -> None:
+    server = kamailio({"2001": "secret"})
+    desk = phone("2001", server)
+    desk.register(600)
+    listed = names(tmp_path, "2001,Desk")
+    uri = f"sip:2001@{server.address}"
+    target = f'targets: {{desk: {{uri: "{uri}", role: phone, interval: 15s}}}}\n'
+    watch = await watching(
+        kamailio_at(server, interval="2s", domain=server.address, **listed)
+        + target
+        + rules(TargetDegraded=1, ExtensionUnregistered=3600)
+    )
+    await watch.sees(15, x2001=HERE)
+    await asyncio.to_thread(desk.deregister)
+    await watch.sees(15, x2001=GONE)
+    watch.daemon.options.probe_now("target:desk")
+    mail = await watch.mail(1, 40)
+    why = "it is not registered: the phone itself logged out"
+    assert row(mail, "why").strip() == why
+    assert "480 Temporarily Unavailable to OPTIONS from " in body(mail)
+
+
+@pytest.mark.real("sipp")
+async def test_an_overloaded_trunk_is_told_with_when_to_come_back(
+    answering: StartAnswering, watching: StartWatch
+) -> None:
+    trunk = answering(503, "Service Unavailable\nRetry-After: 30")
+    uri = f"sip:{trunk.address}:{trunk.port}"
+    told = rules(OptionsFailing=1)
+    watch = await watching(
+        f'targets: {{twilio: {{uri: "{uri}", confirm: 1s}}}}\n' + told
+    )
+    mail = await watch.mail(1, 60)
+    assert "wants to be left alone for 30 s" in row(mail, "why")
+    assert "Retry-After: 30 s" in body(mail)
