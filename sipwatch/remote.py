@@ -157,6 +157,9 @@ def _lines(answer: dict[str, Any], width: int) -> Iterator[str]:
             said += plain(notifier["detail"])
             yield from wrapped(notifier["name"].ljust(column), said, width)
     yield from _hours(answer, column, width)
+    if (twilio := answer.get("twilio")) and twilio["state"] == "unreadable":
+        said = f"its alerts cannot be read: {plain(twilio['detail'])}"
+        yield from wrapped("twilio".ljust(column), said, width)
     if (heartbeat := answer.get("heartbeat")) and heartbeat["state"] != "beating":
         said = f"{heartbeat['state']}: {plain(heartbeat['detail'])}"
         yield from wrapped("heartbeat".ljust(column), said.rstrip(": "), width)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+from alerting.store.database import StoreError
 from checks.observation import State, plain
 from checks.settings import Secret
 from checks.twilio import twiml
@@ -72,7 +74,7 @@ class Calls:
         alert = of_webhook(said)
         try:
             await self._twilio.received(alert)
-        except OSError as error:
+        except (sqlite3.Error, StoreError) as error:
             raise NotStoredError from error
 
     # --- calls ----------------------------------------------------------------------

@@ -15,9 +15,10 @@ import pytest
 
 from sipwatch.demo.mail import MailCatcher
 from tests.checks.twilio.signing import form, hashed, signature
+from tests.checks.twilio.test_account import resources
 from tests.conftest import StartKamailio
 from tests.end_to_end.conftest import MakePhone, MakeRunning
-from tests.end_to_end.running import Running, mail_to
+from tests.end_to_end.running import Running, command, mail_to
 from tests.end_to_end.test_people import LINKED, free_port
 from tests.end_to_end.watch import body, kamailio_at, names, row, rules
 from tests.servers import eventually
@@ -303,3 +304,34 @@ async def test_a_call_is_answered_by_what_is_known_of_the_phone(
     assert (await public.signed("/twiml/call", stranger))[0] == 400
     headers, content = form("x" * 32, f"{BASE}/twiml/call", call)
     assert (await public.post("/twiml/call", headers, content))[0] == 403
+
+
+async def test_the_account_is_looked_at_by_check_config(
+    twilio: TwilioServer, tmp_path: Path
+) -> None:
+    twilio.resources = resources()
+    line1 = {
+        "registrar": "sip:acme.sip.twilio.com;transport=tls",
+        "username": "line1",
+        "password": "secret",
+    }
+    file = tmp_path / "sipwatch.yaml"
+
+    async def checked(**more: str) -> tuple[int, str]:
+        file.write_text(
+            account(twilio, webhook=False, **more)
+            + f"accounts: {json.dumps({'line1': line1})}\n"
+        )
+        done = await command("check-config", "--online", "-c", file)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout
+
+    status, text = await checked(address="203.0.113.5")
+    assert (status, text.splitlines()[0]) == (0, "line1@acme.sip.twilio.com")
+    assert "✓ username      line1 is in phones" in text
+    status, text = await checked(address="198.51.100.7")
+    assert status == 1
+    assert "✗ address       198.51.100.7 is in no IP access list" in text
+    status, text = await checked(auth_token="x" * 32)
+    assert status == 1
+    assert "✗ account       127.0.0.1 answers 401 Unauthorized: Authenticate" in text
