@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -108,6 +109,7 @@ def _given(subject: str, options: dict[str, Any]) -> Any:
     from sipwatch.diagnosis.walk import AGENT
 
     uri = SipUri.parse(full_uri(subject))
+    _check_here(options["ca_file"], options["source"])
     account = _account(uri, options) if options["user"] else None
     given = options["from_uri"]
     return Quest(
@@ -122,6 +124,22 @@ def _given(subject: str, options: dict[str, Any]) -> Any:
         ca=options["ca_file"],
         who=options["user"] or "",
     )
+
+
+def _check_here(ca_file: str | None, source: str | None) -> None:
+    """What is wrong on this machine is told now, not as the peer's fault; OSError."""
+    if ca_file:
+        with open(ca_file, "rb"):
+            pass
+    if source:
+        from checks.options.targets import address_family
+
+        with socket.socket(address_family(source), socket.SOCK_DGRAM) as ours:
+            try:
+                ours.bind((source, 0))
+            except OSError as error:
+                what = f"cannot send from {source}"
+                raise OSError(error.errno, error.strerror, what) from None
 
 
 def _account(uri: SipUri, options: dict[str, Any]) -> AccountSettings:
@@ -145,7 +163,8 @@ def _configured(subject: str, options: dict[str, Any]) -> Any:
     from sipwatch.config.load import load
     from sipwatch.diagnosis.walk import quest_of_account, quest_of_target
 
-    if _is_uri(subject):
+    unwritten = _is_host(subject) and not os.path.exists(options["config"])
+    if _is_uri(subject) or unwritten:
         return _given(subject, options)
     config = load(options["config"])
     for name, account in config.accounts.items():

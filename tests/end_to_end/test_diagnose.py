@@ -20,7 +20,7 @@ from tests.checks.sip.peer import answering as peer
 from tests.checks.sip.peer import respond
 from tests.conftest import StartAnswering, StartAsterisk, StartBaresip, StartKamailio
 from tests.end_to_end.conftest import MakePhone, StartWatch
-from tests.end_to_end.running import command
+from tests.end_to_end.running import command, sipwatch
 from tests.end_to_end.watch import (
     Watch,
     asterisk_at,
@@ -150,8 +150,6 @@ async def test_it_ends_in_the_time_of_its_slowest_rung(loopback: Loopback) -> No
 
 
 def test_a_name_that_twilio_does_not_have_is_told_with_what_was_meant() -> None:
-    from tests.end_to_end.running import sipwatch
-
     done = sipwatch("diagnose", "sip:line1@acme.twilio.com", "--timeout", "1s")
     assert "a SIP Domain has .sip. after acme" in done.stdout
     assert "write acme.sip.twilio.com" in done.stdout.lower()
@@ -333,6 +331,27 @@ async def test_what_nobody_watches_is_one_line_and_status_3(
     done = await command("diagnose", "1001", "--socket", f"{watch.folder}/api.sock")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == "sipwatch diagnose: nothing is watched as 1001\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["1001", "--socket", "/none"], "no daemon at /none: is sipwatch running?"),
+        (["sip:"], "'sip:' is not a SIP URI"),
+        (["sip:127.0.0.1", "--ca-file", "/none"], "/none: No such file or directory"),
+        (
+            ["sip:127.0.0.1", "--source", "192.0.2.1"],
+            "cannot send from 192.0.2.1: Cannot assign requested address",
+        ),
+        (["sip:127.0.0.1", "--timeout", "5"], "5 is not a duration (write 5s)"),
+        (["sip:127.0.0.1", "-u", "a", "--password-env", "NONE"], "the environment has"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_3(words: list[str], told: str) -> None:
+    done = sipwatch("diagnose", *words)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"sipwatch diagnose: {told}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 async def test_lines_fit_a_terminal_of_80_columns(loopback: Loopback) -> None:
