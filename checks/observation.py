@@ -212,6 +212,7 @@ class Figures:
     refresh_left: float | None = None  # s until its registration ends, if it is late
     lost: int | None = None  # registrar, site: extensions lost together, still missing
     changes: int | None = None  # of state within the window of the rule on flapping
+    unavailable: float | None = None  # share of real calls answered 480, once it rises
 
 
 NONE = Figures()

@@ -253,6 +253,23 @@ def explain(what: str, registrar: str, socket: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("incident", type=int)
+@click.option("-o", "--output", metavar="FILE", help="Write the pcapng there.")
+@click.option("--text", is_flag=True, help="Show the messages, one below the other.")
+@_socket
+@_json
+def evidence(**options: Any) -> None:
+    """Show or save what was on the wire when an incident opened.
+
+    Passwords, digest answers and media keys are overwritten in it. Wireshark opens the
+    file. Exit status: 0 there is evidence, 3 there is none, or it cannot be had.
+    """
+    from sipwatch import evidence
+
+    sys.exit(evidence.run(**options))
+
+
+@main.command()
 @click.argument("incidents", nargs=-1, type=int, required=True, metavar="INCIDENT...")
 @click.option("--by", default="", metavar="NAME", help="Who takes it; default: you.")
 @click.option("--note", default="", help="What you do about it.")

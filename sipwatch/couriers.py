@@ -105,6 +105,7 @@ class Couriers(Mapping[str, Courier]):
             around=self._surroundings.around,
             extensions=self._surroundings.extensions,
             explained=self._findings.explained,
+            exchange=self._sources.gathering.line,
             external_url=config.web.external_url,
             runbooks=self._runbooks(),
             acknowledge=self._sources.links.url(batch, now),

@@ -48,6 +48,9 @@ from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
 from sipwatch.journal import Journal
+from sipwatch.keeping.gathering import TASK as GATHERING
+from sipwatch.keeping.gathering import Gathering
+from sipwatch.keeping.passing import Passing
 from sipwatch.links import Links, key_of
 from sipwatch.peers import marks
 from sipwatch.people import People
@@ -231,6 +234,10 @@ class Daemon:
         key = key_of(self.store, self.flow)
         self.links = Links(key, self.alarms, self.clock, lambda: self.config)
         self.people = People(self.alarms, self.flow, self.clock, self.links, self._wake)
+        self.gathering = Gathering(self, self.bus, self.flow)
+        self.passing = Passing(
+            self.clock, self.flow.observe, lambda: self.config.capture.socket
+        )
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.self_tests = SelfTests(self, self.couriers, commit=self.flow.commit)
         self.heartbeat = heartbeat.Heartbeat(
@@ -242,6 +249,7 @@ class Daemon:
         )
         findings = self.findings = Findings(self)
         findings.reporters.append(lambda one: self.twilio.recent(one.name))
+        self.alarms.muting.purpose = findings.on_purpose
         self.counts = metrics.Counts(
             self.bus, lambda i: findings.of(i.subject, i, around=False)
         )
@@ -258,7 +266,7 @@ class Daemon:
         for target in plan.targets:
             if self.alarms.knows(target.subject):
                 self.alarms.adopt(target.subject)
-        for subject in self.selfwatch.subjects:
+        for subject in (*self.selfwatch.subjects, self.passing.calls):
             self.alarms.adopt(subject)
         for name, settings in self.config.registrars.items():
             self.followings.follow(name, settings, plan.listed[name])
@@ -297,6 +305,8 @@ class Daemon:
         self.tasks.spawn("options", self.options.run())
         self.tasks.spawn("selfwatch", self.selfwatch.run(self._beat))
         self.tasks.spawn("heartbeat", self.heartbeat.run())
+        self.tasks.spawn(GATHERING, self.gathering.run())
+        self.tasks.spawn("capture", self.passing.run())
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
         self._begin_accounts()
@@ -306,6 +316,7 @@ class Daemon:
         self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
         self.scheduler.nightly(self.chronicle.tidy, "history")
         self.scheduler.nightly(self.people.tidy, "silences")
+        self.scheduler.nightly(self.gathering.tidy, GATHERING)
         self.scheduler.every(AGAIN, self.self_tests.again, "self-tests again")
         self._plan_self_tests()
         self.scheduler.start()
@@ -479,6 +490,10 @@ class Daemon:
         return outcomes.stream(
             lambda tell: self.accounts.test(name, tell), verbose=verbose
         )
+
+    async def evidence(self, id: int, *, file: bool) -> dict[str, Any]:
+        """The exchange that is kept of an incident; LookupError, OSError."""
+        return await self.gathering.shown(id, file=file)
 
     async def bindings(self, aor: str) -> dict[str, Any]:
         """What the registrars hold of an AOR, and what its account may ask."""

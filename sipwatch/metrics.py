@@ -30,6 +30,7 @@ from checks.options.rows import ASKED_FOR, ROLES
 from sipwatch import (
     __version__,
     account_series,
+    capture_series,
     outbound,
     series,
     telling,
@@ -109,6 +110,7 @@ def _families(sources: Sources) -> Iterator[Family]:
     yield from account_series.families(sources)
     yield from twilio_series.families(sources)
     yield from telling.families(sources)
+    yield from capture_series.families(sources)
     yield Family(
         "sipwatch_incidents",
         "gauge",

@@ -20,6 +20,8 @@ from sipwatch.touched import Touched
 if TYPE_CHECKING:
     from sipwatch.follow import Following
     from sipwatch.heartbeat import Heartbeat
+    from sipwatch.keeping.gathering import Gathering
+    from sipwatch.keeping.passing import Passing
     from sipwatch.links import Links
     from sipwatch.selfwatch import SelfWatch
     from sipwatch.twilio import Twilio
@@ -94,6 +96,14 @@ class Sources(Protocol):
     @property
     def twilio(self) -> Twilio:
         """What Twilio reports, be it configured or not."""
+
+    @property
+    def gathering(self) -> Gathering:
+        """The exchanges that are kept of incidents."""
+
+    @property
+    def passing(self) -> Passing:
+        """What the capture service says of the network, if it runs."""
 
     @property
     def links(self) -> Links:

@@ -441,6 +441,11 @@ class Alarms:
             return None
         return self._incidents.attest(w.trouble, fact, self._now)
 
+    def evidenced(self, incident_id: int, now: float) -> Incident | None:
+        """Evidence of an open incident was kept: who follows it may look again."""
+        self._now = max(self._now, now)
+        return self._incidents.evidenced(incident_id, self._now)
+
     def remember(self, memo: Memo) -> None:
         """What another part wants to find again, in the transaction of what it has
         observed since the last one."""

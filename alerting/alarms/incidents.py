@@ -174,6 +174,13 @@ class Incidents:
         self.announced.append(Updated(incident, now))
         return incident
 
+    def evidenced(self, id_: int, now: float) -> Incident | None:
+        """What was on the wire is kept of an open incident."""
+        incident = self.open.get(id_)
+        if incident is not None:
+            self.announced.append(Updated(incident, now))
+        return incident
+
     def acknowledge(
         self, id_: int, who: str, now: float, note: str = ""
     ) -> Incident | None:

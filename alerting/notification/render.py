@@ -84,6 +84,11 @@ def nothing_around(subject: Subject) -> str:
     return ""
 
 
+def nothing_kept(incident: Incident) -> str:
+    """The answer where no exchange of an incident is kept."""
+    return ""
+
+
 def not_counted(subject: Subject) -> int | None:
     """The answer where nobody counts the extensions."""
     return None
@@ -97,6 +102,7 @@ def render(
     around: Callable[[Subject], str] = nothing_around,
     extensions: Callable[[Subject], int | None] = not_counted,
     explained: Callable[[Incident], Explained | None] = unexplained,
+    exchange: Callable[[Incident], str] = nothing_kept,
     external_url: str | None = None,
     runbooks: Mapping[str, str] | None = None,
     acknowledge: str = "",
@@ -107,9 +113,9 @@ def render(
 
     `around` says in a line how a subject's neighbours are, `extensions` how many a
     registrar or site should have, `explained` why one incident is, where somebody
-    knows more than it says, `runbooks` maps rules to URLs, `acknowledge` is the
-    URL by which the reader takes it; `skew` is how far the wall clock is ahead of our
-    times, once it was set.
+    knows more than it says, `exchange` which messages of it are kept, `runbooks` maps
+    rules to URLs, `acknowledge` is the URL by which the reader takes it; `skew` is how
+    far the wall clock is ahead of our times, once it was set.
     """
     told = tale(batch, Times(zone, now, skew), instance, extensions)
     more = explained(told.first) if told.single and not told.over else None
@@ -125,6 +131,7 @@ def render(
     if told.single:
         shown = with_evidence(told.first.evidence, more.evidence if more else ())
         story.row("evidence", *_evidence(shown, told.times))
+        story.row("packets", plain(exchange(told.first)))
     story.footer = _footer(told, external_url)
     subject = headline(told)
     return Notification(

@@ -35,6 +35,7 @@ from alerting.rules.grades import (
     silent_together,
     slower_than,
     too_few_contacts,
+    unavailable_over,
 )
 from checks.observation import Cause, Event, Kind, Loss, Observation, State
 from checks.settings import Glob
@@ -379,6 +380,15 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
             "liveness",
             lambda n: (Grade(WARNING, in_states(State.UNREADABLE), n.for_),),
             Numbers(for_=900),
+        ),
+        "UnavailableRate": Form(
+            Kind.SELF,
+            "calls",
+            lambda n: (Grade(WARNING, unavailable_over(n.above), n.for_),),
+            Numbers(for_=120, above=0.2),
+            ("for", "above %"),
+            Clock.SEEN,
+            where={"self": (Glob("calls"),)},
         ),
         "NotifierFailing": _own_trouble("notifier/*"),
         "HeartbeatFailing": _own_trouble("heartbeat"),

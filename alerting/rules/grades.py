@@ -191,6 +191,16 @@ def lost_together(o: Observation) -> Verdict:
     return None if lost is None else lost > 0
 
 
+def unavailable_over(share: float) -> Predicate:
+    """So large a share of the calls that passed was answered 480."""
+
+    def matches(o: Observation) -> Verdict:
+        found = o.figures.unavailable
+        return None if found is None else found > share
+
+    return matches
+
+
 def changed_often(changes: int, until: int) -> Predicate:
     """The state changed so often of late; between the thresholds it stays as it is."""
 

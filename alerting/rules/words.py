@@ -61,6 +61,9 @@ BUILT_IN_WORDS: dict[str, tuple[str, ...]] = {
         "it restarted",
     ),
     "RegistrarFailedOver": ("another member took over",),
+    "UnavailableRate": (
+        "more than {above_share} of the calls on the network are answered 480",
+    ),
     "NotifierFailing": ("it does not accept what it is told",),
     "HeartbeatFailing": ("it does not arrive",),
     "StoreFailing": ("the database cannot be written",),

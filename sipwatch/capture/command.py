@@ -13,10 +13,10 @@ from sipwatch import systemd
 from sipwatch.capture.filters import PORTS
 from sipwatch.capture.listening import Wire, interfaces, listen
 from sipwatch.capture.ring import Ring
+from sipwatch.capture.sizes import size_of
 from sipwatch.capture.station import Station, only, serve
 
 DAEMON = ("sipwatch",)  # who asks, where nobody is named
-_UNITS = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def run(
@@ -114,13 +114,3 @@ def ports_of(written: str) -> tuple[int, ...]:
     if len(found) > PORTS:
         raise ValueError(f"{len(found)} ports, over {PORTS}")
     return tuple(dict.fromkeys(found))
-
-
-def size_of(written: str) -> int:
-    """`128M` in octets; ValueError."""
-    number, unit = (
-        (written, "") if written[-1:].isdigit() else (written[:-1], written[-1:])
-    )
-    if not (number.isascii() and number.isdigit() and unit in _UNITS):
-        raise ValueError(f"{written} is not a size (write 128M)")
-    return int(number) * _UNITS[unit]

@@ -46,6 +46,7 @@ from sipwatch.config.settings import (
 )
 from sipwatch.config.wording import did_you_mean, keys_at, shown, tell
 from sipwatch.config.yaml import Document, KeyPath, Problem, read, resolved
+from sipwatch.keeping.settings import CaptureSettings, EvidenceSettings
 
 __all__ = [
     "Config",
@@ -126,6 +127,9 @@ def _at_home(config: Config) -> Config:
     for section in ("targets", "registrars", "accounts", "notifiers"):
         entries = getattr(config, section).items()
         changed[section] = {name: anchored(s, config.folder) for name, s in entries}
+    if config.evidence.folder:
+        folder = str(config.folder / config.evidence.folder)
+        changed["evidence"] = replace(config.evidence, folder=folder)
     if config.runbook:
         changed["runbook"] = str(config.folder / config.runbook)
     if config.heartbeat is not None:
@@ -245,6 +249,8 @@ SECTIONS = {
     "self_test": Section(_read_one, SelfTestSettings),
     "twilio": Section(_read_one, TwilioSettings),
     "twiml": Section(_read_one, TwimlSettings),
+    "capture": Section(_read_one, CaptureSettings),
+    "evidence": Section(_read_one, EvidenceSettings),
     "runbook": Section(_read_one, _TYPES["runbook"]),
     "web": Section(_read_one, WebSettings),
     "resolver": Section(_read_one, ResolverSettings),

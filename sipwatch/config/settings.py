@@ -27,6 +27,7 @@ from checks.vantage.settings import VantageSettings
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import SECRETS_DIR
 from sipwatch.config.files import named_by
+from sipwatch.keeping.settings import CaptureSettings, EvidenceSettings
 
 DATABASE = "/var/lib/sipwatch/sipwatch.db"
 SOCKET = "/run/sipwatch/api.sock"
@@ -227,6 +228,8 @@ class Config:
     self_test: SelfTestSettings | None = None
     twilio: TwilioSettings | None = None
     twiml: TwimlSettings | None = None
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     runbook: str = ""  # a file: the page that `sipwatch runbook` prints
     web: WebSettings = field(default_factory=WebSettings)
     resolver: ResolverSettings = field(default_factory=ResolverSettings)
@@ -289,7 +292,7 @@ def _entries(config: Config) -> dict[str, Any]:
     for one in config.target_files:
         entries[f"target_files.{one.file}"] = _with_files(one, config.contents)
     alone = ("vantage", "routes", "group", "web", "resolver", "database", "instance")
-    for section in alone:
+    for section in (*alone, "capture", "evidence"):
         entries[section] = getattr(config, section)
     if config.runbook:
         entries["runbook"] = config.runbook

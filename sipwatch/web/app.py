@@ -16,6 +16,7 @@ from checks.observation import plain
 from sipwatch import __version__
 from sipwatch.people import People
 from sipwatch.subjects import AmbiguousError
+from sipwatch.web.evidence import Keeps, add_evidence
 from sipwatch.web.links import add_links
 from sipwatch.web.people import add_acts, add_silences
 from sipwatch.web.reasons import Explains, add_reasons
@@ -36,7 +37,7 @@ HEADERS = {
 _GZIP = re.compile(r"(?:^|,)\s*(?:x-)?gzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.I)
 
 
-class Watched(Explains, HasRunbook, Protocol):
+class Watched(Explains, HasRunbook, Keeps, Protocol):
     """What the daemon shows of itself."""
 
     @property
@@ -117,6 +118,7 @@ def application(
         add_silences(app, people)
     if operate:
         _add_operations(app, watched)
+        add_evidence(app, watched)
     if operate and people is not None:
         add_acts(app, people)
     return app

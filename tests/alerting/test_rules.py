@@ -218,6 +218,17 @@ def says(rule: str, o: Observation) -> tuple[Verdict, ...]:
         ("ContactsSilent", seen(PBX, State.READABLE, Figures(silent=40)), (True,)),
         ("ContactsSilent", seen(PBX, State.READABLE, Figures(silent=0)), (False,)),
         ("ContactsSilent", seen(PBX, State.UNREADABLE), (None,)),
+        (
+            "UnavailableRate",
+            seen(own("calls"), State.OK, Figures(unavailable=0.21)),
+            (True,),
+        ),
+        (
+            "UnavailableRate",
+            seen(own("calls"), State.OK, Figures(unavailable=0.2)),
+            (False,),
+        ),
+        ("UnavailableRate", seen(own("calls"), State.OK), (None,)),
         ("NotifierFailing", seen(own("notifier/oncall"), State.FAILING), (True,)),
         ("StoreFailing", seen(own("store"), State.FAILING), (True,)),
         ("ResolverFailing", seen(own("resolver"), State.OK), (False,)),

@@ -45,6 +45,8 @@ outbox_oldest_seconds detection_delay_seconds_count detection_delay_seconds_sum
 delivery_delay_seconds_count delivery_delay_seconds_sum scheduler_lag_seconds
 receive_buffer_drops_total config_last_reload_successful build_info
 notifier_up notifier_last_success_timestamp_seconds
+capture_up capture_packets_total capture_dropped_total
+passive_responses_total passive_reasons_total
 heartbeat_beats_total heartbeat_last_success_timestamp_seconds
 """
 
@@ -91,6 +93,13 @@ def busy(site: Watching) -> Watching:
     site.couriers["oncall"] = courier()
     site.heartbeat = SimpleNamespace(
         settings=(), beats={"accepted": 9, "failed": 1, "held": 0}, succeeded_at=START
+    )
+    site.passing = SimpleNamespace(
+        up=True,
+        packets=90,
+        dropped=1,
+        responses={("INVITE", "480"): 12},
+        reasons={("Q.850", "20"): 7},
     )
     site.until(START + 200)
     return site

@@ -93,6 +93,8 @@ class Watching:
         self.twilio: Any = SimpleNamespace(
             status=lambda: None, alerts=Counter(), codes=lambda user: ()
         )
+        self.gathering: Any = SimpleNamespace(line=lambda incident: "")
+        self.passing: Any = SimpleNamespace(up=False, packets=0)
         self.outlook: Any = SimpleNamespace(shown=lambda: None)
         self.options = OptionsCheck(
             (), self.observe, clock=self.clock.now, resolver=NoNames()
