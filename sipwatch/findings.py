@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from alerting.incident import Incident
-from alerting.muting.muting import Mute
+from alerting.muting.muting import ON_PURPOSE, Mute
 from alerting.notification.explained import Explained
 from alerting.notification.shape import iso
-from checks.cause import Answer, Evidence, Finding, Sender, classify
+from checks.cause import Answer, Confidence, Evidence, Finding, Sender, classify
 from checks.cause.fits import HELD_BACK, NOBODY
 from checks.cause.lines import lines_beside
 from checks.observation import Cause, Event, Fact, Kind, State, Subject, plain
@@ -56,6 +56,18 @@ class Findings:
         lost = extension.lost if extension else None
         why = (lost and lost.why) or found.sentence  # the PBX may have said it
         return Explained(why, found.steps, lines_beside(known))
+
+    def on_purpose(self, incident: Incident) -> Cause | None:
+        """Why a target answers as it does on purpose, where that is certain.
+
+        Of an extension the registrar says so (`Subject.paused`).
+        """
+        if incident.state is not State.DEGRADED:
+            return None
+        found = self.of(incident.subject, incident, around=False)
+        if found is None or found.confidence is not Confidence.CERTAIN:
+            return None
+        return found.cause if found.cause in ON_PURPOSE else None
 
     def of(
         self,

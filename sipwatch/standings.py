@@ -13,7 +13,7 @@ from alerting.rules.builtin import BUILT_IN
 from alerting.rules.words import matched
 from alerting.store.reader import Reader
 from alerting.store.rows import IncidentRow, What, shifted
-from checks.observation import Kind, Loss, State, Subject, plain
+from checks.observation import Cause, Kind, Loss, State, Subject, plain
 from checks.registrations.extension import Extension
 from sipwatch.reasons import (
     FOREVER,
@@ -124,10 +124,16 @@ def _why(
     for one in pending:
         yield _pending(one, iso)
     if subject.paused is not None:
-        yield f"{ON_PURPOSE[subject.paused]}: nobody is told while that is so"
+        yield f"{ON_PURPOSE[subject.paused]}: {_while_paused(subject)}"
     yield from _off(subject, sources)
     if not (standing.considered or standing.doubted):
         yield f"it is {_word(standing.state)}: no rule in force matches"
+
+
+def _while_paused(subject: Subject) -> str:
+    if subject.required and subject.paused is Cause.DO_NOT_DISTURB:
+        return "that its phone does not answer is told to nobody while that is so"
+    return "nobody is told while that is so"
 
 
 def _told_of(incident: Incident, sources: Sources) -> str:

@@ -13,10 +13,11 @@ from alerting.incident import Incident
 from alerting.muting.maintenance import Window
 from alerting.muting.schedule import Schedule
 from alerting.muting.silences import Silences
-from checks.observation import Cause
+from checks.observation import Cause, State
 
 SETTLE = 1800.0  # s after a schedule begins until a rule may open: phones are let start
 LOOK_AGAIN = 60.0  # s; of what has no known end
+LIVENESS = "liveness"  # the family of incidents that do not disturb explains
 
 # Whoever is told so is not reachable on purpose, and that is no alarm.
 ON_PURPOSE = {
@@ -24,21 +25,30 @@ ON_PURPOSE = {
     Cause.OUT_OF_HOURS: "it is out of hours",
     Cause.MAINTENANCE: "it is in maintenance",
 }
-UNREACHABLE = "ExtensionUnreachable"  # the rule that do not disturb explains
+UNREACHABLE = "ExtensionUnreachable"
 
 
 def on_purpose(incident: Incident) -> str | None:
     """Why it is so on purpose, by its cause, or as the PBX says of its subject.
 
-    Who wants no calls may be unreachable; if nothing is registered any more, that is a
-    matter of its own.
+    Who wants no calls may be unreachable, and loses none if the phone is not there
+    either; but one that must be there must be there.
     """
     cause = incident.cause
     if cause not in ON_PURPOSE:
         cause = incident.subject.paused
-        if cause is Cause.DO_NOT_DISTURB and incident.rule != UNREACHABLE:
+        if cause is Cause.DO_NOT_DISTURB and not _wants_no_calls(incident):
             cause = None
     return ON_PURPOSE.get(cause) if cause else None
+
+
+def _wants_no_calls(incident: Incident) -> bool:
+    """Whether do not disturb explains it: it says nothing of expiries or refreshes."""
+    if incident.family != LIVENESS:
+        return False
+    # Until a rule says that it is gone, what opened as unreachable is no more.
+    gone = incident.state is State.UNREGISTERED and incident.rule != UNREACHABLE
+    return not (gone and incident.subject.required)
 
 
 class Mute(NamedTuple):
@@ -63,6 +73,8 @@ class Muting:
         self.windows = tuple(windows)
         self.silences = Silences() if silences is None else silences
         self.ahead = ahead
+        # What else is known to be so on purpose: the answer of a target says why.
+        self.purpose: Callable[[Incident], Cause | None] = lambda incident: None
 
     def replace(
         self, schedules: Mapping[str, Schedule], windows: Sequence[Window]
@@ -72,7 +84,10 @@ class Muting:
 
     def muted_by(self, incident: Incident, now: float) -> Mute | None:
         """Why nobody is to hear of an incident now, if it is so."""
-        if (reason := on_purpose(incident)) is not None:
+        reason = on_purpose(incident)
+        if reason is None and (cause := self.purpose(incident)) is not None:
+            reason = ON_PURPOSE.get(cause)
+        if reason is not None:
             return Mute(reason, now + LOOK_AGAIN)
         if not (self.silences or self.windows):
             return None

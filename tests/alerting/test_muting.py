@@ -5,8 +5,11 @@ Rules wait two minutes, an end is kept for one; groups here do not wait.
 
 from __future__ import annotations
 
+import pytest
+
 from alerting.announcement import Suppressed
 from alerting.incident import Outcome
+from alerting.muting.muting import ON_PURPOSE
 from alerting.routes import GroupSettings, repeats
 from alerting.rules.rule import RuleSettings
 from alerting.store.rows import Memo, Restored
@@ -499,13 +502,63 @@ def test_who_wants_no_calls_may_be_unreachable() -> None:
     assert len(site.story()) == 1  # within a minute
 
 
-def test_who_wants_no_calls_and_is_gone_is_gone() -> None:
+def test_who_wants_no_calls_and_is_gone_is_told_when_that_ends() -> None:
     site = Calm()
-    phone = site.phone()
-    phone.paused = Cause.DO_NOT_DISTURB
+    phone, back = site.phone(), site.phone("1002")
+    phone.paused = back.paused = Cause.DO_NOT_DISTURB
     site.at(site.time("01:00"), phone, UNREACHABLE)
     site.lost("02:00", phone)
+    site.lost("02:00", back)
+    site.back("02:30", back)
+    site.until(site.time("04:00"))
+    assert site.story() == []
+    phone.paused = back.paused = None
+    site.until(site.time("04:02"))
+    assert [m.text for m in site.mails["oncall"]] == [
+        "firing 1001 ExtensionUnregistered"
+    ]
+
+
+def test_who_must_be_there_is_missed_though_it_wants_no_calls() -> None:
+    site = Calm()
+    phone = site.phone()
+    phone.paused, phone.required = Cause.DO_NOT_DISTURB, True
+    site.at(site.time("01:00"), phone, UNREACHABLE)
+    site.until(site.time("02:00"))
+    assert site.story() == []
+    site.lost("02:00", phone)
+    site.until(site.time("02:03"))
+    assert site.story() == [("02:02", "firing")]
+    site.back("03:00", phone)
+    site.until(site.time("03:10"))
+    assert [words for _, words in site.story()] == ["firing", "resolved"]
+
+
+def test_what_was_told_before_it_wants_no_calls_is_told_as_over() -> None:
+    site = Calm()
+    phone = site.phone()
+    site.lost("01:00", phone)
+    site.until(site.time("01:30"))
+    phone.paused = Cause.DO_NOT_DISTURB
+    site.back("02:00", phone)
     site.until(site.time("02:10"))
+    assert [words for _, words in site.story()] == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize("cause", ON_PURPOSE)
+def test_a_target_whose_answer_says_that_it_is_on_purpose_is_no_alarm(
+    cause: Cause,
+) -> None:
+    site = Calm()
+    said: list[Cause | None] = [cause]
+    site.muting.purpose = lambda incident: said[-1]
+    target = site.target("reception", role="phone")
+    site.at(site.time("01:00"), target, State.UP)
+    site.at(site.time("01:10"), target, State.DEGRADED, cause=Cause.UNAVAILABLE)
+    site.until(site.time("02:00"))
+    assert site.story() == []
+    said.append(None)
+    site.until(site.time("02:02"))
     assert [words for _, words in site.story()] == ["firing"]
 
 

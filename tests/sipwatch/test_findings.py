@@ -229,6 +229,30 @@ async def test_a_mail_is_told_the_cause_the_steps_and_what_else_shows_it(
     assert "Reason: Q.850 cause 20, absent" in [fact.text for fact in told.evidence]
 
 
+@pytest.mark.parametrize(
+    ("status", "why", "cause"),
+    [
+        (480, 'Reason: SIP;text="Do Not Disturb"', Cause.DO_NOT_DISTURB),
+        (480, 'Reason: SIP;text="out of office hours"', Cause.OUT_OF_HOURS),
+        (480, 'Reason: Q.850;cause=20;text="absent"', None),
+        (480, "Subject: nothing", None),  # do not disturb is likely: that is not enough
+        (503, 'Reason: SIP;text="Do Not Disturb"', None),  # it is down
+    ],
+)
+async def test_a_target_that_says_it_is_so_on_purpose_alarms_nobody(
+    site: Watching, status: int, why: str, cause: Cause | None
+) -> None:
+    index = site.target("desk", "203.0.113.9", role="phone")
+    site.answer(index)
+    for _ in range(3):
+        answers(site, index, said(status, why))
+    site.until(site.now + 400)
+    (incident,) = site.alarms.incidents
+    site.alarms.muting.purpose = Findings(site).on_purpose
+    assert Findings(site).on_purpose(incident) is cause
+    assert (site.alarms.muting.muted_by(incident, site.now) is None) == (cause is None)
+
+
 async def test_a_finding_as_json_has_all_of_it(site: Watching) -> None:
     judge = lost(site, "3007")
     shown = Findings(site).shown("3007")
