@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from checks.cause.fits import (
+    BACK_LATER,
     DND,
     HOURS,
     MAINTENANCE,
@@ -80,7 +81,7 @@ BOUND: tuple[Row, ...] = (
     ),
     # Too much to do.
     Row(
-        either(status(503), every(refuses, lambda e: retry(e) and of_a_server(e))),
+        either(status(503), every(status(*BACK_LATER), retry, of_a_server)),
         Cause.OVERLOADED,
         LIKELY,
         "{sender} has too much to do, or does not serve now: {said}{quoted}{retry}",

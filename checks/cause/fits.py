@@ -14,6 +14,7 @@ HERE = frozenset({State.REGISTERED, State.UNREACHABLE})
 AWAY = frozenset({State.UNREGISTERED, State.NEVER_REGISTERED})
 BUSY = frozenset({486, 600})
 NOBODY = frozenset({404, 408, 480, 504})  # nobody there, in the words of some server
+BACK_LATER = frozenset({413, 480, 500})  # of a server, where it says when
 HELD_BACK = frozenset({480, 486, 600, 603})  # a phone that does not want to ring
 
 # ITU-T Q.850: causes that tell more than the status that they are mapped to (RFC 3398).

@@ -247,6 +247,9 @@ COMBINATIONS: list[tuple[Evidence, Cause | None, Confidence, str]] = [
         LIKELY,
         "the phone has too much to do",
     ),
+    (asked(500, retry_after=5, sender=PBX), C.OVERLOADED, LIKELY, "alone for 5 s"),
+    # RFC 3261 20.33: so does a callee who knows when he is back.
+    (asked(486, retry_after=600), C.BUSY, POSSIBLE, "a call is up"),
     (asked(480, q850=34, sender=PBX), C.OVERLOADED, LIKELY, "(Q.850 cause 34)"),
     (asked(500, q850=42, text="congestion"), C.OVERLOADED, LIKELY, "no room"),
     (asked(480, "Too Many Calls", sender=PBX), C.OVERLOADED, LIKELY, "no room"),
