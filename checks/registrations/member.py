@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ GRACE = 600.0  # s of patience with phones after a restart, at most
 FOLLOWED = 3600.0  # s for which phones that come back are counted
 LATE = (1.0, 2.0, 5.0, 10.0, 20.0)  # s between reads while a row outlives its end
 DUTY = 50  # a list that took t s is hinted at again after 50 t: at most 2 % of a PBX
+PRESSING = 10  # the same where a warning would come too late: rare, and at most 10 %
 TOMBS = 200_000  # removals remembered during one list: the rows of the longest
 
 
@@ -119,7 +121,6 @@ class Member:
     step: int = 0
     late_at: float | None = None
     asked: float | None = None
-    rest_until: float = 0.0
     lag: float = 0.0  # s that the rows of the last list were older than its end
     doubted: float | None = None  # since when somebody is overdue, as far as is known
 
@@ -177,10 +178,9 @@ class Member:
             self.step = min(self.step + 1, len(LATE))
         else:
             self.late_at, self.step = None, 0
-        self.lag = now - reading.began
+        self.lag = max(0.0, now - reading.began)
         if self.doubted is not None and reading.began >= self.doubted:
             self.doubted = None
-        self.rest_until = now + min(interval, max(0.0, DUTY * (now - reading.began)))
         if self.asked is not None and reading.began >= self.asked:
             self.asked = None
         self.read_at, self.stopping = now, None
@@ -200,10 +200,16 @@ class Member:
         if self.ends is not None:
             end = self.clock.ours(self.ends) + 1
             due = end if due is None else min(due, end)
+        if due is not None:
+            due = max(due, self._rested(DUTY, interval))
         if self.doubted is not None:
-            due = self.doubted if due is None else min(due, self.doubted)
-        if due is None:
-            return None
-        if self.asked is not None:
+            doubt = max(self.doubted, self._rested(PRESSING, interval))
+            due = doubt if due is None else min(due, doubt)
+        if due is not None and self.asked is not None:
             return self.asked + interval
-        return max(due, self.rest_until)
+        return due
+
+    def _rested(self, duty: float, interval: float) -> float:
+        """When the PBX has rested from its last list."""
+        last = -math.inf if self.read_at is None else self.read_at
+        return last + min(interval, duty * self.lag)
