@@ -12,7 +12,7 @@ run demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m tests.servers.fetch
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
