@@ -225,6 +225,7 @@ class Daemon:
             self.store,
             self.tasks,
             registrars=lambda: self.judges,
+            network=self.topology.vantage,
         )
         self.calls = Calls(
             lambda: self.config, self.clock, self.twilio, self._schedule_is_open

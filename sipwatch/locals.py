@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from alerting.alarms.core import Alarms
-from checks.observation import Subject
+from checks.observation import Kind, Subject
 from checks.registrations.extension import Extension
 from checks.registrations.judge import Judge as Registrar
 from checks.twilio.judge import Local
@@ -24,6 +24,7 @@ class Locals:
         self._known: dict[str, tuple[str, str]] = {}  # user: registrar, AOR
         self._missed: dict[str, float] = {}
         self._told: frozenset[Subject] = frozenset()
+        self._lost: frozenset[tuple[Kind, str]] = frozenset()  # where many were lost
         self._now = 0.0
 
     def look(self, now: float) -> None:
@@ -31,6 +32,11 @@ class Locals:
         self._now = now
         self._told = frozenset(
             i.subject for i in self._alarms.incidents if i.family == "liveness"
+        )
+        self._lost = frozenset(
+            (i.subject.kind, i.subject.name)
+            for i in self._alarms.incidents
+            if i.family == "mass"
         )
 
     def find(self, who: str) -> Local | None:
@@ -47,8 +53,14 @@ class Locals:
             registrar,
             state,
             extension.since,
-            extension.subject in self._told,
+            self._is_told(extension.subject),
         )
+
+    def _is_told(self, extension: Subject) -> bool:
+        """Whether an incident is about it: its own, or that of many."""
+        site = extension.scope.labels.get("site", "")
+        places = {(Kind.REGISTRAR, extension.scope.name), (Kind.SITE, site)}
+        return extension in self._told or bool(places & self._lost)
 
     def subject(self, who: str) -> Subject | None:
         """The extension itself."""

@@ -54,12 +54,15 @@ class Twilio:
         tasks: Tasks,
         *,
         registrars: Callable[[], Mapping[str, Registrar]],
+        network: Subject | None = None,
     ) -> None:
-        """`registrars` are the judges of our own, by name."""
+        """`registrars` are the judges of our own, by name; the API is seen through
+        our `network`."""
         self._clock, self._flow, self._alarms = clock, flow, alarms
         self._store, self._tasks = store, tasks
         self.settings: TwilioSettings | None = None
-        self.account: Subject = subject(ACCOUNT)
+        self._network = network
+        self.account: Subject = subject(ACCOUNT, network)
         self.read_at: float | None = None  # the last look that succeeded
         self.error = ""  # of the last look
         self.alerts: Counter[int] = Counter()  # handled, by code
@@ -118,7 +121,7 @@ class Twilio:
             for case in judge.cases.values() if judge else ():
                 self._alarms.unwatch(case.subject, now)
             self._alarms.unwatch(self.account, now)
-            self.account = subject(ACCOUNT)
+            self.account = subject(ACCOUNT, self._network)
             self._begin(settings)
         self._changed.set()
 

@@ -241,9 +241,9 @@ class Judge:
             raise ValueError("what Twilio reported before cannot be read") from None
 
 
-def subject(name: str) -> Subject:
-    """What a case is about, or the account as a whole."""
-    return Subject(Kind.TWILIO, name, Scope(name))
+def subject(name: str, parent: Subject | None = None) -> Subject:
+    """What a case is about, or the account as a whole, seen through our network."""
+    return Subject(Kind.TWILIO, name, Scope(name, parent=parent))
 
 
 def said(case: Case) -> str:

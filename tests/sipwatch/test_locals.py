@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
-from checks.observation import State
+import pytest
+
+from alerting.incident import Incident, Severity
+from checks.observation import Kind, Scope, State, Subject
 from checks.registrations.judge import Judge
 from checks.twilio.judge import Local
 from sipwatch.locals import AGAIN, Locals
@@ -37,6 +41,36 @@ async def test_who_is_at_two_pbxs_is_neither() -> None:
     site = Watching()
     judges = {name: site.registrar(name, {"204": HERE}) for name in ("hq", "lyon")}
     assert found(site, judges, "204@acme.sip.twilio.com") is None
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (Subject(Kind.REGISTRAR, "hq", Scope("hq")), True),
+        (Subject(Kind.REGISTRAR, "lyon", Scope("lyon")), False),
+    ],
+)
+async def test_who_was_lost_with_many_is_told_with_them(
+    lost: Subject, told: bool
+) -> None:
+    site = Watching()
+    judges = {"hq": site.registrar("hq", {"204": AWAY})}
+    mass = Incident(
+        1,
+        lost,
+        "mass",
+        "MassUnregistration",
+        Severity.CRITICAL,
+        State.READABLE,
+        0.0,
+        0.0,
+    )
+    alarms = SimpleNamespace(incidents=[mass])
+    locals_ = Locals(lambda: judges, alarms)  # type: ignore[arg-type]
+    locals_.look(START)
+    found = locals_.find("204@acme.sip.twilio.com")
+    assert found is not None
+    assert found.told is told
 
 
 async def test_who_was_not_found_is_looked_for_again_after_a_while() -> None:
