@@ -15,7 +15,7 @@ from sipwatch.clock import Clock
 from sipwatch.keeping.rate import CallRate
 from sipwatch.selfwatch import own
 
-PERIOD = 15.0  # s between two looks
+PERIOD = 5.0  # s between two looks
 _CLASSES = frozenset(f"{n}xx" for n in range(1, 10))
 
 log = logging.getLogger(__name__)
