@@ -12,7 +12,7 @@ from alerting.muting.muting import ON_PURPOSE, Mute
 from alerting.notification.explained import Explained
 from alerting.notification.shape import iso
 from checks.cause import Answer, Confidence, Evidence, Finding, Sender, classify
-from checks.cause.fits import HELD_BACK, NOBODY
+from checks.cause.fits import DND, HELD_BACK, HOURS, MAINTENANCE, NOBODY
 from checks.cause.lines import lines_beside
 from checks.observation import Cause, Event, Fact, Kind, State, Subject, plain
 from checks.options.targets import full_uri
@@ -208,6 +208,8 @@ class Findings:
             return None
         answer = replace(told, sender=told.sender or _BY_ROLE.get(subject.scope.role))
         uri = _uri(view.uri)
+        if not _about_a_user(uri, subject.scope.role) and not _says_why(answer):
+            return None
         own = self._registered(uri)
         if own is not None:
             known = self._of_extension(own.subject, around=False)
@@ -292,6 +294,7 @@ def _bound(e: Extension, now: float) -> dict[str, Any]:
         "left": None if ends is None else ends - now,
         "port_closed": closed and contact.reachable is False,
         "refreshing": _refreshing(contact) if e.contacts else None,
+        "asker": "our" if any(c.ask for c in e.contacts) else "the PBX's",
         "behind_nat": behind_nat(contact.uri, contact.received),
     }
 
@@ -335,6 +338,19 @@ def _host(where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _last_told(addresses: Iterable[AddressView]) -> Answer | None:
     told = [one.told for one in addresses if one.told is not None]
     return max(told, key=lambda answer: answer.at or 0.0, default=None)
+
+
+def _about_a_user(uri: SipUri | None, role: str) -> bool:
+    """Whether an answer may be about who is registered; a host's is about the host."""
+    return role == "phone" or (uri is not None and uri.user is not None)
+
+
+def _says_why(answer: Answer) -> bool:
+    """Whether there is more in it than its status."""
+    known = (answer.q850, answer.retry_after)
+    told = answer.text or answer.warning or answer.forwarded
+    spoken = any(one.search(answer.words) for one in (DND, HOURS, MAINTENANCE))
+    return bool(told) or spoken or known != (None, None)
 
 
 def _uri(written: str) -> SipUri | None:

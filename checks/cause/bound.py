@@ -213,23 +213,24 @@ BOUND: tuple[Row, ...] = (
         every(unreachable, lambda e: e.refreshing is True),
         Cause.UNREACHABLE_CONTACT,
         CERTAIN,
-        "{who} is registered and goes on refreshing, but does not answer at {address}:"
-        " what {place} sends does not get there",
+        "{who} is registered and goes on refreshing, but does not answer {asks} at"
+        " {address}: what is sent there does not arrive",
         (NAT, "see that firewalls let {place} reach {address}"),
     ),
     Row(
         every(unreachable, lambda e: e.behind_nat),
         Cause.UNREACHABLE_CONTACT,
         LIKELY,
-        "{who} is registered from behind a NAT, and does not answer at {address}",
+        "{who} is registered from behind a NAT, and does not answer {asks} at"
+        " {address}",
         (NAT, "then see that the phone is on"),
     ),
     Row(
         every(unreachable, lambda e: e.port_closed),
         Cause.STALE_BINDING,
         CERTAIN,
-        "{who} is registered, but nothing listens at {address} any more: the binding"
-        " is stale{ends}",
+        "{who} is registered, but does not answer {asks}: nothing listens at {address}"
+        " any more, and the binding is stale{ends}",
         (
             "see whether the phone has restarted on another port; have it re-register",
             "or remove the binding on {place}",
@@ -239,8 +240,8 @@ BOUND: tuple[Row, ...] = (
         unreachable,
         Cause.STALE_BINDING,
         LIKELY,
-        "{who} is registered, but the phone at {address} is gone: the binding is"
-        " stale{ends}",
+        "{who} is registered, but does not answer {asks}: the phone at {address} is"
+        " gone, and the binding is stale{ends}",
         (
             "check power and network of the phone{at}",
             "remove the binding on {place}, or wait for its end{within_left}",

@@ -80,6 +80,7 @@ class Evidence:
     device: str = ""  # what the phone calls itself
     history: tuple[Fact, ...] = ()  # refreshes, the end, what showed it
     reachable: bool | None = None  # it answers the qualify of the PBX, or ours
+    asker: str = ""  # whose OPTIONS that were: "our", "the PBX's"
     port_closed: bool = False  # the host answers, and nothing listens there
     refreshing: bool | None = None  # it refreshed since it does not answer any more
     behind_nat: bool = False  # its Contact is not where the PBX saw it

@@ -60,6 +60,7 @@ def words_of(e: Evidence) -> dict[str, object]:
         "closed": e.closed,
         "at": f" at {e.address.rpartition(':')[0]}" if e.address else "",
         "address": e.address or "its address",
+        "asks": f"{e.asker} OPTIONS".lstrip(),
         "ends": _ends(e),
         "answers": " and answers" if e.reachable else "",
         "outcome": _outcome(e),

@@ -172,6 +172,14 @@ async def test_who_else_has_heard_of_failed_calls_is_asked(site: Watching) -> No
 # --- targets --------------------------------------------------------------------------
 
 
+async def test_a_480_of_a_host_says_nothing_of_a_user(site: Watching) -> None:
+    index = site.target("t", "203.0.113.9", role="trunk")
+    answers(site, index, said(480))
+    subject = site.options.judge.subjects[index]
+    assert subject is not None
+    assert Findings(site).of(subject) is None
+
+
 @pytest.mark.parametrize(
     ("role", "sender"),
     [("phone", Sender.DEVICE), ("pbx", Sender.PBX), ("trunk", Sender.PROVIDER)],
@@ -180,7 +188,7 @@ async def test_who_answers_for_a_target_is_what_it_is(
     site: Watching, role: str, sender: Sender
 ) -> None:
     index = site.target("t", "203.0.113.9", role=role)
-    answers(site, index, said(480))
+    answers(site, index, said(480, "Retry-After: 10"))
     subject = site.options.judge.subjects[index]
     assert subject is not None
     known = Findings(site).evidence(subject)

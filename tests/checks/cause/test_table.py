@@ -294,13 +294,14 @@ COMBINATIONS: list[tuple[Evidence, Cause | None, Confidence, str]] = [
         known(registration=SILENT, reachable=False),
         C.STALE_BINDING,
         LIKELY,
-        "the phone at 10.20.0.31:5060 is gone: the binding is stale",
+        "the phone at 10.20.0.31:5060 is gone, and the binding is stale",
     ),
     (
-        known(registration=SILENT, reachable=False, left=45.0),
+        known(registration=SILENT, reachable=False, left=45.0, asker="our"),
         C.STALE_BINDING,
         LIKELY,
-        "the binding is stale, for 45 s more",
+        "1001 is registered, but does not answer our OPTIONS: the phone at "
+        "10.20.0.31:5060 is gone, and the binding is stale, for 45 s more",
     ),
     (
         known(registration=HERE, reachable=False, port_closed=True),
@@ -312,7 +313,7 @@ COMBINATIONS: list[tuple[Evidence, Cause | None, Confidence, str]] = [
         known(registration=SILENT, reachable=False, refreshing=True),
         C.UNREACHABLE_CONTACT,
         CERTAIN,
-        "goes on refreshing, but does not answer at 10.20.0.31:5060",
+        "goes on refreshing, but does not answer OPTIONS at 10.20.0.31:5060",
     ),
     (
         known(registration=SILENT, reachable=False, behind_nat=True),
