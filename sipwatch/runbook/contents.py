@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -381,7 +382,17 @@ def _transport(text: str) -> str:
     named = found.params.get("transport") if found is not None else None
     if named:
         return named.upper()
-    return "TLS" if text.startswith("sips:") else "as DNS says, else UDP"
+    if text.startswith("sips:"):
+        return "TLS"
+    return "UDP" if found and _is_address(found.host) else "as DNS says, else UDP"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _transports(view: TargetView | None) -> str:

@@ -17,7 +17,7 @@ _STYLE = (
     "body{font:16px/1.45 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:.5em 0 1.5em}"
     "td,th{border:1px solid #8886;padding:.25em .6em;text-align:left;"
-    "vertical-align:top;overflow-wrap:anywhere}th{white-space:nowrap}"
+    "vertical-align:top;overflow-wrap:break-word}th{white-space:nowrap}"
 )
 
 

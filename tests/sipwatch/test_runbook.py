@@ -76,6 +76,8 @@ def test_a_secret_is_where_it_is_kept(secret: Secret, where: str) -> None:
         ("sip:a.example.com;transport=tls", "TLS"),
         ("sips:a.example.com", "TLS"),
         ("sip:a.example.com", "as DNS says, else UDP"),
+        ("sip:10.0.0.5", "UDP"),
+        ("sip:[2001:db8::1]:5060", "UDP"),
         ("10.0.0.5:5060", "as DNS says, else UDP"),
     ],
 )
