@@ -45,6 +45,8 @@ fi
 
 put "$HERE/README.md" 644 "$PREFIX/share/doc/sipwatch/README.md"
 put "$HERE/systemd/sipwatch.service" 644 /etc/systemd/system/sipwatch.service
+put "$HERE/systemd/sipwatch-capture.service" \
+    644 /etc/systemd/system/sipwatch-capture.service
 put "$HERE/systemd/sipwatch.sysusers" 644 /usr/lib/sysusers.d/sipwatch.conf
 put "$HERE/systemd/sipwatch.tmpfiles" 644 /usr/lib/tmpfiles.d/sipwatch.conf
 mkdir -p "$DESTDIR/usr/local/bin" "$DESTDIR/etc/sipwatch"
@@ -77,4 +79,5 @@ Installed in $PREFIX. Next:
   3. check it:  sudo sipwatch check-config
   4. start it:  sudo systemctl enable sipwatch && sudo systemctl restart sipwatch
   5. try it:    sudo sipwatch test-notify
+  6. packets as evidence, if wanted:  sudo systemctl enable --now sipwatch-capture
 EOF

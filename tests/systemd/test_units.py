@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from sipwatch.capture.protocol import SOCKET
+from sipwatch.cli import CAPTURE as CAPTURE_SOCKET
+
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "sipwatch.service"
-EXPOSURE = 1.2  # of systemd-analyze security, at most
+CAPTURE = ROOT / "systemd" / "sipwatch-capture.service"
+EXPOSURE = {"sipwatch": 1.2, "sipwatch-capture": 1.6}  # systemd-analyze security
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -30,18 +34,18 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that is there, since verify looks for it."""
-    path = tmp_path / "sipwatch.service"
-    text = UNIT.read_text().replace("/opt/sipwatch/bin/sipwatch run", "/bin/true run")
-    path.write_text(text)
+@pytest.fixture(params=[UNIT, CAPTURE], ids=lambda path: path.stem)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Each unit with a program that is there, since verify looks for it."""
+    path = tmp_path / request.param.name
+    text = request.param.read_text()
+    path.write_text(text.replace("/opt/sipwatch/bin/sipwatch ", "/bin/true "))
     return path
 
 
-def settings() -> dict[str, list[str]]:
+def settings(unit: Path = UNIT) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for key, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE):
+    for key, value in re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE):
         found.setdefault(key, []).append(value)
     return found
 
@@ -53,9 +57,9 @@ def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path) -> None:
 
 def test_the_unit_is_exposed_as_little_as_promised(unit: Path) -> None:
     done = analyze("security", "--offline=true", "--no-pager", str(unit))
-    level = re.search(r"exposure level for sipwatch.service: ([\d.]+)", done.stdout)
+    level = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
     assert level, done.stdout + done.stderr
-    assert float(level[1]) <= EXPOSURE
+    assert float(level[1]) <= EXPOSURE[unit.stem]
 
 
 def test_the_unit_keeps_what_the_daemon_lives_by() -> None:
@@ -74,6 +78,27 @@ def test_the_unit_keeps_what_the_daemon_lives_by() -> None:
 def test_the_unit_starts_what_the_installer_puts_there() -> None:
     (start,) = settings()["ExecStart"]
     assert start == "/opt/sipwatch/bin/sipwatch run -c /etc/sipwatch/sipwatch.yaml"
+
+
+def test_the_capture_unit_may_listen_and_nothing_else() -> None:
+    found = settings(CAPTURE)
+    assert found["AmbientCapabilities"] == found["CapabilityBoundingSet"]
+    assert found["CapabilityBoundingSet"] == ["CAP_NET_RAW"]
+    assert found["User"] == ["sipwatch-capture"]
+    assert found["Group"] == settings()["Group"]  # the daemon may open its socket
+    (start,) = found["ExecStart"]
+    assert start == "/opt/sipwatch/bin/sipwatch capture --for sipwatch"
+    (folder,) = found["RuntimeDirectory"]
+    assert f"/run/{folder}/capture.sock" == CAPTURE_SOCKET == SOCKET
+    same = ("ProtectSystem", "ProtectHome", "PrivateTmp", "SystemCallFilter")
+    assert {key: found[key] for key in same} == {key: settings()[key] for key in same}
+
+
+def test_both_users_are_made() -> None:
+    users = (ROOT / "systemd" / "sipwatch.sysusers").read_text()
+    for unit in UNIT, CAPTURE:
+        (user,) = settings(unit)["User"]
+        assert re.search(rf"^u {user} ", users, re.MULTILINE)
 
 
 def run_installer(destination: Path) -> subprocess.CompletedProcess[str]:
@@ -105,6 +130,7 @@ def test_the_installer_puts_everything_in_its_place(installed: Path) -> None:
         "opt/sipwatch/bin/sipwatch",
         "opt/sipwatch/share/doc/sipwatch/README.md",
         "etc/systemd/system/sipwatch.service",
+        "etc/systemd/system/sipwatch-capture.service",
         "usr/lib/sysusers.d/sipwatch.conf",
         "usr/lib/tmpfiles.d/sipwatch.conf",
         "etc/sipwatch/sipwatch.example.yaml",
