@@ -15,13 +15,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from checks.observation import Binding, Cause
+from checks.observation import Binding
 from checks.registrars import pauses, refusals
 from checks.registrars.ami import Message
 from checks.registrars.clocks import Pace
+from checks.registrars.complaints import MANAGER_CONF, Complaint
 from checks.registrars.failures import (
-    MANAGER_CONF,
-    ODD_NAMES,
     HoldBack,
     host_and_port,
     trusting,
@@ -168,7 +167,7 @@ class Asterisk:
         try:
             host, port = host_and_port(self.address, PORT)
         except ValueError as error:
-            raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
+            raise Complaint.NO_ADDRESS.of(error=error) from None
         try:
             async with asyncio.timeout(settings.timeout):
                 tls = await self._context() if settings.tls else None
@@ -180,12 +179,11 @@ class Asterisk:
                 )
         except ConnectionRefusedError as error:
             failure = unreadable(error, where)
-            failure.detail += f" (is `enabled = yes` in {MANAGER_CONF}?)"
-            raise failure from None
+            raise Complaint.AMI_REFUSED.of(failed=failure.detail) from None
         except OSError as error:
             raise unreadable(error, where) from None
         except ValueError:  # Python reads its names, whether anybody asks or not
-            raise Unreadable(Cause.TLS_VERIFY, f"{where}: {ODD_NAMES}") from None
+            raise Complaint.ODD_NAMES.of(where=where) from None
         return session
 
     async def _context(self) -> ssl.SSLContext:
@@ -237,24 +235,12 @@ class Asterisk:
     def _refusal(self, words: str) -> Unreadable:
         user = self._settings.username
         if PERMISSION_DENIED in words:
-            return Unreadable(
-                Cause.FORBIDDEN,
-                f"AMI user {user} may not list registrations: in {MANAGER_CONF} give "
-                f"[{user}] the lines `read = system,security` and "
-                "`write = system,reporting`, then `manager reload`",
-            )
+            return Complaint.AMI_RIGHTS.of(user=user)
         if UNKNOWN_COMMAND not in words:
-            return Unreadable(Cause.NO_LIST, f"AMI answers with an error: {words}")
+            return Complaint.AMI_ERROR.of(words=words)
         if self._booted is None:
-            return Unreadable(
-                Cause.NO_LIST,
-                "Asterisk is still loading, or res_pjsip is not loaded",
-            )
-        return Unreadable(
-            Cause.NO_LIST,
-            "this Asterisk has no PJSIP (res_pjsip is not loaded); the peers of "
-            "chan_sip are not read, it is gone since Asterisk 21",
-        )
+            return Complaint.AMI_LOADING.of()
+        return Complaint.AMI_NO_PJSIP.of()
 
     # --- to list --------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from checks.observation import Cause, plain
+from checks.observation import plain
+from checks.registrars.complaints import Complaint
 from checks.registrars.esl import (
     API,
     AUTH_REQUEST,
@@ -22,19 +23,8 @@ from checks.registrars.esl import (
 from checks.registrars.stream import FLOOD_LIMIT, Stream
 from checks.registrations.judge import Unreadable
 
-CONF = "autoload_configs/event_socket.conf.xml"
 EVENTS_KEPT = 200_000  # that nobody has taken: those of the longest list
 LIST_SECONDS = 120.0  # a list that trickles for longer is no list
-
-ACL = (
-    f"FreeSWITCH refuses our address: in {CONF} let `apply-inbound-acl` name a list of "
-    "acl.conf.xml that allows this machine, then `reloadacl` and "
-    "`reload mod_event_socket`"
-)
-WRONG_PASSWORD = (
-    "FreeSWITCH refuses the password: it is the value of `password` in "
-    f"{CONF}; after a change there, `reload mod_event_socket`"
-)
 
 
 class EslSession(Stream[Part]):
@@ -56,7 +46,7 @@ class EslSession(Stream[Part]):
             why = "it shuts down"
         if not self._parser.greeted:
             why = "it has not greeted: FreeSWITCH is starting or ending"
-        return Unreadable(Cause.CONNECTION_RESET, f"ESL: connection closed, {why}")
+        return Complaint.ESL_CLOSED.of(why=why)
 
     # --- to enter -------------------------------------------------------------------
 
@@ -64,12 +54,12 @@ class EslSession(Stream[Part]):
         """Wait for the greeting and answer it. Raises Unreadable."""
         greeting = await self._next("accepts the connection and says nothing")
         if greeting.kind == RUDE_REJECTION:
-            raise Unreadable(Cause.FORBIDDEN, ACL)
+            raise Complaint.ESL_ADDRESS.of()
         if greeting.kind != AUTH_REQUEST:
             raise self.closed()
         self.send(f"auth {password}")
         if not (await self._next("does not answer the log-in")).reply.startswith("+OK"):
-            raise Unreadable(Cause.UNAUTHORIZED, WRONG_PASSWORD)
+            raise Complaint.ESL_PASSWORD.of()
 
     # --- to ask ---------------------------------------------------------------------
 
@@ -83,7 +73,7 @@ class EslSession(Stream[Part]):
         async for piece in self.pieces(command):
             said += piece
             if len(said) > MESSAGE_LIMIT:
-                raise Unreadable(Cause.MALFORMED, f"ESL: a long answer to {command}")
+                raise Complaint.ESL_LONG.of(command=command)
         return accepted(said.decode("latin-1").strip())
 
     async def pieces(
@@ -96,7 +86,7 @@ class EslSession(Stream[Part]):
         while True:
             part = await self._next(complaint, patience)
             if part.kind not in (API, REPLY):
-                raise Unreadable(Cause.MALFORMED, f"ESL: {command} gave {part.kind}")
+                raise Complaint.ESL_OTHER.of(command=command, kind=part.kind)
             yield part.body or part.reply.encode()
             if part.last:
                 return
@@ -147,13 +137,10 @@ class EslSession(Stream[Part]):
                 self._goodbye = plain(farewell(part.body), 100)
         flood = self.received - self._taken > FLOOD_LIMIT
         if flood or len(self._kept) > EVENTS_KEPT:
-            raise Unreadable(Cause.MALFORMED, "ESL: a flood of events")
+            raise Complaint.FLOOD.of(protocol="ESL")
 
     def _silence(self, what: str, seconds: float) -> Unreadable:
-        return Unreadable(
-            Cause.TIMEOUT,
-            f"ESL {what} within {seconds:g} s: FreeSWITCH hangs or is stopped",
-        )
+        return Complaint.ESL_SILENT.of(what=what, seconds=seconds)
 
 
 def accepted(said: str) -> str:

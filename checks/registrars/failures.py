@@ -8,6 +8,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from checks.observation import Cause
+from checks.registrars.complaints import Complaint
 from checks.registrations.judge import Unreadable
 from checks.sip.transport import failure_of
 
@@ -16,9 +17,6 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+))(?::(\d{1,5}))?")
 ATTEMPTS = 2  # with credentials that are refused, before we hold back
 HOLD_BACK = 300.0  # s between attempts from then on: bans are made of more
 REJECTED = (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
-
-MANAGER_CONF = "manager.conf (FreePBX: manager_custom.conf)"
-ODD_NAMES = "its certificate has names that cannot be read"
 
 
 class HoldBack:
@@ -63,9 +61,7 @@ def trusting(ca: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:  # that of TLS is one
         why = error.strerror or error
-        raise Unreadable(
-            Cause.TLS_VERIFY, f"`ca`: {ca} holds no certificate that can be read: {why}"
-        ) from None
+        raise Complaint.NO_CA.of(ca=ca, why=why) from None
 
 
 def host_and_port(address: str, default: int) -> tuple[str, int]:

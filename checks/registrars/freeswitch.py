@@ -15,11 +15,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from checks.observation import Binding, Cause, plain
+from checks.observation import Binding, plain
 from checks.registrars.clocks import Pace
+from checks.registrars.complaints import Complaint
 from checks.registrars.directory import Directory
 from checks.registrars.esl import Event, RefusedError
-from checks.registrars.esl_session import CONF, EslSession
+from checks.registrars.esl_session import EslSession
 from checks.registrars.failures import HoldBack, host_and_port, unreadable
 from checks.registrars.places import Places
 from checks.registrars.sofia import Listing, Registrations, stamped, whole
@@ -57,12 +58,6 @@ RUNS = float("inf")  # a profile is missed from then on
 DELAY = 1.0  # s after which a new contact, or one that left, is looked at
 IDLE = 15.0  # s of silence after which we ask whether it still lives
 LOOK = 1.0  # s between looks for a profile that is missing
-
-NO_SOFIA = (
-    "FreeSWITCH has no `sofia`: mod_sofia is not loaded, or not yet (`load mod_sofia`, "
-    "and modules.conf.xml)"
-)
-NO_PROFILES = "mod_sofia runs no profile (`sofia status`; sip_profiles/*.xml)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +135,7 @@ class Freeswitch:
         try:
             host, port = host_and_port(self.address, PORT)
         except ValueError as error:
-            raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
+            raise Complaint.NO_ADDRESS.of(error=error) from None
         try:
             async with asyncio.timeout(settings.timeout):
                 session = await self._places.connect(
@@ -148,11 +143,7 @@ class Freeswitch:
                 )
         except ConnectionRefusedError as error:
             failure = unreadable(error, where)
-            failure.detail += (
-                f" (is mod_event_socket loaded, and does `listen-ip` in {CONF} hold "
-                "this address?)"
-            )
-            raise failure from None
+            raise Complaint.ESL_REFUSED.of(failed=failure.detail) from None
         except OSError as error:
             raise unreadable(error, where) from None
         return session
@@ -388,29 +379,22 @@ def closed(document: Document) -> None:
 
 def malformed(what: str) -> Unreadable:
     """An answer that is not what FreeSWITCH prints."""
-    return Unreadable(Cause.MALFORMED, f"sofia xmlstatus: {what}")
+    return Complaint.SOFIA_UNLIKE.of(error=what)
 
 
 def refusal(words: str) -> Unreadable:
     """What it means that words stand in place of an answer."""
     if "Command not found" in words and "sofia" in words:
-        return Unreadable(Cause.NO_LIST, NO_SOFIA)
+        return Complaint.SOFIA_MISSING.of()
     if words.startswith("Invalid Profile"):
-        return Unreadable(
-            Cause.NO_LIST, "a profile of FreeSWITCH ended while it was read"
-        )
-    return Unreadable(
-        Cause.NO_LIST, f"FreeSWITCH answers with an error: {plain(words, 100)}"
-    )
+        return Complaint.SOFIA_ENDED.of()
+    return Complaint.SOFIA_ERROR.of(words=plain(words, 100))
 
 
 def not_running(missing: list[str]) -> Unreadable:
     """A profile that was there, or that the settings name, does not run."""
     if not missing:
-        return Unreadable(Cause.NO_LIST, NO_PROFILES)
+        return Complaint.SOFIA_NO_PROFILE.of()
     names = plain(", ".join(missing), 100)
-    return Unreadable(
-        Cause.NO_LIST,
-        f"FreeSWITCH does not run its profile {names} (`sofia profile "
-        f"{plain(missing[0], 60)} start`, and see its log)",
-    )
+    first = plain(missing[0], 60)
+    return Complaint.SOFIA_NOT_RUNNING.of(names=names, first=first)

@@ -18,6 +18,7 @@ import msgspec
 from checks.observation import Binding, Cause
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace
+from checks.registrars.complaints import Complaint
 from checks.registrars.cutting import Cut, Marks
 from checks.registrars.rpc import Dialect, FaultError, Rpc, decode
 from checks.registrars.uac import Record, Uac
@@ -291,8 +292,7 @@ class Kamailio:
             yield rows
         records = sum(row.domain.stats.records for row in domains)
         if records != aors or aors > ROW_LIMIT:
-            said = f"{records} records and {aors} AORs"
-            raise Unreadable(Cause.MALFORMED, f"ul.dump has {said}")
+            raise Complaint.KAMAILIO_LACKS.of(records=records, aors=aors)
 
     def _several(self, cut: Cut, domains: list[DomainRow]) -> Iterator[bytes]:
         """Rows of all tables; `domains` gets what the tables say of themselves."""
@@ -306,8 +306,4 @@ class Kamailio:
         try:
             return self._rpc.result("ul.dump", body, Dump)
         except FaultError as fault:
-            raise Unreadable(
-                Cause.NO_LIST,
-                f"Kamailio does not dump its bindings ({fault}): is usrloc loaded, and "
-                "is its memory (-m, -M) large enough?",
-            ) from None
+            raise Complaint.KAMAILIO_NO_DUMP.of(fault=fault) from None

@@ -16,6 +16,7 @@ from typing import Literal
 from checks.observation import Binding, Cause, plain
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import Pace
+from checks.registrars.complaints import Complaint
 from checks.registrars.cutting import Cut
 from checks.registrars.evi import BINDINGS, EXPIRE, REGISTRATIONS, Ears, place, reading
 from checks.registrars.lookups import NEVER, Lookups
@@ -48,7 +49,6 @@ FOREVER = float("inf")
 # A list that never comes, that cannot be made, or that is none.
 UNUSABLE = NO_ANSWER | {Cause.NO_LIST, Cause.MALFORMED}
 
-NO_USRLOC = "OpenSIPS has no bindings: load usrloc.so and registrar.so in opensips.cfg"
 TOO_LARGE = (
     "raise buf_size of httpd in opensips.cfg and the memory that it is taken from "
     '(modparam("httpd", "buf_size", 20000000), -M 128)'
@@ -175,7 +175,7 @@ class OpenSips:
             return await self._mi.dump()
         except FaultError as fault:
             if fault.code == METHOD_NOT_FOUND:
-                raise Unreadable(Cause.NO_LIST, NO_USRLOC) from None
+                raise Complaint.OPENSIPS_NO_USRLOC.of() from None
             self._no_dump(str(fault))
         except Unreadable as failure:
             if failure.cause not in UNUSABLE:
@@ -214,10 +214,9 @@ class OpenSips:
         try:
             tables = await self._mi.tables()
         except FaultError as fault:
-            said = f"neither ul_dump nor get_statistics are answered: {fault}"
-            raise Unreadable(Cause.NO_LIST, said) from None
+            raise Complaint.OPENSIPS_NOTHING.of(fault=fault) from None
         if not tables:
-            raise Unreadable(Cause.NO_LIST, NO_USRLOC)
+            raise Complaint.OPENSIPS_NO_USRLOC.of()
         self._mi.accepted()
         self._warn(sum(tables.values()))
         async for found in self._lookups.run(tables, self._offset, self._boot):

@@ -17,7 +17,8 @@ import aiohttp
 import msgspec
 
 from checks.observation import Cause, plain
-from checks.registrars.failures import ODD_NAMES, HoldBack, check_url, unreadable
+from checks.registrars.complaints import Complaint
+from checks.registrars.failures import HoldBack, check_url, unreadable
 from checks.registrars.places import HttpPlaces, Places
 from checks.registrations.readings import Unreadable
 from checks.settings import Secret
@@ -103,7 +104,7 @@ class Rpc:
         try:
             check_url(self.address)
         except ValueError as error:
-            raise Unreadable(Cause.DNS_FAILURE, str(error)) from None
+            raise Complaint.NO_ADDRESS.of(error=error) from None
         async with aiohttp.ClientSession(
             headers=self._authorization(),
             connector=aiohttp.TCPConnector(
@@ -175,26 +176,26 @@ class Rpc:
             raise self.malformed(method, ValueError(error.message)) from None
         except (aiohttp.ClientError, OSError) as error:
             said = plain(str(error), FAULT_LIMIT)
-            raise Unreadable(Cause.CONNECTION_RESET, f"{where}: {said}") from None
+            raise Complaint.HTTP_CUT.of(where=where, error=said) from None
         except UnicodeDecodeError:  # Python reads its names, asked or not
-            raise Unreadable(Cause.TLS_VERIFY, f"{where}: {ODD_NAMES}") from None
+            raise Complaint.ODD_NAMES.of(where=where) from None
         except UnicodeError as error:  # of a redirect to a host that is no name
-            raise Unreadable(Cause.DNS_FAILURE, f"{where}: {error}") from None
+            raise Complaint.HTTP_HOST.of(where=where, error=error) from None
 
     def _refusal(self, status: int) -> Unreadable:
         dialect = self._dialect
         otherwise = (Cause.MALFORMED, dialect.otherwise)
         cause, advice = dialect.refusals.get(status, otherwise)
-        failure = Unreadable(
-            cause, f"{dialect.name} at {self.address} says HTTP {status}: {advice}"
-        )
+        said = {"address": self.address, "status": status, "advice": advice}
+        failure = Complaint.HTTP_STATUS.of(cause, protocol=dialect.name, **said)
         self._hold_back.refused(failure, self._clock())
         return failure
 
     def malformed(self, method: str, error: ValueError) -> Unreadable:
         """An answer that is not what it should be."""
         said = plain(str(error), FAULT_LIMIT)
-        return Unreadable(Cause.MALFORMED, f"{method} at {self.address}: {said}")
+        where = self.address
+        return Complaint.HTTP_UNLIKE.of(method=method, address=where, error=said)
 
 
 def as_os_error(error: Exception) -> OSError:
@@ -208,5 +209,5 @@ async def bounded(content: aiohttp.StreamReader) -> bytes:
     async for chunk in content.iter_chunked(CHUNK):
         body += chunk
         if len(body) > BODY_LIMIT:
-            raise Unreadable(Cause.MALFORMED, f"an answer of over {BODY_LIMIT} bytes")
+            raise Complaint.HTTP_TOO_LONG.of(bytes=BODY_LIMIT)
     return bytes(body)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-from checks.observation import Cause, plain
+from checks.observation import plain
 from checks.registrars.ami import LIST_LIMIT, ROW_LIMIT, AmiParser, Message, action
-from checks.registrars.failures import MANAGER_CONF
+from checks.registrars.complaints import Complaint
 from checks.registrars.stream import FLOOD_LIMIT, Stream
 from checks.registrations.judge import Unreadable
 
 LIST_SECONDS = 120.0  # a list that trickles for longer is no list
-NO_GREETING = (
-    "AMI closes the connection without a greeting: too many sessions that are not "
-    f"logged in (`authlimit` in {MANAGER_CONF})"
-)
 
 
 class RefusedError(Exception):
@@ -43,9 +39,9 @@ class Session(Stream[Message]):
     def closed(self) -> Unreadable:
         """What it means that Asterisk closed the connection."""
         if self._parser.greeting is None:
-            return Unreadable(Cause.CONNECTION_RESET, NO_GREETING)
-        why = "it shuts down" if self.shutting_down else "Asterisk ended or died"
-        return Unreadable(Cause.CONNECTION_RESET, f"AMI closed the connection: {why}")
+            return Complaint.AMI_NO_GREETING.of()
+        ends = self.shutting_down
+        return (Complaint.AMI_ENDS if ends else Complaint.AMI_CLOSED).of()
 
     def send(self, name: str, **values: str) -> str:
         """Send one action and return its ActionID."""
@@ -72,12 +68,7 @@ class Session(Stream[Message]):
             await self.ask("Login", **login)
         except RefusedError as refused:
             # Wrong secret, unknown user and denied address look the same from here.
-            raise Unreadable(
-                Cause.UNAUTHORIZED,
-                f"AMI refuses the log-in ({refused}): check in {MANAGER_CONF} that "
-                f"[{username}] exists, that its `secret` is ours, and that `permit` "
-                "holds our address; then `manager reload`",
-            ) from None
+            raise Complaint.AMI_LOGIN.of(refused=refused, user=username) from None
 
     async def ask(self, name: str, **values: str) -> Message:
         """The response to one action. Raises RefusedError, Unreadable."""
@@ -153,9 +144,7 @@ class Session(Stream[Message]):
     ) -> None:
         now = self._clock()
         if count > ROW_LIMIT or size > LIST_LIMIT:
-            raise Unreadable(
-                Cause.MALFORMED, f"AMI: {name} has over {ROW_LIMIT} rows or 64 MB"
-            )
+            raise Complaint.AMI_TOO_LONG.of(name=name, rows=ROW_LIMIT)
         stalled = silent and now - self.heard >= self._timeout
         if stalled or now - began > LIST_SECONDS:
             raise self._silence(f"does not end {name}")
@@ -164,13 +153,10 @@ class Session(Stream[Message]):
         self._kept += [m for m in messages if m.get("Event") in self._events]
         flood = self.received - self._taken > FLOOD_LIMIT
         if flood or len(self._kept) > ROW_LIMIT:
-            raise Unreadable(Cause.MALFORMED, "AMI: a flood of events")
+            raise Complaint.FLOOD.of(protocol="AMI")
 
     def _silence(self, what: str) -> Unreadable:
-        return Unreadable(
-            Cause.TIMEOUT,
-            f"AMI {what} within {self._timeout:g} s: Asterisk hangs or is stopped",
-        )
+        return Complaint.AMI_SILENT.of(what=what, seconds=self._timeout)
 
 
 def accepted(response: Message) -> Message:
@@ -184,6 +170,4 @@ def check_end(name: str, end: Message, count: int) -> None:
     """A list that breaks off, or that lost rows on its way, is no list."""
     if end["EventList"] != "Complete" or end.get("ListItems") != str(count):
         said = plain(f"{end['EventList']}, {end.get('ListItems')}", 60)
-        raise Unreadable(
-            Cause.MALFORMED, f"AMI: {name} gave {count} rows and ends with {said}"
-        )
+        raise Complaint.AMI_BROKEN_OFF.of(name=name, rows=count, end=said)

@@ -19,6 +19,7 @@ from checks.observation import Binding, Cause, plain
 from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import pause
+from checks.registrars.complaints import Complaint
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack, trusting
 from checks.registrars.subscriber import Subscriber
 from checks.registrations.judge import (
@@ -192,11 +193,7 @@ class Sip:
         self._look_at = self._clock() + LOOK
         aors = list(dict.fromkeys((*self._aors(), *self._included)))
         if not aors:
-            raise Unreadable(
-                Cause.NOT_FOUND,
-                "type sip asks for each AOR by name, and `extensions` names none: give "
-                "`file`, or `include` without wildcards",
-            )
+            raise Complaint.SIP_NOBODY.of()
         if self._asked.keys() != set(aors):
             before = self._asked
             self._asked = {
@@ -257,7 +254,7 @@ class Sip:
         try:
             return SipUri.parse(written if ":" in written[:5] else f"sip:{written}")
         except ValueError as error:
-            raise Unreadable(Cause.MALFORMED, f"{written}: {error}") from None
+            raise Complaint.SIP_ADDRESS.of(address=written, error=error) from None
 
     def _query(self) -> Query:
         settings, uri = self._settings, self._uri()
@@ -376,11 +373,9 @@ class Sip:
         if proven and self._failed_in_row < min(AT_ONCE, len(self._asked)):
             return
         error = found.failures[0]
-        failure = Unreadable(error.cause, f"{self.address}: {error.detail}")
+        failed = f"{self.address}: {error.detail}"
+        failure = Unreadable(error.cause, failed)
         if error.cause in REJECTED:
-            failure.detail += (
-                "; give `username` and `password` of a user that may ask for the "
-                "bindings of these AORs"
-            )
+            failure = Complaint.SIP_RIGHTS.of(error.cause, failed=failed)
             self._hold_back.refused(failure, self._clock())
         raise failure

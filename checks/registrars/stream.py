@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from checks.observation import Cause
 from checks.registrars.clocks import pause
+from checks.registrars.complaints import Complaint
 from checks.registrars.failures import unreadable
 from checks.registrations.judge import Unreadable
 
@@ -57,7 +57,7 @@ class Stream(asyncio.Protocol, Generic[T]):
         try:
             self._queue += self._feed(data)
         except ValueError as error:
-            self._fail(Unreadable(Cause.MALFORMED, f"{self._name}: {error}"))
+            self._fail(Complaint.UNLIKE.of(protocol=self._name, error=error))
             self.close()
         self._held += len(data)
         ahead = len(self._queue) > BATCH or self._held > HELD_LIMIT
@@ -74,7 +74,7 @@ class Stream(asyncio.Protocol, Generic[T]):
 
     def closed(self) -> Unreadable:
         """What it means that the peer closed, when all that it said is known."""
-        return Unreadable(Cause.CONNECTION_RESET, f"{self._name}: closed by the peer")
+        return Complaint.CLOSED.of(protocol=self._name)
 
     def _fail(self, failure: Unreadable) -> None:
         self._failure = self._failure or failure
