@@ -56,8 +56,8 @@ class Complaint(Enum):
     AMI_LOGIN = Sentence(
         Cause.UNAUTHORIZED,
         f"AMI refuses the log-in ({{refused}}): check in {MANAGER_CONF} that "
-        "[{user}] exists, that its `secret` is ours, and that `permit` holds our address; then "
-        "`manager reload`",
+        "[{user}] exists, that its `secret` is ours, and that `permit` holds our "
+        "address; then `manager reload`",
     )
     AMI_RIGHTS = Sentence(
         Cause.FORBIDDEN,
