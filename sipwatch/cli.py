@@ -174,7 +174,10 @@ def bindings(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI")
+@click.argument(
+    "subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI", default=""
+)
+@click.option("--pcap", metavar="FILE", help="Read a capture instead.")
 @click.option("--call", is_flag=True, help="Also call it, and end that at once.")
 @click.option("--from", "from_uri", metavar="URI", help="Caller, where one is asked.")
 @_of_somebody
@@ -191,6 +194,7 @@ def diagnose(**options: Any) -> None:
     What is configured is looked at by the daemon: an extension (1001), a target, an
     account. A SIP-URI, or a user at a host, is looked at from here; -u USER tries its
     credentials too. --call makes the phone ring for a moment: use it by hand only.
+    --pcap tells what failed in a file of tcpdump or Wireshark, of all or of SUBJECT.
     Exit status: 0 nothing is wrong, 1 something is, 2 nothing is there, 3 wrong use.
     """
     from sipwatch import diagnose

@@ -62,6 +62,10 @@ def _said(error: Exception) -> str:
 
 def _lines(subject: str, options: dict[str, Any]) -> Iterator[Line]:
     """The lines of a diagnosis, from the daemon or from here."""
+    if options.get("pcap"):
+        return _of_file(options["pcap"], subject)
+    if not subject:
+        raise ValueError("say what to look at: an extension, a SIP URI, or --pcap FILE")
     if options["local"]:
         return _here(_configured(subject, options))
     if _is_uri(subject) or options["user"]:
@@ -69,6 +73,14 @@ def _lines(subject: str, options: dict[str, Any]) -> Iterator[Line]:
     query = urlencode({"subject": subject, "call": str(options["call"]).lower()})
     there = lines(options["socket"], "POST", f"/api/v1/diagnose?{query}")
     return _or_here(there, subject, options)
+
+
+def _of_file(path: str, subject: str) -> Iterator[Line]:
+    """The story of a capture, of all or of one."""
+    from alerting.notification.shape import iso
+    from sipwatch.capture.reading import lines as told
+
+    return told(path, subject, iso)
 
 
 def _or_here(
