@@ -110,6 +110,7 @@ class Incident:
     acknowledged_at: float | None = None
     note: str = ""  # what they said
     part_of: int | None = None  # the incident of many that covers this one
+    instead: tuple[str, ...] = ()  # notifiers told of it instead of what it covers
     crowd: Crowd | None = None
     terms: Terms | None = None  # by which it opened, or its leading rule took over
 

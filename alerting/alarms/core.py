@@ -92,6 +92,7 @@ class Alarms:
             census,
         )
         self._gate.part_of = self._massing.part_of
+        self._gate.parts = self._massing.parts
         self._stored: dict[str, SubjectRow] = {}  # restored, not adopted yet
         self._unwritten: set[str] = set()  # of those: released before they were
         self._orphans: dict[str, list[Incident]] = {}  # of subjects not adopted yet

@@ -60,6 +60,7 @@ class Deliveries:
         self._reminders = Reminders(
             self._rows, self._desks, changes, gate.routes, group
         )
+        self._reminders.told_for = gate.told_for
         self.passing = Passing(gate, self._reminders, changes)
         self.standins = StandIns(
             self._rows, self._desks, changes, gate, self._reminders
@@ -137,6 +138,27 @@ class Deliveries:
         self._changes.note(
             row.incident.subject, What.HELD, row.incident.rule, text, now, row.incident
         )
+
+    def instead(self, incident: Incident, names: Sequence[str], now: float) -> None:
+        """Owe the news of a whole to those who would be told of its parts: once, and
+        without a ladder, which is for those whose alarm the whole itself is."""
+        rows = {row.notifier: row for row in self.of(incident)}
+        for name in names:
+            row = rows.get(name)
+            if row is not None and self.standins.is_own(row):
+                continue
+            incident.instead += (name,)
+            self._changes.incident(incident)
+            text = f"{name} is told of it instead of what it covers"
+            subject, rule = incident.subject, incident.rule
+            self._changes.note(subject, What.INSTEAD, rule, text, now, incident)
+            if row is None:
+                self._add(incident, name, now)
+
+    def untold(self, incident: Incident) -> list[str]:
+        """The notifiers that are owed the news of an incident, and know nothing."""
+        rows = self.of(incident) if incident.firing else []
+        return [row.notifier for row in rows if self._lives(row) and _is_news(row)]
 
     def acknowledged(self, incident: Incident) -> None:
         """Somebody knows: no repeats, and no further step of the ladder."""
@@ -418,6 +440,10 @@ class Deliveries:
         """Write every row again."""
         for rows in self._rows.values():
             self._changes.deliveries(rows)
+
+
+def _is_news(row: Delivery) -> bool:
+    return row.wanted in KNOWN and _surely_untold(row)
 
 
 def _surely_untold(row: Delivery) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from math import ceil, inf, log2
@@ -76,6 +77,9 @@ class Group:
     joined: list[Watched] = field(default_factory=list)  # members not looked at yet
     linked: dict[Incident, None] = field(default_factory=dict)  # theirs, told before
     left: tuple[Watched, ...] = ()  # who was missing when it ended
+    asked: dict[str, None] = field(default_factory=dict)  # to be told of it instead
+    heard: set[str] = field(default_factory=set)  # who is, or is told of it anyway
+    stood: dict[str, Incident] = field(default_factory=dict)  # for what, the last one
     _recent: dict[Watched, Missing] = field(default_factory=dict)  # no event as yet
     _heap: list[tuple[float, int, Watched]] = field(default_factory=list)  # of them
     _granted: Spread = field(default_factory=Spread)  # of them
@@ -180,6 +184,10 @@ class Group:
         grows no more: as they come back its share may be another."""
         goes_on = self.whole is not None and self.whole.begun is not None
         return self.whole if goes_on and len(self.members) <= self.covered else None
+
+    def tell(self, names: Iterable[str]) -> None:
+        """These would be told of what it covers."""
+        self.asked |= dict.fromkeys(sorted({*names} - self.heard))
 
     def _join(self, w: Watched, missing: Missing) -> None:
         if w not in self.members:

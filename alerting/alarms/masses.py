@@ -5,25 +5,29 @@ many as its rule says were lost within its window and are missing, until enough 
 back. From then each loss joins it. Counting costs the same for every change, however
 many extensions there are; the rule looks at the count alone.
 
-Meanwhile an extension's own alarm is covered: it does not open, with that reason, for
-whoever is told of the mass event as well. What was told before stays told. Where a
-registrar and one of its sites have lost the same ones it is the site's event; where
-several sites have, the registrar's.
+Meanwhile an extension's own alarm is covered: it does not open, with that reason, and
+whoever would be told of it is told of the mass event instead. What was told before
+stays told. Where a registrar and one of its sites have lost the same ones it is the
+site's event; where several sites have, the registrar's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, islice
 
 from alerting.alarms.ancestors import OPENS, Ancestors, Verdict, above
 from alerting.alarms.group import MASS, MOSTLY, Group
 from alerting.alarms.watched import Watched
+from alerting.incident import Incident
 from alerting.rules.grades import Clock, Rule
 from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 
 HERE = (State.REGISTERED, State.UNREACHABLE)
 GROUPS = (Kind.REGISTRAR, Kind.SITE)
+COVERED = "covered by MassUnregistration of"
+LOOKED_AT = 1000  # of a group: some ms, however many of it may be told now
 
 Told = Callable[[Subject, Rule, int], frozenset[str]]
 
@@ -53,6 +57,7 @@ class Masses:
         self._of.clear()
         self._heard.clear()
         for group in self._groups.values():
+            group.heard.clear()
             if group.begun is not None:
                 self._changed[group] = None
 
@@ -187,13 +192,34 @@ class Masses:
             return self._judge_mass(w, rule, grade, start, now)
         if not is_loss(w, rule):
             return OPENS
+        told = self._told(w.subject, rule, grade)
+        found = None
         for group in w.groups:
-            if not group.holds(w) or not self._fires(group, w):
-                continue
-            if self._told(w.subject, rule, grade) <= self._hears(group):
-                self._waiting.setdefault(group, {})[w] = None
-                return Verdict(opens=False, reason=covered_by(group))
-        return OPENS
+            if group.holds(w) and self._fires(group, w):
+                found = found or group
+                if told <= self._hears(group):
+                    found = group
+                    break
+        return self._cover(found, w, told) if found else OPENS
+
+    def _cover(self, group: Group, w: Watched, told: frozenset[str]) -> Verdict:
+        """A subject is covered; who would be told of it is told of the group."""
+        self._waiting.setdefault(group, {})[w] = None
+        group.tell(told)
+        if group.whole is not None and group.whole.begun is not None:
+            group.whole.tell(told)
+        return Verdict(opens=False, reason=covered_by(group))
+
+    def parts(self, group: Group, notifier: str) -> Iterator[Incident]:
+        """What a notifier would have been told of, were it not covered by a group."""
+        several = chain(self._waiting.get(group, ()), group.members)
+        for w in islice(several, LOOKED_AT):
+            for rule, track in w.trouble.tracks.items() if w.trouble else ():
+                if not (track.matching and track.suppressed.startswith(COVERED)):
+                    continue
+                for grade in range(len(rule.grades)):
+                    if notifier in self._told(w.subject, rule, grade):
+                        yield would_be(w, rule, grade)
 
     def still_missing(self, group: Group) -> tuple[Watched, ...]:
         """Of those who were missing when its event ended, who is so now."""
@@ -247,8 +273,8 @@ class Masses:
         if (whole := self._whole(group)) is not None:
             group.whole, group.covered = whole, len(group.members)
             group.handed, group.trusted = group.handed or group.trusted, False
-            self._waiting.setdefault(whole, {})[w] = None
-            return Verdict(opens=False, reason=covered_by(whole))
+            whole.tell(group.asked)
+            return self._cover(whole, w, self._hears(group))
         if group.whole is not None:  # it is over: those left have time to come back
             fair_at = group.whole.ended_at + rule.grades[grade].for_
             if now < fair_at:
@@ -261,10 +287,8 @@ class Masses:
         return OPENS
 
     def _whole(self, group: Group) -> Group | None:
-        """The event that is told instead of this one, to all that would hear of it."""
-        whole = self._owner(group) or self._bigger(group) or group.covering()
-        heard = whole is not None and self._hears(group) <= self._hears(whole)
-        return whole if heard else None
+        """The event that is told instead of this one."""
+        return self._owner(group) or self._bigger(group) or group.covering()
 
     def _owner(self, group: Group) -> Group | None:
         """The one site of a registrar that its missing are nearly all of."""
@@ -298,7 +322,23 @@ def _has_lasted(
 
 def covered_by(group: Group) -> str:
     """Why an alarm does not open."""
-    return f"covered by MassUnregistration of {group.subject.name}"
+    return f"{COVERED} {group.subject.name}"
+
+
+def would_be(w: Watched, rule: Rule, grade: int) -> Incident:
+    """The incident that would open, were it not covered."""
+    o = w.trouble.last if w.trouble else None
+    return Incident(
+        id=0,
+        subject=w.subject,
+        family=rule.family,
+        rule=rule.name,
+        severity=rule.grades[grade].severity,
+        state=w.state or State.OK,  # a site has none of its own
+        since=w.since,
+        opened_at=w.since,
+        cause=o.cause if o else None,
+    )
 
 
 def is_loss(w: Watched, rule: Rule) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 
 from alerting.alarms.changes import Changes
 from alerting.alarms.crowds import Census, changed_much, describe, nobody
@@ -56,9 +57,12 @@ class Massing:
         found = w.trouble.incidents.get(MASS) if w.trouble else None
         if found is not None:
             self._goes_on(group, found)
+            self._tell(group, now)
             return ()
         if group.incident is not None:
             return self._ended(group, now)
+        if group.whole is not None:
+            self._tell(group.whole, now)
         handed, group.handed = group.handed, False
         return self._masses.release(group) if handed or group.begun is None else ()
 
@@ -69,6 +73,15 @@ class Massing:
         for group in w.groups:
             if group.incident is not None and w in group.members:
                 self._link(group, group.incident, w)
+            self._tell(group, now)
+
+    def _tell(self, group: Group, now: float) -> None:
+        """Who would be told of what is covered is told of the whole, once."""
+        if group.incident is None or group.begun is None or not group.asked:
+            return  # it may never open, or be over in a moment
+        names, group.asked = list(group.asked), {}
+        group.heard.update(names)
+        self._deliveries.instead(group.incident, names, now)
 
     def _leave(self, w: Watched, now: float) -> None:
         """Who was back when the whole ended, and is gone again, is told by itself."""
@@ -105,6 +118,7 @@ class Massing:
                 self._changes.incident(incident)
             if incident.part_of == whole.id:
                 group.linked[incident] = None
+                group.tell(self._deliveries.untold(incident))
 
     def _ended(self, group: Group, now: float) -> Iterable[Watched]:
         """It is over: who is still missing is told by itself, after a fair time."""
@@ -114,6 +128,8 @@ class Massing:
         if group.linked:
             self._deliveries.release(now)
         group.linked.clear()
+        group.asked.clear()
+        group.heard.clear()
         group.over, group.incident = group.incident, None
         group.most = len(group.members)
         group.ended_at = now
@@ -162,6 +178,21 @@ class Massing:
             return ""
         told = any(r.notifier == row.notifier for r in self._deliveries.of(whole))
         return f"part of incident {whole.id}, {whole.rule}" if told else ""
+
+    def parts(self, row: Delivery) -> Iterator[Incident]:
+        """For what its notifier is told of a whole, as far as that is known."""
+        group = self._masses.find(row.incident.subject)
+        if group is None or group.incident is not row.incident:
+            return
+        linked = [i for i in group.linked if i.firing]
+        untold = (i for i in linked if row.notifier in self._deliveries.untold(i))
+        last = group.stood.pop(row.notifier, None)
+        for part in chain(self._masses.parts(group, row.notifier), untold):
+            group.stood[row.notifier] = part
+            yield part
+        if last is not None and row.notifier not in group.stood:
+            group.stood[row.notifier] = last  # it is back; its hours are the same
+            yield last
 
     # After a restart
 

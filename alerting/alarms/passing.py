@@ -100,11 +100,13 @@ class Passing:
     ) -> None:
         """Mutes may be others than they were: what is held is looked at again.
 
-        At a start nobody has said yet what is so on purpose: that has a minute.
+        At a start nobody has said yet what is so on purpose, nor what a whole covers:
+        that has a minute.
         """
         for desk in desks:
             for row in list(desk.held()):
-                if starting and row.error in ON_PURPOSE.values():
+                later = row.error in ON_PURPOSE.values() or row.incident.instead
+                if starting and later:
                     desk.hold(row, now + LOOK_AGAIN)
                     self._changes.delivery(row)
                 elif row.step >= 0:

@@ -7,7 +7,7 @@ once somebody acknowledges, or the incident is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from alerting.alarms.changes import Changes
 from alerting.alarms.desk import KNOWN, Desk
@@ -29,6 +29,7 @@ class Reminders:
     ) -> None:
         self.routes = routes
         self.group = group
+        self.told_for: Callable[[Delivery], Incident] = lambda row: row.incident
         self._rows = rows
         self._desks = desks
         self._changes = changes
@@ -41,7 +42,7 @@ class Reminders:
         every = self.group.repeat.get(incident.severity)
         if every is None or not incident.firing or incident.acknowledged_by:
             return
-        most = self.routes.repeats(incident, row.notifier)
+        most = self.routes.repeats(self.told_for(row), row.notifier)
         if most is not None and row.step >= most:
             return
         if not self._repeats(row):

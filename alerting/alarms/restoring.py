@@ -42,6 +42,7 @@ def snapshot(i: Incident) -> IncidentRow:
         part_of=i.part_of,
         crowd=i.crowd,
         terms=i.terms,
+        instead=i.instead,
     )
 
 
@@ -72,6 +73,7 @@ def incident_of(row: IncidentRow) -> Incident:
         part_of=row.part_of,
         crowd=row.crowd,
         terms=row.terms,
+        instead=row.instead,
     )
 
 

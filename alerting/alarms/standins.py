@@ -103,7 +103,7 @@ class StandIns:
         incident = row.incident
         if incident not in self._some or not _known(self._rows[incident]):
             return
-        is_own = self._is_own(row)
+        is_own = self.is_own(row)
         for other in list(self._rows[incident]):
             if other is not row and self._needless(other, is_own=is_own):
                 self._reminders.drop(other)
@@ -112,16 +112,16 @@ class StandIns:
         """Whether a row is owed no more, now that somebody knows: one of its own?"""
         if row.step == STAND_IN:
             return True
-        if self._is_own(row):
+        if self.is_own(row):
             return False
         return is_own if row.step else _surely_untold(row)
 
     def rests(self, row: Delivery) -> bool:
         """Whether a notifier stands in for one that knows meanwhile: no repeats."""
         incident = row.incident
-        if incident not in self._some or self._is_own(row):
+        if incident not in self._some or self.is_own(row):
             return False
-        return _known(r for r in self._rows[incident] if self._is_own(r))
+        return _known(r for r in self._rows[incident] if self.is_own(r))
 
     def over(self, incident: Incident) -> None:
         """It has ended: that it was is told by the route's own notifiers, if any is
@@ -136,12 +136,14 @@ class StandIns:
                     self._reminders.drop(other)
 
     def _others(self, incident: Incident) -> list[Delivery]:
-        return [row for row in self._rows[incident] if not self._is_own(row)]
+        return [row for row in self._rows[incident] if not self.is_own(row)]
 
-    def _is_own(self, row: Delivery) -> bool:
+    def is_own(self, row: Delivery) -> bool:
         """Whether a route, or the rule, names its notifier, be it at another severity:
         who heard that it was critical is no stand-in when it eases."""
         incident = row.incident
+        if row.notifier in incident.instead:
+            return True
         rule = self._gate.rules.get(incident.rule)
         if rule and rule.notify:
             return row.notifier in rule.notify

@@ -73,6 +73,7 @@ class IncidentRow:
     note: str = ""
     terms: Terms | None = None
     next_step: str = ""
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class What(StrEnum):
     SUPPRESSED = "suppressed"  # a rule was due and did not open
     HELD = "held"  # news, reminders or a step of a ladder were not told
     CHANGED = "changed"  # another rule leads, or another severity
+    INSTEAD = "instead"  # somebody is told of it instead of what it covers
     REOPENED = "reopened"
     ACKNOWLEDGED = "acknowledged"
 

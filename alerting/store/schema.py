@@ -150,6 +150,9 @@ STEPS = (
     ALTER TABLE subjects ADD COLUMN next_step TEXT NOT NULL DEFAULT '';
     ALTER TABLE incidents ADD COLUMN next_step TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE incidents ADD COLUMN instead TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 
 

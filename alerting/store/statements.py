@@ -90,6 +90,7 @@ def _incident_values(row: IncidentRow) -> tuple[Any, ...]:
     values = {field.name: getattr(row, field.name) for field in fields(row)}
     values["evidence"] = json.dumps(row.evidence)
     values["labels"] = json.dumps(row.labels)
+    values["instead"] = json.dumps(row.instead)
     values["crowd"] = json.dumps(asdict(row.crowd)) if row.crowd else None
     values["terms"] = json.dumps(row.terms) if row.terms else None
     return tuple(values.values())
@@ -248,6 +249,7 @@ def incident_row(row: sqlite3.Row) -> IncidentRow:
     values = _why(row)
     values["kind"] = Kind(row["kind"])
     values["labels"] = json.loads(row["labels"])
+    values["instead"] = tuple(json.loads(row["instead"]))
     values["severity"] = Severity(row["severity"])
     values["crowd"] = _crowd(json.loads(row["crowd"])) if row["crowd"] else None
     values["terms"] = _terms(json.loads(row["terms"])) if row["terms"] else None

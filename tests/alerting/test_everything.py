@@ -296,6 +296,7 @@ class Everything(RuleBasedStateMachine):
         open_ = {i.subject.name: i for i in world.alarms.incidents}
         covered = self.covered()
         assert gone - covered <= set(open_), "missed"
+        self.check_who_hears_of_the_covered()
         for incident in world.alarms.incidents:
             for row in world.alarms.deliveries(incident):
                 assert row.error.startswith("outside") or self.knows(row), row
@@ -314,6 +315,21 @@ class Everything(RuleBasedStateMachine):
         open_ = [i for i in self.world.alarms.incidents if i.family == "mass"]
         groups = [masses.find(i.subject) for i in open_]
         return {w.subject.name for g in groups if g for w in g.members}
+
+    def check_who_hears_of_the_covered(self) -> None:
+        """Who would be told of a phone is to know of the whole that covers it."""
+        alarms = self.world.alarms
+        rule = next(r for r in alarms.rules if r.name == "ExtensionUnregistered")
+        hearing: dict[str, set[str]] = defaultdict(set)
+        wanted: dict[str, frozenset[str]] = {}
+        for whole in alarms.incidents:
+            group = alarms._masses.find(whole.subject)
+            for w in group.members if group and whole.family == "mass" else ():
+                name = w.subject.name
+                hearing[name] |= {row.notifier for row in alarms.deliveries(whole)}
+                wanted[name] = alarms._incidents.heard_by(w.subject, rule, 0)
+        for name, names in wanted.items():
+            assert names <= hearing[name], f"nobody tells {names} of {name}"
 
     def knows(self, row: Delivery) -> bool:
         if not row.pending or row.dead:

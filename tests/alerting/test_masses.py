@@ -290,7 +290,7 @@ def test_after_a_restart_it_waits_for_the_grace() -> None:
     site.tells(430, 440, f"firing lyon {MASS}")
 
 
-def test_whoever_is_not_told_of_the_whole_is_told_of_the_phone() -> None:
+def test_whoever_would_be_told_of_the_phone_is_told_of_the_whole() -> None:
     routes = (
         RouteSettings(("noc",), routed({"rule": MASS})),
         RouteSettings(("noc",), routed({"rule": "ExtensionUnregistered"})),
@@ -299,11 +299,11 @@ def test_whoever_is_not_told_of_the_whole_is_told_of_the_phone() -> None:
     site, lyon = lyon_of(40, routes=routes, notifiers=("noc", "desk"))
     site.lose(100, lyon[:31])
     site.until(1000)
-    assert site.told("desk") == ["firing 3000 ExtensionUnregistered"]
-    assert site.told("noc") == [f"firing lyon {MASS}"]
+    assert (site.told("desk"), site.times("desk")) == ([f"firing lyon {MASS}"], [220])
+    assert (site.told("noc"), site.times("noc")) == ([f"firing lyon {MASS}"], [130])
 
 
-def test_an_own_rule_for_somebody_else_is_not_covered() -> None:
+def test_an_own_rule_for_somebody_else_tells_them_of_the_whole() -> None:
     vip = RuleSettings(
         on="extension",  # type: ignore[arg-type]
         where=routed({"extension": "3000"}),
@@ -319,7 +319,7 @@ def test_an_own_rule_for_somebody_else_is_not_covered() -> None:
     )
     site.lose(100, lyon[:31])
     site.until(1000)
-    assert site.told("boss") == ["firing 3000 Vip"]
+    assert (site.told("boss"), site.times("boss")) == ([f"firing lyon {MASS}"], [160])
 
 
 def test_switched_off_each_phone_is_told() -> None:

@@ -58,6 +58,12 @@ ROUTES: dict[str, tuple[RouteSettings, ...]] = {
         ),
         route("team", match={"severity": "warning"}),
     ),
+    "split": (
+        route("pager", match={"severity": "critical"}, escalate=[(600.0, "boss")]),
+        route("team", match={"severity": "warning", "site": "lyon"}, during="office"),
+        route("boss", match={"severity": "warning", "site": "paris"}, repeats=1),
+        route("team", match={"severity": "warning", "kind": "self"}),
+    ),
     "one": (
         route("team", escalate=[(600.0, "pager"), (1800.0, "boss", "team")], repeats=2),
         route("boss", match={"rule": "MassUnregistration"}, during="office"),
