@@ -12,7 +12,7 @@ from sipwatch.capture import client
 from sipwatch.capture.client import NoCaptureError
 from sipwatch.capture.look import CODES, METHODS, OTHER, Q850, SIP
 from sipwatch.clock import Clock
-from sipwatch.keeping.rate import CallRate
+from sipwatch.keeping.rate import WINDOW, CallRate
 from sipwatch.selfwatch import own
 
 PERIOD = 5.0  # s between two looks
@@ -39,7 +39,7 @@ class Passing:
         self._clock, self._observe, self._socket = clock, observe, socket
         self._rate = CallRate()
         self._since = clock.now()
-        self._seen = False  # the service has answered once
+        self._seen_at: float | None = None  # the service answered last
 
     async def run(self) -> None:
         """Look for as long as the daemon runs."""
@@ -56,10 +56,18 @@ class Passing:
             if self.up:
                 log.warning("%s", error)
             self.up = False
+            self._forget()
             return
         if not self.up:
             log.info("the capture service answers: evidence shows packets")
         self.up = True
+
+    def _forget(self) -> None:
+        """What nobody looks at any more is no rise, after a while."""
+        now = self._clock.now()
+        if self._seen_at is not None and now > self._seen_at + WINDOW:
+            self._seen_at = None
+            self._say(0.0, "", now)
 
     def _take(self, said: dict[str, Any]) -> None:
         """ValueError for nonsense."""
@@ -70,10 +78,16 @@ class Passing:
         now = self._clock.now()
         counted = ((m, c, n) for (m, c), n in self.responses.items())
         share = self._rate.take(counted, now)
-        o = Observation(self.calls, State.OK, self._since, now)
-        o.figures = Figures(unavailable=share.risen)
-        o.detail = share.said if share.risen else ""
-        self._observe(o)
+        self._seen_at = now
+        self._say(share.risen, share.said if share.risen else "", now)
+
+    def _say(self, risen: float, detail: str, now: float) -> None:
+        figures = Figures(unavailable=risen)
+        self._observe(
+            Observation(
+                self.calls, State.OK, self._since, now, figures=figures, detail=detail
+            )
+        )
 
 
 def _methods(word: object) -> bool:
