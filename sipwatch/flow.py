@@ -26,8 +26,8 @@ from alerting.store.database import Store, StoreError
 from alerting.store.rows import Write, shifted
 from checks.observation import Observation, Subject
 
-SLICE = 200  # subjects in one transaction of a mass event: some 4 ms of the loop
-ANNOUNCED = 100  # announcements in one turn of the loop, some 4 ms with their log lines
+SLICE = 100  # subjects in one transaction of a mass event: some 3 ms of the loop
+ANNOUNCED = 25  # announcements in one turn of the loop: 4 ms where a cause is sought
 SETTLE = 2.0  # s that a reader waits for what is on its way to the disk
 REST = 0.005  # s between two looks at the core's deadlines, whatever it says is due
 

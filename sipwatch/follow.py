@@ -36,7 +36,7 @@ from sipwatch.flow import Flow
 BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
 SLICE = 100  # readings and what they tell in one turn of the loop: some 4 ms
 KEPT = 500  # extensions remembered in one turn of the loop: some 4 ms
-REST = 0.02  # s between two looks at the judge's deadlines
+REST = 0.01  # s between two looks at the judge's deadlines
 MEMO = "registrar"  # what the store's memos of registrars begin with
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ written once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -55,23 +55,31 @@ class _Change:
     """What changed of one subject."""
 
     watched: Watched | None = None
-    incidents: dict[Incident, None] = field(default_factory=dict)
-    dropped: list[DropDelivery] = field(default_factory=list)
-    deliveries: dict[Delivery, None] = field(default_factory=dict)
-    attempts: dict[tuple[int, int, str], _Said] = field(default_factory=dict)
-    trail: deque[TrailRow] = field(default_factory=lambda: deque(maxlen=TRAIL))
+    # Of a mass event there are thousands: what they lack they have no room for.
+    incidents: dict[Incident, None] | None = None
+    dropped: list[DropDelivery] | None = None
+    deliveries: dict[Delivery, None] | None = None
+    attempts: dict[tuple[int, int, str], _Said] | None = None
+    trail: deque[TrailRow] | None = None
 
-    def rows(self) -> Iterator[Write]:
+    def rows(self) -> list[Write]:
         """All of it as rows; an outbox row that came again is not the dropped one."""
+        rows: list[Write] = []
         if self.watched is not None:
             self.watched.stored = True
-            yield self.watched.row()
-        yield from map(snapshot, self.incidents)
-        yield from self.dropped
-        yield from map(_outbox_row, self.deliveries)
-        for (incident, step, _), said in self.attempts.items():
-            yield said.row(incident, step)
-        yield from self.trail
+            rows.append(self.watched.row())
+        if self.incidents:
+            rows += map(snapshot, self.incidents)
+        rows += self.dropped or ()
+        if self.deliveries:
+            rows += map(_outbox_row, self.deliveries)
+        if self.attempts:
+            rows += [
+                said.row(incident, step)
+                for (incident, step, _), said in self.attempts.items()
+            ]
+        rows += self.trail or ()
+        return rows
 
 
 class Changes:
@@ -113,11 +121,17 @@ class Changes:
 
     def incident(self, incident: Incident) -> None:
         """An incident is to be written."""
-        self._find(incident.subject).incidents[incident] = None
+        found = self._find(incident.subject)
+        if found.incidents is None:
+            found.incidents = {}
+        found.incidents[incident] = None
 
     def delivery(self, row: Delivery) -> None:
         """An outbox row is to be written."""
-        self._find(row.incident.subject).deliveries[row] = None
+        found = self._find(row.incident.subject)
+        if found.deliveries is None:
+            found.deliveries = {}
+        found.deliveries[row] = None
 
     def deliveries(self, rows: Iterable[Delivery]) -> None:
         """Several are to be written."""
@@ -147,6 +161,8 @@ class Changes:
         )
         for row in rows:
             found = self._find(row.incident.subject)
+            if found.attempts is None:
+                found.attempts = {}
             found.attempts[row.incident.id, row.step, said.batch] = said
 
     def note(
@@ -161,12 +177,18 @@ class Changes:
         """Why something was done, or not done, is to be written."""
         id_ = incident.id if incident else None
         row = TrailRow(subject.key, now, what, rule, plain(text), id_)
-        self._find(subject).trail.append(row)
+        found = self._find(subject)
+        if found.trail is None:
+            found.trail = deque(maxlen=TRAIL)
+        found.trail.append(row)
 
     def dropped(self, row: Delivery) -> None:
         """An outbox row is owed no more."""
         change = self._find(row.incident.subject)
-        change.deliveries.pop(row, None)
+        if change.deliveries:
+            change.deliveries.pop(row, None)
+        if change.dropped is None:
+            change.dropped = []
         change.dropped.append(DropDelivery(row.incident.id, row.notifier, row.step))
 
     def take(self, most: int | None) -> list[Write]:

@@ -85,7 +85,7 @@ __all__ = [
 
 LEARNED = 600.0  # s registered after which an AOR is one that should be there
 DORMANT = 7 * 86400.0  # s away after which nobody waits for it
-AT_ONCE = 100  # extensions judged in one go, some ms; the others in `advance`
+AT_ONCE = 50  # extensions judged in one go, some ms; the others in `advance`
 
 
 class Judge:

@@ -174,7 +174,7 @@ async def test_a_mass_event_goes_in_slices_one_in_a_turn(bench: Bench) -> None:
     bench.disk.spin()
     await turns(2)
     assert len(bench.announced) == ANNOUNCED
-    await turns(4)
+    await turns(2 * SLICE // ANNOUNCED + 2)
     assert bench.moves() == [str(n) for n in range(2 * SLICE + 10)]
 
 
