@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from struct import pack, pack_into
+from struct import pack
 
 from checks.sip.trace import Exchanged, ladder
 from sipwatch.capture import pcapng
@@ -19,6 +19,7 @@ from sipwatch.capture.frames import TCP, UDP, Frame, Packet, packet_of
 from sipwatch.capture.heard import Heard, Hearing
 from sipwatch.capture.pieces import Place, between
 from sipwatch.capture.redaction import MASK, Span, overwritten, secrets_in
+from sipwatch.capture.sums import Sums
 
 LADDER_MESSAGES = 400  # in the text; the file has all
 
@@ -59,8 +60,9 @@ def of_frames(
             shown.setdefault(place.frame, set()).add(place)
         _overwrite(changed, message, spans)
         said.append(_line(message, overwritten(message.data, spans)))
+    sums = Sums(frames, [bytes(changed[n]) for n in range(len(frames))])
     kept = [
-        Frame(frame.at, frame.link, _repaired(frame, bytes(changed[n])))
+        Frame(frame.at, frame.link, sums.repaired(frame, bytes(changed[n])))
         for n, frame in enumerate(frames)
         if _is_fit(n, frame, shown.get(n, set()), changed[n])
     ]
@@ -138,57 +140,6 @@ def _payload_of(frame: Frame, packet: Packet) -> Span | None:
     if packet.protocol == TCP and begin + 13 <= end:
         return min(begin + 4 * (frame.data[begin + 12] >> 4), end), end
     return None
-
-
-# --- frames that look as if they had been sent like this ------------------------------
-
-
-def _repaired(frame: Frame, data: bytes) -> bytes:
-    """A frame with the checksum that its content has now, and nothing behind it.
-
-    Network cards compute it after the capture, so those of a sender are wrong anyway;
-    of a fragment it cannot be told, and 0 says that there is none (RFC 768).
-    """
-    packet = packet_of(frame)
-    data = data[: packet.end]
-    at = {UDP: 6, TCP: 16}.get(packet.protocol)
-    if at is None or packet.begin + at + 2 > packet.end:
-        return data
-    fragment = packet.fragment
-    changed = bytearray(data)
-    where = packet.begin + at
-    if fragment is not None:
-        same = data == frame.data[: packet.end]
-        if not (fragment.offset or same) and packet.protocol == UDP:
-            changed[where : where + 2] = b"\0\0"
-        return bytes(changed)
-    changed[where : where + 2] = b"\0\0"
-    value = checksum(_pseudo_header(packet) + changed[packet.begin : packet.end])
-    pack_into("!H", changed, where, value or 0xFFFF)
-    return bytes(changed)
-
-
-def _pseudo_header(packet: Packet) -> bytes:
-    source = ipaddress.ip_address(packet.source).packed
-    target = ipaddress.ip_address(packet.target).packed
-    size = packet.end - packet.begin
-    if len(source) == 4:
-        return source + target + pack("!BBH", 0, packet.protocol, size)
-    return source + target + pack("!LL", size, packet.protocol)
-
-
-def checksum(data: bytes | bytearray) -> int:
-    """The Internet checksum (RFC 1071)."""
-    if len(data) % 2:
-        data = bytes(data) + b"\0"
-    total = sum(memoryview(bytes(data)).cast("H"))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    swapped = (total >> 8 | total << 8) & 0xFFFF
-    return ~(swapped if _LITTLE else total) & 0xFFFF
-
-
-_LITTLE = pack("=H", 1) == b"\1\0"
 
 
 def _tags(one: Exchanged) -> bytes:

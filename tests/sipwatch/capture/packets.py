@@ -1,4 +1,4 @@
-"""Frames as they are on a wire, made by hand; their checksums are left out."""
+"""Frames as they are on a wire, made by hand; most checksums are left out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from struct import pack
 
 from sipwatch.capture.frames import ETHERNET, Frame
+from sipwatch.capture.sums import checksum
 
 PHONE, PBX = ("10.20.0.31", 5060), ("10.20.0.5", 5060)
 PHONE6, PBX6 = ("2001:db8::31", 5060), ("2001:db8::5", 5060)
@@ -142,6 +143,26 @@ def fragments(payload: bytes, size: int, id: int = 7) -> list[Frame]:
         )
         for at in starts
     ]
+
+
+def summed(data: bytes, source: str, target: str) -> bytes:
+    """A UDP datagram with its checksum."""
+    ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(target).packed
+    size = pack("!LL" if len(ends) == 32 else "!HH", len(data), 17)
+    value = checksum(ends + size + data)
+    return data[:6] + pack("!H", value or 0xFFFF) + data[8:]
+
+
+def fragments6(payload: bytes, size: int, id: int = 7) -> list[Frame]:
+    """A UDP datagram in IPv6 fragments, with its checksum."""
+    data = summed(udp(payload), PHONE6[0], PBX6[0])
+    found = []
+    for at in range(0, len(data), size):
+        more = at + size < len(data)
+        chain = pack("!BBHL", 17, 0, at | more, id)
+        packet = ip6(data[at : at + size], protocol=44, chain=chain)
+        found.append(Frame(AT, ETHERNET, ethernet(packet)))
+    return found
 
 
 def said(frames: Iterable[Frame]) -> list[bytes]:

@@ -10,7 +10,7 @@ import pytest
 
 from checks.sip.trace import Exchanged
 from sipwatch.capture import export, savefile
-from sipwatch.capture.frames import ETHERNET, RAW, Frame
+from sipwatch.capture.frames import ETHERNET, RAW, Frame, packet_of
 from tests.servers import require
 from tests.sipwatch.capture.packets import (
     AT,
@@ -20,11 +20,13 @@ from tests.sipwatch.capture.packets import (
     PHONE6,
     ethernet,
     fragments,
+    fragments6,
     frame,
     ip,
     ip6,
     said,
     sip,
+    summed,
     tcp_frame,
     udp,
 )
@@ -100,6 +102,19 @@ def test_a_secret_over_fragments_is_overwritten() -> None:
     assert said(frames_of(exported)) == [long.replace(SECRET.encode(), b"x" * 32)]
 
 
+@pytest.mark.parametrize("size", [160, 168, 1232])
+def test_the_checksum_of_a_packet_in_fragments_is_right_again(size: int) -> None:
+    long = ASK[:-2] + b"X-Pad: " + b"p" * 2501 + b"\r\n\r\n"
+
+    exported = export.of_frames(fragments6(long, size))
+
+    packets = [packet_of(one) for one in frames_of(exported)]
+    frames = zip(packets, frames_of(exported), strict=True)
+    whole = b"".join(one.data[p.begin : p.end] for p, one in frames)
+    masked = long.replace(SECRET.encode(), b"x" * 32)
+    assert whole == summed(udp(masked), PHONE6[0], PBX6[0])
+
+
 def test_what_nobody_looked_through_stays_away() -> None:
     first = fragments(ASK[:-2] + b"p" * 3000, 1480)[0]
     frames = [
@@ -173,13 +188,14 @@ def test_wireshark_reads_frames_without_a_warning(tmp_path: Path) -> None:
         tcp_frame(b"", 99, flags=0x02),
         tcp_frame(ASK, 100),
         *fragments(ASK[:-2] + b"X-Pad: " + b"p" * 2500 + b"\r\n\r\n", 1480),
+        *fragments6(ASK[:-2] + b"X-Pad: " + b"p" * 2500 + b"\r\n\r\n", 1232),
     ]
     exported = export.of_frames(frames, comment="incident 1")
-    assert exported.messages == 5
+    assert exported.messages == 6
 
     assert tshark(exported.pcapng, tmp_path, "-Y", WORSE) == []
     seen = tshark(exported.pcapng, tmp_path, "-Y", "sip", "-T", "fields", "-e", METHOD)
-    assert sorted(seen) == ["", "", *["REGISTER"] * 3]
+    assert sorted(seen) == ["", "", *["REGISTER"] * 4]
 
 
 METHOD = "sip.Method"
