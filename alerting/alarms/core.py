@@ -243,7 +243,9 @@ class Alarms:
             self._changes.note(s.subject, What.SUPPRESSED, s.rule, s.reason, s.at)
         self._take_asks()
         for family in _to_decide(w, t):
-            self._incidents.decide(w, t, family, self._now)
+            opened = self._incidents.decide(w, t, family, self._now)
+            if opened is not None and self._flaps.opened(w, opened, self._now):
+                review.deadlines.append(self._now)  # another rule has something to say
         if w.groups:
             self._massing.belongs(w, self._now)
         elif w.subject.kind in GROUPS:

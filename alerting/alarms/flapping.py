@@ -1,8 +1,9 @@
 """Who comes and goes: changes of state within a window, of those that changed.
 
 From as many changes as the rule says until there are fewer than its lower threshold a
-subject is flapping. Then its own alarms wait for a state that lasts: it is told that it
-flaps, once, and that it does no more; in between only what has lasted for STEADY. So
+subject is flapping; so is one that changes just seldom enough for that, and gives OFTEN
+alarms within an hour. Then its own alarms wait for a state that lasts: it is told that
+it flaps, once, and that it does no more; in between only what has lasted for STEADY. So
 nobody is told more than NOTICES times an hour of one subject, whatever it does.
 """
 
@@ -19,7 +20,9 @@ from alerting.rules.rule import Rules
 
 FLAPPING = "flapping"  # the family
 STEADY = 600.0  # s that a state lasts until it is believed of one that flaps
-NOTICES = 12  # an hour: twice five changes, fewer than make it flap, and its two ends
+NOTICES = 12  # an hour, at its beginning; half as many in any later one
+OFTEN = 4  # alarms within an hour: three times again, be it the same incident
+HOUR = 3600.0  # s
 CHANGES = 64  # of one subject that are remembered; no threshold is beyond 32
 
 
@@ -28,6 +31,7 @@ class Flaps:
 
     def __init__(self, rules: Rules) -> None:
         self._times: dict[Watched, tuple[float, ...]] = {}  # who changed last is last
+        self._alarms: dict[Watched, tuple[float, ...]] = {}  # whose opened last is last
         self.rules = rules
 
     @property
@@ -41,6 +45,7 @@ class Flaps:
         self._rule = next((r for r in rules if r.family == FLAPPING and r.window), None)
         if self._rule is None:
             self._times.clear()
+            self._alarms.clear()
 
     def changed(self, w: Watched, now: float) -> None:
         """A subject has changed its state."""
@@ -48,8 +53,25 @@ class Flaps:
             return
         times = (*self._times.pop(w, ()), now)
         self._times[w] = self._recent(times, now)[-CHANGES:]
-        for calm in list(self._calm(now)):
+        for calm in list(_over(self._times, now - self._rule.window)):
             del self._times[calm]
+
+    def opened(self, w: Watched, lead: Rule, now: float) -> bool:
+        """An alarm of a subject has opened; whether that makes it one that flaps."""
+        rule = self._rule
+        about_state = lead.clock is Clock.SINCE or lead.family == MASS
+        if rule is None or rule not in w.compiled.rules or not about_state:
+            return False
+        before = self._alarms.pop(w, ())
+        times = (*(at for at in before if at + HOUR > now), now)
+        self._alarms[w] = times[-OFTEN:]
+        for calm in list(_over(self._alarms, now - HOUR)):
+            del self._alarms[calm]
+        if len(times) < OFTEN or self.flaps(w):
+            return False
+        # It came and went at every one of them, be it not within the window.
+        self._times[w] = (now,) * max(rule.changes, 2 * OFTEN - 1)
+        return True
 
     def forgive(self, w: Watched) -> None:
         """What it did last it did with many others, and no fault of its own."""
@@ -60,6 +82,7 @@ class Flaps:
     def forget(self, w: Watched) -> None:
         """A subject is watched no more."""
         self._times.pop(w, None)
+        self._alarms.pop(w, None)
 
     def resume(self, w: Watched, now: float) -> None:
         """It was flapping before a restart: it may end a window from now."""
@@ -110,9 +133,12 @@ class Flaps:
         window = self._rule.window if self._rule else 0.0
         return tuple(at for at in times if at + window > now)  # as `calm_at` adds it
 
-    def _calm(self, now: float) -> Iterator[Watched]:
-        """Who has not changed for a whole window, the longest first."""
-        for w, times in self._times.items():
-            if self._recent(times[-1:], now):
-                return
-            yield w
+
+def _over(
+    several: dict[Watched, tuple[float, ...]], before: float
+) -> Iterator[Watched]:
+    """Of whom nothing is remembered from after then; who did last is last."""
+    for w, times in several.items():
+        if times[-1] > before:
+            return
+        yield w

@@ -32,8 +32,9 @@ class Incidents:
         self._last_id = 0
         self.announced: list[Announcement] = []
 
-    def decide(self, w: Watched, t: Trouble, family: str, now: float) -> None:
-        """Open, change or close the one incident of a family."""
+    def decide(self, w: Watched, t: Trouble, family: str, now: float) -> Rule | None:
+        """Open, change or close the one incident of a family; by what rule, if it
+        opens."""
         tracks = [(r, k) for r, k in t.tracks.items() if r.family == family]
         firing = [(r, k) for r, k in tracks if k.grade is not None]
         incident = t.incidents.get(family)
@@ -42,14 +43,15 @@ class Incidents:
             severity = lead.grades[track.grade or 0].severity
             if incident is None:
                 self._open(w, t, lead, severity, now)
-            else:
-                self._lead(t, incident, lead, severity, now)
+                return lead
+            self._lead(t, incident, lead, severity, now)
         elif incident is not None and any(k.matching for _, k in tracks):
             # Another rule of the family is pending: it is not over, it changes.
             self._facts(t, incident, now)
         elif incident is not None:
             ends = [k.ended for _, k in tracks if k.ended is not None]
             self._end(w, t, incident, max(ends, default=w.since), now)
+        return None
 
     def _open(
         self, w: Watched, t: Trouble, lead: Rule, severity: Severity, now: float

@@ -69,6 +69,7 @@ class Rule:
     also: tuple[Kind, ...] = ()  # other kinds that it watches
     share: float = 0.0  # of extensions lost together that makes a mass of them
     window: float = 0.0  # s within which changes, or losses, belong together
+    changes: int = 0  # of state within it that are too many
     until: int = 0  # fewer changes than these within it end it
 
     def applies(self, subject: Subject) -> bool:

@@ -308,6 +308,7 @@ def _changed(name: str, form: Form, numbers: Numbers, s: RuleSettings) -> Rule:
         also=form.also,
         share=numbers.above,
         window=numbers.window,
+        changes=numbers.changes,
         until=numbers.until,
     )
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from alerting.alarms.flapping import NOTICES, STEADY
+from alerting.announcement import Opened
 from alerting.rules.rule import RuleSettings, build
 from checks.observation import Figures, Loss, State, Subject
 
@@ -385,6 +386,87 @@ def test_no_hour_has_more_notices_than_are_promised(changes) -> None:
     assert found <= NOTICES
 
 
-def test_just_slower_than_flapping_is_told_and_still_bounded() -> None:
-    often = [(361, REGISTERED if n % 2 else UNREGISTERED) for n in range(40)]
-    assert notices(often) == 10
+GAPS = st.integers(60, 1000)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(GAPS, GAPS)
+def test_night_after_night_the_same_is_few_notices_an_hour(
+    gone: int, back: int
+) -> None:
+    site, phone = one_phone()
+    site.reads_every = 86400.0
+    at = 100.0
+    while at < 8 * HOUR:
+        site.at(at, phone, UNREGISTERED)
+        site.at(at + gone, phone, REGISTERED)
+        at += gone + back
+    later = [t for t in site.times() if t >= site.times()[0] + HOUR]
+    most = max((sum(t <= u < t + HOUR for u in later) for t in later), default=0)
+    target(float(most))
+    assert most <= NOTICES / 2
+
+
+def test_just_slower_than_flapping_is_flapping_at_its_fourth_alarm() -> None:
+    site, phone = one_phone()
+    last = flap(site, phone, 100, 80, 361)  # eight hours
+    site.until(last + 3 * HOUR)
+    assert site.told() == [*(GONE, BACK) * 3, GONE, FIRING, BACK, ENDED]
+    (flapping,) = [a.incident for a in site.of(Opened) if a.incident.rule == "Flapping"]
+    assert flapping.opened_at == 100 + 6 * 361 + 120
+
+
+def test_alarms_of_one_that_comes_back_for_a_while_are_counted_as_well() -> None:
+    """No recurrence of the same incident: each is one of its own."""
+    site, phone = one_phone()
+    for n in range(30):
+        site.at(100 + 950 * n, phone, UNREGISTERED)
+        site.at(100 + 950 * n + 135, phone, REGISTERED)
+        if n == 3:
+            flapping = site.alarms.incidents[-1]
+            assert (flapping.rule, flapping.detail) == (
+                "Flapping",
+                "8 changes of state",
+            )
+    site.until(10 * HOUR)
+    assert site.told() == [*(GONE, BACK) * 3, GONE, FIRING, BACK, ENDED]
+
+
+def test_three_alarms_within_an_hour_are_told_each() -> None:
+    site, phone = one_phone()
+    flap(site, phone, 100, 6, 500)
+    site.until(4 * HOUR)
+    assert site.told() == [GONE, BACK] * 3
+
+
+def test_slower_than_that_each_is_told() -> None:
+    often = [(601, REGISTERED if n % 2 else UNREGISTERED) for n in range(40)]
+    assert notices(often) == 6
+
+
+def test_a_trunk_that_is_down_again_and_again_is_told_as_flapping() -> None:
+    site = Site()
+    trunk = site.target("twilio")
+    site.up(10, trunk, since=10, successes=1)
+    for n in range(40):
+        at = 100.0 + 400 * n
+        if n % 2:
+            site.up(at, trunk, since=at, successes=3)
+        else:
+            site.failing(at, trunk, since=at - 60, failures=3)
+    site.until(8 * HOUR)
+    down, up = "firing twilio OptionsFailing", "resolved twilio OptionsFailing"
+    told = site.told()
+    assert told[:6] == [down, up] * 3
+    assert sorted(told[6:8]) == ["firing twilio Flapping", down]
+    assert sorted(told[8:]) == ["resolved twilio Flapping", up]
+
+
+def test_that_it_was_slow_four_times_is_no_flapping() -> None:
+    site = Site()
+    trunk = site.target("twilio")
+    for n in range(120):
+        slow = Figures(rtt=0.9 if n % 8 < 6 else 0.02, successes=n + 1)
+        site.at(100.0 + 60 * n, trunk, State.UP, since=100, figures=slow)
+    site.until(8 * HOUR)
+    assert "twilio Flapping" not in site.opened

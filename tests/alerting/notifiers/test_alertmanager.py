@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -151,8 +152,10 @@ async def test_a_mass_event_goes_in_several_posts() -> None:
 async def test_hostile_names_make_labels_that_are_taken() -> None:
     scope = reception().subject.scope
     phone = incident(reception().subject)
-    phone.subject = replace(phone.subject, name="10\x0001\ud800", scope=replace(scope))
-    phone.subject.scope.labels = {"a b": "1", "9": "2", "é": "3", "": "4"}
+    labels = {"a b": "1", "9": "2", "é": "3", "": "4"}
+    phone.subject = msgspec.structs.replace(
+        phone.subject, name="10\x0001\ud800", scope=replace(scope, labels=labels)
+    )
     async with receiving() as receiver:
         await notifier(receiver.url).send(told(phone))
     (alert,) = alerts(receiver)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -210,7 +211,9 @@ async def test_the_largest_incident_is_small_enough() -> None:
         evidence=tuple(Fact(NOW, "e" * 100_000) for _ in range(4)),
         **ended(),
     )
-    huge.subject = replace(huge.subject, name="n" * 100_000, title="t" * 100_000)
+    huge.subject = msgspec.structs.replace(
+        huge.subject, name="n" * 100_000, title="t" * 100_000
+    )
     async with receiving() as receiver:
         await notifier(receiver.url).send(told(huge))
     (event,) = events(receiver)

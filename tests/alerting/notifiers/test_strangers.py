@@ -25,8 +25,8 @@ TOLD = render(CASES["unregistered"], instance=INSTANCE, zone=PARIS, now=NOW)
 
 def block(language: str, word: str) -> str:
     """The one code block of a language that has this word in it."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
-    (found,) = [one for one in blocks if word in one]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    (found,) = [text for of, text in blocks if of == language and word in text]
     return str(found)
 
 
