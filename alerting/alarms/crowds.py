@@ -36,11 +36,12 @@ def describe(group: Group, before: Crowd | None, census: Census) -> Crowd:
     """The crowd as it is now, or as it was left when its event ended; `before`: what
     was said of it last."""
     missing = list(group.members) or list(group.left)
-    lost = [_factors(w) for w in missing]
-    common, factor = in_common(lost, census(group.subject))
-    several = [group] if group.is_registrar else list(group.others)
-    through = tuple(sorted(g.subject.name for g in several if g.is_registrar))
-    if not group.members and before is not None:
+    if group.members or before is None:
+        lost = [_factors(w) for w in missing]
+        common, factor = in_common(lost, census(group.subject))
+        several = [group] if group.is_registrar else list(group.others)
+        through = tuple(sorted(g.subject.name for g in several if g.is_registrar))
+    else:  # it is over: what they shared was said, and need not be counted again
         through, common, factor = before.through, before.common, before.factor
     return Crowd(
         lost=max(group.most, before.lost if before else 0),
