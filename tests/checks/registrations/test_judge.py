@@ -7,7 +7,7 @@ import pytest
 from checks.observation import Binding, Cause, Fact, Loss, State
 from checks.registrations.extension import whole
 from checks.registrations.judge import AT_ONCE, Bindings, Restarting
-from tests.checks.registrations.judging import Timeline, bound
+from tests.checks.registrations.judging import BOOT, Timeline, bound
 
 REGISTERED, UNREACHABLE = State.REGISTERED, State.UNREACHABLE
 UNREGISTERED, NEVER = State.UNREGISTERED, State.NEVER_REGISTERED
@@ -312,6 +312,25 @@ def test_a_clock_that_is_set_back_is_noticed_at_the_next_read():
     assert t.judge.wants_read(91.0) == {"pbx"}
     t.at(92).list()
     assert t.last("1001").since == 90.0
+
+
+@pytest.mark.parametrize("step", [3600.0, 90.0, -90.0, -3600.0])
+def test_a_clock_that_is_set_within_a_list_loses_nobody(step: float):
+    t = Timeline("1001", "1002")
+    t.at(0).list(bound("1001", 60), bound("1002", 60))
+    t.at(30).half(bound("1001", 90))
+    t.skew, t.boot = step, BOOT - step  # it started when it says it did
+    t.half(bound("1002", 90))
+    t.end(began=29.0)
+    for now in (60, 90, 120):
+        t.at(now).list(bound("1001", now + 60), bound("1002", now + 60))
+    assert {o.state for o in t.told} == {REGISTERED, READABLE}
+    assert not [o.event for o in t.told if o.event]
+    for now in (150, 181, 212):
+        t.at(now).list(bound("1001", now + 60))
+    assert t.last("1001").state is REGISTERED
+    assert t.states("1002")[-1][0] is UNREGISTERED
+    assert 120 <= t.states("1002")[-1][1] <= 180  # by its end, or its last sight
 
 
 def test_three_contacts_removed_together_are_one_loss():
