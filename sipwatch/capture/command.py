@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from socket import socket as Listening  # noqa: N812 - its name is an option's here
 
 from sipwatch import systemd
 from sipwatch.capture.filters import PORTS
@@ -46,7 +47,7 @@ def run(
             wires += _opened(name, opened, absent, chosen=bool(names))
         if not (wires or absent):
             raise OSError("no interface can be listened to")
-        server = serve(Path(socket), group)
+        server = _served(Path(socket), group)
     except (OSError, LookupError) as error:
         for wire in wires:
             wire.close()
@@ -69,6 +70,14 @@ def run(
     station.close()
     Path(socket).unlink(missing_ok=True)
     return 0
+
+
+def _served(path: Path, group: str) -> Listening:
+    """The socket that answers; OSError that names it, LookupError."""
+    try:
+        return serve(path, group)
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}") from None
 
 
 def _opened(

@@ -61,7 +61,8 @@ class Wire:
             for _ in range(AT_ONCE):
                 _, data, at = receive(FRAME_LIMIT)
                 if data:
-                    found.append(Frame(at or 0.0, link, data))
+                    # A VLAN tag that scapy put back may make it longer than asked.
+                    found.append(Frame(at or 0.0, link, data[:FRAME_LIMIT]))
         except BlockingIOError:
             pass
         except OSError:

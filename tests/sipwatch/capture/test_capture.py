@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,21 +97,18 @@ def paired(tmp_path: Path) -> Iterator[tuple[str, Attach]]:
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Iterator[str]:
+def alone() -> Iterator[str]:
     """The command, as a user who may listen and nothing else."""
-    folder = tmp_path / "run"
-    folder.mkdir(mode=0o755)
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o055)
-    os.chown(folder, 65534, 65534)
-    path = folder / "capture.sock"
-    argv = [*sipwatch(), "capture", "-i", "lo", "--socket", str(path)]
-    with subprocess.Popen(["setpriv", *NOBODY, *ALONE, *argv]) as process:
-        until(path.exists, 30, "the ring")
-        yield str(path)
-        process.terminate()
-        assert process.wait(10) == 0
-    assert not path.exists()
+    with tempfile.TemporaryDirectory(prefix="sipwatch-") as folder:
+        os.chown(folder, 65534, 65534)
+        path = Path(folder) / "capture.sock"
+        argv = [*sipwatch(), "capture", "-i", "lo", "--socket", str(path)]
+        with subprocess.Popen(["setpriv", *NOBODY, *ALONE, *argv]) as process:
+            until(path.exists, 30, "the ring")
+            yield str(path)
+            process.terminate()
+            assert process.wait(10) == 0
+        assert not path.exists()
 
 
 async def exchange_of(path: str, user: str, count: int) -> client.Exchange:
@@ -210,6 +208,15 @@ def test_an_interface_that_is_none_is_said(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "no-such-one" in done.stderr
+
+
+@pytest.mark.skipif(not privileged, reason="only root may listen")
+def test_a_socket_that_cannot_be_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "capture.sock"
+    done = run("-i", "lo", "--ports", "19999", "--socket", str(path))
+
+    assert done.returncode == 1
+    assert done.stderr == f"{path}: No such file or directory\n"
 
 
 def test_ports_and_sizes_are_read() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from sipwatch.capture import client
 from sipwatch.capture.client import NoCaptureError
-from sipwatch.capture.frames import ETHERNET, Frame
+from sipwatch.capture.frames import ETHERNET, FRAME_LIMIT, Frame
 from sipwatch.capture.listening import AT_ONCE, Wire
 from sipwatch.capture.protocol import QUESTION_LIMIT, Question, decoded, question_of
 from sipwatch.capture.ring import SMALLEST, Ring
@@ -234,6 +234,17 @@ def test_an_interface_that_went_down_is_listened_to_again(tmp_path: Path) -> Non
         assert (figures["interfaces"], figures["absent"]) == (["eth0"], [])
         assert figures["received"] == 2
         ours.close()
+
+
+def test_a_frame_that_a_tag_made_too_long_is_cut(site: Site) -> None:
+    """scapy puts VLAN tags back that the card took off."""
+    [wire] = site.station._wires
+    wire._source.recv_raw = lambda size: (None, bytes(size + 4), AT)  # type: ignore[method-assign]
+
+    assert {len(one.data) for one in wire.frames()} == {FRAME_LIMIT}
+    site.wire.send(frame(ASK).data)
+    site.turns(1)
+    assert site.station.ring.received > 0
 
 
 def test_wires_come_first_and_not_for_ever(site: Site) -> None:
