@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 WORKERS ?= 4
 
-.PHONY: run demo test lint bench soak install clean venv
+.PHONY: run demo test lint bench soak dashboards install clean venv
 
 run demo: $(VENV)/.demo
 	$(BIN)/sipwatch demo
@@ -27,6 +27,9 @@ bench: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.servers.fetch
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+dashboards: $(VENV)/.test
+	$(BIN)/python -m configs.grafana
 
 install:
 	systemd/install.sh

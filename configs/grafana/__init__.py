@@ -1,0 +1,1 @@
+"""The Grafana dashboards of sipwatch, as code; `make dashboards` writes their JSON."""
