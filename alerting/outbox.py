@@ -136,6 +136,12 @@ class Courier:
         """Something may be due now."""
         self._woken.set()
 
+    def renew(self) -> None:
+        """Somebody took an incident: who asks for renewals hears of it now."""
+        if self._every:
+            self._renew_at = self._clock()
+        self.wake()
+
     async def run(self) -> None:
         """Deliver what is due, rest until more is; ends by `stop`."""
         self._task = asyncio.current_task()

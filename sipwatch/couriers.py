@@ -74,6 +74,11 @@ class Couriers(Mapping[str, Courier]):
         for courier in self._couriers.values():
             courier.wake()
 
+    def renew(self) -> None:
+        """Somebody took an incident."""
+        for courier in self._couriers.values():
+            courier.renew()
+
     async def stop(self) -> None:
         """Deliveries in flight may end, for a second."""
         await asyncio.gather(*(courier.stop() for courier in self.values()))

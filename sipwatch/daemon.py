@@ -234,7 +234,9 @@ class Daemon:
         self.touched = Touched()
         key = key_of(self.store, self.flow)
         self.links = Links(key, self.alarms, self.clock, lambda: self.config)
-        self.people = People(self.alarms, self.flow, self.clock, self.links, self._wake)
+        self.people = People(
+            self.alarms, self.flow, self.clock, self.links, self._wake, self._renew
+        )
         self.gathering = Gathering(self, self.bus, self.flow)
         self.passing = Passing(
             self.clock, self.flow.observe, lambda: self.config.capture.socket
@@ -410,6 +412,9 @@ class Daemon:
 
     def _wake(self) -> None:
         self.couriers.wake()
+
+    def _renew(self) -> None:
+        self.couriers.renew()
 
     def _beat(self) -> None:
         if not self.unwell():

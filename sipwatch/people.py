@@ -40,12 +40,15 @@ class People:
         clock: Clock,
         links: Links,
         wake: Callable[[], None],
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
+        """`wake` who delivers, `renew` what they told: an incident was taken."""
         self.links = links
         self._alarms = alarms
         self._flow = flow
         self._clock = clock
         self._wake = wake
+        self._renew = renew
 
     # --- acknowledging --------------------------------------------------------------
 
@@ -58,6 +61,7 @@ class People:
         if found is None:
             raise LookupError(f"no incident {id} is open")
         log.info("incident %d (%s) is taken by %s", id, found.subject.key, by)
+        self._renew()
         await self._stored()
         return self._incident(found)
 
@@ -75,6 +79,7 @@ class People:
         if not shown.gone:
             numbers = ", ".join(str(i.id) for i in shown.incidents[:LOGGED])
             log.info("incidents %s are taken by %s, by a link", numbers, plain(who))
+            self._renew()
             await self._stored()
         return who, shown
 

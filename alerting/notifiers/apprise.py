@@ -66,11 +66,11 @@ class Apprise:
             library.Apprise.instantiate(url.reveal()) for url in settings.urls
         ]
         self._accepted: OrderedDict[str, set[int]] = OrderedDict()  # by batch
-        self._thread: threading.Thread | None = None
+        self._at_work = threading.Event()  # the thread that tells them
 
     async def send(self, notification: Notification) -> None:
         """Returns when every service has taken it; raises DeliveryError."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._at_work.is_set():
             why = "apprise has not ended the attempt before this one"
             raise DeliveryError(why, in_doubt=notification.id in self._accepted)
         accepted = self._remembered(notification.id)
@@ -126,11 +126,12 @@ class Apprise:
             except Exception as found:  # noqa: BLE001 - 170 services, part of a delivery
                 # Its own words may hold the URL.
                 error = DeliveryError(f"apprise broke: {type(found).__name__}")
+            self._at_work.clear()
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, error)
 
-        self._thread = threading.Thread(target=run, name="apprise", daemon=True)
-        self._thread.start()
+        self._at_work.set()
+        threading.Thread(target=run, name="apprise", daemon=True).start()
         await done
 
     def _name(self, number: int) -> str:

@@ -435,6 +435,31 @@ async def test_what_was_just_told_is_renewed_a_while_later() -> None:
     assert [n.renewal for n in taker.got] == [False, True]
 
 
+async def test_who_asks_for_renewals_hears_at_once_that_somebody_took_it() -> None:
+    core = Core(firing=firing(1))
+    taker = Forgetful(core)
+    async with working(core, taker) as (courier, _):
+        await core.done.wait()
+        core.done.clear()
+        core.now += 5
+        courier.renew()
+        await core.done.wait()
+        await turns()
+        core.now += 59  # from then on in time again
+        courier.wake()
+        await turns()
+    assert [n.renewal for n in taker.got] == [True, True]
+
+
+async def test_who_asks_for_none_hears_nothing_when_somebody_takes_it() -> None:
+    core = Core(firing=firing(1))
+    taker = Taker(core)
+    async with working(core, taker) as (courier, _):
+        courier.renew()
+        await turns()
+    assert taker.got == []
+
+
 async def test_a_lot_of_deliveries_does_not_hold_a_renewal_back() -> None:
     core = Core(queue=[CASES["unregistered"]], firing=firing(7))
     async with working(core, Forgetful(core)):

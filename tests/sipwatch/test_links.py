@@ -45,15 +45,18 @@ class Desk:
         self.ahead = 0.0
         self.clock = Clock(lambda: self.site.now, lambda: self.site.now + self.ahead)
         self.clock.offset = 0.0
-        self.stored = 0
+        self.stored = self.renewed = 0
         self.links = Links(KEY, self.site.alarms, self.clock, lambda: self.config)
         flow: Any = SimpleNamespace(commit=self._commit, flush=lambda: None)
         self.people = People(
-            self.site.alarms, flow, self.clock, self.links, lambda: None
+            self.site.alarms, flow, self.clock, self.links, lambda: None, self._renew
         )
 
     async def _commit(self) -> None:
         self.stored += 1
+
+    def _renew(self) -> None:
+        self.renewed += 1
 
     @property
     def path(self) -> str:
@@ -161,6 +164,16 @@ async def test_looking_changes_nothing_however_often() -> None:
     assert "form-action 'self'" in policy
     assert page.headers["cache-control"] == "no-store"
     assert page.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_who_shows_it_elsewhere_hears_that_it_was_taken() -> None:
+    desk = Desk()
+    await desk.people.follow(desk.claim(), 0, "")
+    assert desk.renewed == 1
+    await desk.people.follow(desk.claim(), 0, "")  # used up
+    assert desk.renewed == 1
+    await desk.people.acknowledge(1, "Ben")
+    assert (desk.renewed, desk.stored) == (2, 2)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE"])

@@ -94,7 +94,7 @@ async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice_at_once() ->
     with pytest.raises(DeliveryError, match="has not ended the attempt before"):
         await one.send(told())
     going.set()
-    await eventually(lambda: not one._thread or not one._thread.is_alive())
+    await eventually(lambda: not one._at_work.is_set())
     await one.send(told())  # the late one took it: it is not told again
 
 
