@@ -168,11 +168,12 @@ async def test_looking_changes_nothing_however_often() -> None:
 
 async def test_who_shows_it_elsewhere_hears_that_it_was_taken() -> None:
     desk = Desk()
-    await desk.people.follow(desk.claim(), 0, "")
+    claim = desk.claim()
+    await desk.people.follow(claim, 0, "")
     assert desk.renewed == 1
-    await desk.people.follow(desk.claim(), 0, "")  # used up
+    await desk.people.follow(claim, 0, "")  # used up
     assert desk.renewed == 1
-    await desk.people.acknowledge(1, "Ben")
+    await desk.people.acknowledge(desk.site.alarms.incidents[0].id, "Ben")
     assert (desk.renewed, desk.stored) == (2, 2)
 
 
