@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -237,8 +237,7 @@ def whole(seconds: float) -> int:
     return max(1, least if most % 10 else most)
 
 
-@dataclass(slots=True)
-class Lost:
+class Lost(msgspec.Struct, eq=False, gc=False):
     """How a binding ended."""
 
     since: float
@@ -401,8 +400,19 @@ _WHY = {
 def why(lost: Lost) -> str:
     """The loss in one sentence, without a time of day: that is the reader's zone's."""
     granted = lost.contact.granted if lost.contact else None
+    return lost.why or _why(lost.loss, granted)
+
+
+@lru_cache(MOMENTS)
+def _why(loss: Loss, granted: int | None) -> str:
     within = f" after the {granted} s granted" if granted else ""
-    return lost.why or _WHY[lost.loss].format(granted=within)
+    return _WHY[loss].format(granted=within)
+
+
+@lru_cache(MOMENTS)
+def lost_figures(expires: int | None) -> Figures:
+    """Of those who are lost, to be read only: thousands are lost in one second."""
+    return Figures(expires=expires)
 
 
 def evidence(lost: Lost) -> tuple[Fact, ...]:
@@ -465,7 +475,7 @@ def observed(extension: Extension, state: State, at: float) -> Observation:
         o.loss, o.detail, o.evidence = lost.loss, why(lost), evidence(lost)
         o.last_seen = last_seen(lost.contact) if lost.contact else ""
         if extension.granted:
-            o.figures = Figures(expires=round(extension.granted))
+            o.figures = lost_figures(round(extension.granted))
     elif not contacts:
         o.detail = "it has not registered since it is watched"
     return o

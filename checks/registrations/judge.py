@@ -15,12 +15,12 @@ Pure: readings and `now` go in, observations come out. What it holds to:
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, islice
+from itertools import islice
 
 from checks.observation import Cause, Loss, Observation, State, Subject
 from checks.registrations.audit import Summary
+from checks.registrations.away import Away
 from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
 from checks.registrations.extension import HERE, Extension, Lost, observed, present
@@ -132,8 +132,7 @@ class Judge:
         self.outgoing = Outgoing(settings, self._cluster, memory.servers)
         self.standings = Standings()
         self.pauses = Pauses(self.extensions)
-        self._away: list[tuple[float, int, Extension]] = []  # a heap: when dormant
-        self._order = count()
+        self._away = Away()
         self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
         for aor in dict.fromkeys((*memory.aors, *self._roster.names())):
             if self._roster.watches(aor):
@@ -437,23 +436,22 @@ class Judge:
     # --- time -----------------------------------------------------------------------
 
     def _wait_for(self, e: Extension) -> None:
-        if not e.queued:
-            e.queued = True
-            heapq.heappush(self._away, (e.since + DORMANT, next(self._order), e))
+        self._away.wait_for(e, e.since + DORMANT)
 
-    def advance(self, now: float) -> list[Observation]:
-        """Do what is due: the rest of a list, the end of a grace, who is dormant."""
-        while self._away and self._away[0][0] <= now:
-            e = heapq.heappop(self._away)[2]
-            e.queued = False
+    def _give_up(self, now: float) -> None:
+        for e in self._away.due(now):
             if self.extensions.get(e.aor) is not e or e.state is not State.UNREGISTERED:
                 continue
             if e.since + DORMANT > now:
                 self._wait_for(e)
-            else:
-                self._ledger.give_up(e, dormant=True)
-                reason = "dormant: unregistered for 7 days"
-                self._ledger.removed.append(Removed(e.subject, reason))
+                continue
+            self._ledger.give_up(e, dormant=True)
+            reason = "dormant: unregistered for 7 days"
+            self._ledger.removed.append(Removed(e.subject, reason))
+
+    def advance(self, now: float) -> list[Observation]:
+        """Do what is due: the rest of a list, the end of a grace, who is dormant."""
+        self._give_up(now)
         self.refreshes.advance(now)
         return self._judge_some(now) + self._cluster.advance(now)
 
@@ -461,9 +459,8 @@ class Judge:
         """When `advance` or `wants_read` has something to do."""
         if self._unjudged:
             return 0.0  # now
-        times = [self._cluster.next_deadline(), self.refreshes.next_deadline()]
-        if self._away:
-            times.append(self._away[0][0])
+        several = (self._cluster, self.refreshes, self._away)
+        times = [one.next_deadline() for one in several]
         return min((time for time in times if time is not None), default=None)
 
     def wants_read(self, now: float) -> set[str]:

@@ -193,10 +193,12 @@ class Ledger:
 
     def gone(self, m: Member, reading: Gone, now: float) -> bool:
         """A binding was removed by event; whether its extension has to be judged."""
-        m.bury(reading.aor, reading.contact, now)
         extension, contact = self._find(m, reading.aor, reading.contact)
         if extension is None or contact is None:
+            m.bury(reading.aor, reading.contact, now)
             return False
+        long = contact.uri != reading.contact  # else the string that is kept will do
+        m.bury(extension.aor, reading.contact if long else contact.uri, now)
         # Not before it was last seen: the PBX's clock may have been set meanwhile.
         at = min(max(reading.at, contact.seen), now)
         patience = max(LATEST, self._interval)

@@ -19,7 +19,13 @@ from typing import NamedTuple
 
 from checks.observation import Fact, Figures, Observation, State
 from checks.registrations.expiry import LATE, Breach, Policy
-from checks.registrations.extension import HERE, Contact, Extension, last_seen
+from checks.registrations.extension import (
+    HERE,
+    Contact,
+    Extension,
+    last_seen,
+    lost_figures,
+)
 from checks.registrations.habit import LATEST, learned, patience, points
 
 WORTH = 300.0  # s of Expires: what is shorter has ended before anybody could look
@@ -140,10 +146,11 @@ class Refreshes:
         # Who is lost is counted with others by what was granted, or at least was: of
         # what is polled, and of who registered before the start, no more is known.
         known = e.granted and (e.exact or not here)
-        figures = Figures(expires=round(e.granted) if known else None)
-        o.figures = figures
+        expires = round(e.granted) if known else None
         if not here:
+            o.figures = lost_figures(expires)
             return
+        figures = o.figures = Figures(expires=expires)
         if not e.breach & Breach.UNNAMED:
             figures.breach = (self.policy.words(e) or None) if e.breach else ""
         if found := points(e.habit):
