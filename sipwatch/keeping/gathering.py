@@ -41,6 +41,7 @@ WAITING = 32  # incidents whose exchange is looked for; a mass event has one of 
 EXCHANGE = 1024 * 1024  # octets of one: 2,000 messages
 ADDRESSES = 8  # of a target
 PATIENCE = 30.0  # s for our own probe
+SETTLED = 1.0  # s by which two readings of the clock may differ
 # What an exchange over the network is behind, and whose.
 _KINDS = (Kind.EXTENSION, Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT)
 _OF_PROBE = ("timeout", "from_", "user_agent", "source", "tls", "healthy_codes")
@@ -230,7 +231,14 @@ class Gathering:
     def line(self, incident: Incident) -> str:
         """What a mail says of the exchange that is kept; empty without one."""
         kept = self.kept.get(incident.id)
-        return f"{_said(kept)}: sipwatch evidence {incident.id}" if kept else ""
+        if kept is None or not self._is_of(kept, incident):
+            return ""
+        return f"{_said(kept)}: sipwatch evidence {incident.id}"
+
+    def _is_of(self, kept: Kept, incident: Incident) -> bool:
+        """Numbers begin anew with another database; the folder may be an old one."""
+        opened = self._daemon.clock.to_wall(incident.opened_at)
+        return kept.subject == incident.subject.key and kept.at >= opened - SETTLED
 
     async def shown(self, id: int, *, file: bool) -> dict[str, Any]:
         """The answer of /api/v1/incidents/ID/evidence; LookupError, OSError."""

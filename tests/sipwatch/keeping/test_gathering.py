@@ -145,6 +145,9 @@ async def test_the_last_test_of_an_account_is_its_evidence(site: Site) -> None:
         "2 messages of our own, 1 kB: sipwatch evidence 7"
     )
     assert site.gathering.line(incident(ACCOUNT, 8)) == ""
+    # Of a database that was there before this one.
+    assert site.gathering.line(incident(EXTENSION)) == ""
+    assert site.gathering.line(incident(ACCOUNT, since=START + 900)) == ""
     with pytest.raises(LookupError, match="incident 8"):
         await site.gathering.shown(8, file=False)
     again = Site(Path(site.watching.config.database).parent)
