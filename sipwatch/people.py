@@ -137,7 +137,7 @@ class People:
         words = ", ".join(map(str, made.matchers))
         log.info("silence %s by %s: %s (%s)", made.id, made.author, words, made.reason)
         await self._stored()
-        return self._silence(made, wall)
+        return self._silence(made, self._wall())  # it begins a moment after `wall`
 
     async def unsilence(self, id: str) -> dict[str, Any]:
         """End a silence; LookupError, NotStoredError."""

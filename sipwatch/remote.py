@@ -189,11 +189,14 @@ def _hours(answer: dict[str, Any], column: int, width: int) -> Iterator[str]:
 
 
 def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:
+    """Each with its number, which `ack` and `explain` ask for."""
     incidents = answer["incidents"]
     if not incidents:
         yield "no open incident"
     infos = Counter(i.get("rule", "") for i in incidents if i["severity"] == "info")
     many = {rule: count for rule, count in infos.items() if count > FEW}
+    digits = max([len(str(incident["id"])) for incident in incidents], default=0)
+    edge = digits + len(" [critical] ")
     for incident in incidents:
         if incident["severity"] == "info" and incident.get("rule") in many:
             continue
@@ -201,10 +204,11 @@ def _incidents(answer: dict[str, Any], width: int) -> Iterator[str]:
         taken = f" ({by} is on it)" if by else ""
         if muted := plain(incident.get("muted_by", "")):
             taken += f" (not told: {muted})"
-        severity = f"[{incident['severity']}] "
-        yield from wrapped(f"{severity:<11}", plain(incident["text"]) + taken, width)
+        first = f"{incident['id']:>{digits}} [{incident['severity']}]".ljust(edge)
+        yield from wrapped(first, plain(incident["text"]) + taken, width)
     for rule, count in many.items():
-        yield f"{'[info]':<11}{plain(rule)}: {count} of them (--json names each)"
+        first = f"{'':{digits}} [info]".ljust(edge)
+        yield f"{first}{plain(rule)}: {count} of them (--json names each)"
     if (more := answer.get("incidents_open", 0) - len(incidents)) > 0:
         yield f"and {more} more"
 

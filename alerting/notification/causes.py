@@ -27,7 +27,7 @@ CAUSES: dict[Cause, Reason] = {
         "then whether it has banned this host (fail2ban, ACL)",
     ),
     Cause.ICMP_UNREACHABLE: Reason(
-        "ICMP unreachable",
+        "unreachable",
         "a router or the host itself said that it cannot be reached",
         "check that the host is on and that something listens on the port",
     ),

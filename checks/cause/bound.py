@@ -179,6 +179,14 @@ BOUND: tuple[Row, ...] = (
         ),
     ),
     Row(
+        lost(Loss.UNKNOWN),
+        Cause.UNREGISTERED,
+        CERTAIN,
+        "{who} is not registered: its registration was removed, and {place} does not"
+        " say why",
+        (PHONE, ACCOUNT),
+    ),
+    Row(
         away,
         Cause.UNREGISTERED,
         CERTAIN,

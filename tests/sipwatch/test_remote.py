@@ -50,8 +50,10 @@ def registrar(name: str = "hq", **more: Any) -> dict[str, Any]:
     }
 
 
-def incident(text: str, severity: str = "warning", by: str = "") -> dict[str, Any]:
-    return {"severity": severity, "text": text, "acknowledged_by": by}
+def incident(
+    text: str, severity: str = "warning", by: str = "", id: int = 7
+) -> dict[str, Any]:
+    return {"id": id, "severity": severity, "text": text, "acknowledged_by": by}
 
 
 def printed(shown: dict[str, Any], width: int = 80) -> list[str]:
@@ -94,6 +96,7 @@ def test_trouble_fits_80_columns() -> None:
                 "sends to 54.172.60.0:5060)",
                 "critical",
                 by="night shift",
+                id=102,
             ),
             incident("1001 Reception (Lyon) unregistered since 10:02 - hq"),
         ],
@@ -106,9 +109,10 @@ def test_trouble_fits_80_columns() -> None:
     assert lines == [
         "sipwatch 1.0, up since 10:02:14, starting: the first pass is under way",
         "",
-        "[critical] trunk acme-twilio does not answer OPTIONS since 10:02 (timeout, 4",
-        "           sends to 54.172.60.0:5060) (night shift is on it)",
-        "[warning]  1001 Reception (Lyon) unregistered since 10:02 - hq",
+        "102 [critical] trunk acme-twilio does not answer OPTIONS since 10:02 "
+        "(timeout, 4",
+        "               sends to 54.172.60.0:5060) (night shift is on it)",
+        "  7 [warning]  1001 Reception (Lyon) unregistered since 10:02 - hq",
         "and 10 more",
         "",
         "a-registrar-in-lyon  unreadable  40 unknown",
@@ -230,9 +234,9 @@ def test_many_infos_of_one_rule_are_one_line() -> None:
     late = {**incident("1007 overdue - hq", "info"), "rule": "RefreshOverdue"}
     bad = incident("1009 unregistered since 10:02 - hq")
     assert printed(answer(incidents=[bad, *infos, late], incidents_open=8))[2:5] == [
-        "[warning]  1009 unregistered since 10:02 - hq",
-        "[info]     1007 overdue - hq",
-        "[info]     RegistrationPolicy: 6 of them (--json names each)",
+        "7 [warning]  1009 unregistered since 10:02 - hq",
+        "7 [info]     1007 overdue - hq",
+        "  [info]     RegistrationPolicy: 6 of them (--json names each)",
     ]
 
 

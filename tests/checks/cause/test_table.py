@@ -70,7 +70,7 @@ COMBINATIONS: list[tuple[Evidence, Cause | None, Confidence, str]] = [
         known(registration=GONE, loss=Loss.UNKNOWN),
         C.UNREGISTERED,
         CERTAIN,
-        "1001 is not registered",
+        "its registration was removed, and hq does not say why",
     ),
     (known(registration=GONE), C.UNREGISTERED, CERTAIN, "1001 is not registered"),
     (known(registration=NEVER), C.UNREGISTERED, CERTAIN, "since it is watched"),
