@@ -174,9 +174,7 @@ def bindings(**options: Any) -> None:
 
 
 @main.command()
-@click.argument(
-    "subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI", default=""
-)
+@click.argument("subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI", default="")
 @click.option("--pcap", metavar="FILE", help="Read a capture instead.")
 @click.option("--call", is_flag=True, help="Also call it, and end that at once.")
 @click.option("--from", "from_uri", metavar="URI", help="Caller, where one is asked.")
