@@ -311,7 +311,7 @@ class Everything(RuleBasedStateMachine):
 
     def covered(self) -> set[str]:
         """Phones that are part of a mass event that is open."""
-        masses = self.world.alarms._masses
+        masses = self.world.alarms._observing.masses
         open_ = [i for i in self.world.alarms.incidents if i.family == "mass"]
         groups = [masses.find(i.subject) for i in open_]
         return {w.subject.name for g in groups if g for w in g.members}
@@ -323,7 +323,7 @@ class Everything(RuleBasedStateMachine):
         hearing: dict[str, set[str]] = defaultdict(set)
         wanted: dict[str, frozenset[str]] = {}
         for whole in alarms.incidents:
-            group = alarms._masses.find(whole.subject)
+            group = alarms._observing.masses.find(whole.subject)
             for w in group.members if group and whole.family == "mass" else ():
                 name = w.subject.name
                 hearing[name] |= {row.notifier for row in alarms.deliveries(whole)}

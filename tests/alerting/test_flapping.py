@@ -349,7 +349,7 @@ def test_only_who_changed_is_remembered() -> None:
     for other in others:
         site.at(site.now, other, REGISTERED)
     flap(site, phone, 100, 4, 60)
-    flaps = site.alarms._flaps
+    flaps = site.alarms._observing.flaps
     assert [w.subject for w in flaps._times] == [phone]
     site.at(HOUR, others[0], UNREGISTERED)
     assert [w.subject for w in flaps._times] == [others[0]]
