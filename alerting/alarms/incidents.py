@@ -78,7 +78,8 @@ class Incidents:
         incident.acknowledged_at = None
         incident.part_of = incident.crowd = None
         incident.terms = t.tracks[lead].terms
-        t.incidents[lead.family] = self.open[incident.id] = incident
+        t.opens(incident)
+        self.open[incident.id] = incident
         _note(incident, t.last, lead)
         self._changes.incident(incident)
         owe = self._deliveries.reopened if again else self._deliveries.opened
@@ -143,7 +144,7 @@ class Incidents:
             reason = RULE_GONE
         elif rule.clock is Clock.EVENT:
             reason = EVENT_OVER
-        del t.incidents[incident.family]
+        t.closes(incident)
         if w.state is not None:
             incident.state = w.state
         self.close(incident, ended, now, reason)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, islice
 
 from alerting.alarms.ancestors import OPENS, Ancestors, Verdict, above
@@ -104,7 +105,7 @@ class Masses:
         for group in w.groups:
             group.expected += change
             if lost:
-                self._lose(group, w, float(o.figures.expires or 0), o.not_before)
+                self._lose(group, w, o.figures.expires or 0, o.not_before)
             elif not gone:
                 returns |= self._drop(group, w)
         return returns
@@ -322,7 +323,12 @@ def _has_lasted(
 
 def covered_by(group: Group) -> str:
     """Why an alarm does not open."""
-    return f"{COVERED} {group.subject.name}"
+    return _covered_by(group.subject.name)
+
+
+@lru_cache
+def _covered_by(name: str) -> str:
+    return f"{COVERED} {name}"  # one string for the thousands of one mass event
 
 
 def would_be(w: Watched, rule: Rule, grade: int) -> Incident:

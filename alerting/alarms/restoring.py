@@ -111,7 +111,7 @@ def resume_incident(w: Watched, incident: Incident, rules: Rules) -> None:
         resume(w, row)
     if w.trouble is None:
         w.trouble = Trouble(_remembered(w, w.row() if w.state else row))
-    w.trouble.incidents[incident.family] = incident
+    w.trouble.opens(incident)
     rule = rules.get(incident.rule)
     if rule is None:
         return

@@ -83,10 +83,8 @@ class Review:
     ) -> int | None:
         """The worst grade that matches and is due."""
         for i, verdict in enumerate(verdicts):
-            if verdict is False:
-                track.first[i] = None
-            elif verdict and track.first[i] is None:
-                track.first[i] = o.at
+            if rule.clock is not Clock.SINCE and verdict is not None:
+                track.matches(i, o.at if verdict else None)
         for i, verdict in enumerate(verdicts):
             if not verdict:
                 continue

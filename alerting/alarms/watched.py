@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
 
 QUIET = frozenset({State.UP, State.REGISTERED, State.READABLE, State.OK})
 JUDGED = (Kind.EXTENSION, Kind.REGISTRATION)  # by one who remembers
+NO_INCIDENTS: Mapping[str, Incident] = MappingProxyType({})
 BAD = frozenset({State.DOWN, State.UNREADABLE, State.FAILING})  # explains its children
 
 
-@dataclass(slots=True)
-class Track:
+# Of the next three there is one for each phone that is lost: a dictionary for a track
+# or two takes more than all else of them, and the collector would find no cycle.
+class Track(msgspec.Struct, eq=False, gc=False):
     """How far one rule is with one subject; one exists once the rule matched."""
 
-    first: list[float | None]  # of each grade: the first observation that matched
+    rule: Rule
+    # Of each grade: the first observation that matched, unless `since` counts.
+    first: tuple[float | None, ...]
     grade: int | None = None  # index of the grade that fires
     matching: bool = False  # as of the last review: it fires or is pending
     ended: float | None = None  # when it stopped matching; it may be kept firing
@@ -35,35 +40,84 @@ class Track:
     suppressed: str = ""  # why it was due and did not open
     terms: Terms | None = None  # by which it opened
 
+    def matches(self, grade: int, at: float | None) -> None:
+        """An observation matches a grade, or none does any more."""
+        if (self.first[grade] is None) is not (at is None):
+            self.first = (*self.first[:grade], at, *self.first[grade + 1 :])
 
-@dataclass(slots=True)
-class Trouble:
+
+class Tracks(msgspec.Struct, eq=False, gc=False):
+    """The tracks of a subject by their rules."""
+
+    several: tuple[Track, ...] = ()
+
+    def get(self, rule: Rule) -> Track | None:
+        """That of a rule, if it has matched."""
+        for track in self.several:
+            if track.rule is rule:
+                return track
+        return None
+
+    def __getitem__(self, rule: Rule) -> Track:
+        found = self.get(rule)
+        if found is None:
+            raise KeyError(rule)
+        return found
+
+    def items(self) -> list[tuple[Rule, Track]]:
+        """Each, with its rule."""
+        return [(track.rule, track) for track in self.several]
+
+    def values(self) -> tuple[Track, ...]:
+        """Each."""
+        return self.several
+
+
+class Trouble(msgspec.Struct, eq=False, gc=False):
     """The memory of a subject that is not well, or that a rule still tracks."""
 
     last: Observation
-    tracks: dict[Rule, Track] = field(default_factory=dict)
-    incidents: dict[str, Incident] = field(default_factory=dict)  # by family
+    tracks: Tracks = msgspec.field(default_factory=Tracks)
+    incidents: Mapping[str, Incident] = NO_INCIDENTS  # by family
 
     def track(self, rule: Rule) -> Track:
         """The track of a rule, made when it first matches."""
         found = self.tracks.get(rule)
         if found is None:
-            found = self.tracks[rule] = Track([None] * len(rule.grades))
+            found = Track(rule, never(len(rule.grades)))
+            self.tracks.several += (found,)
         return found
 
     def retrack(self, rules: Iterable[Rule]) -> None:
         """Carry the tracks over to the rules of the same names."""
-        old = {rule.name: track for rule, track in self.tracks.items()}
-        self.tracks = {}
+        old = {track.rule.name: track for track in self.tracks.several}
+        kept = []
         for rule in rules:
             track = old.get(rule.name)
             if track is None:
                 continue
-            self.tracks[rule] = track
+            track.rule = rule
+            kept.append(track)
             if len(track.first) != len(rule.grades):
-                track.first = [None] * len(rule.grades)
+                track.first = never(len(rule.grades))
                 if track.grade is not None:
                     track.grade = min(track.grade, len(rule.grades) - 1)
+        self.tracks.several = tuple(kept)
+
+    def opens(self, incident: Incident) -> None:
+        """An incident is open from now on, the one of its family."""
+        self.incidents = {**self.incidents, incident.family: incident}
+
+    def closes(self, incident: Incident) -> None:
+        """It is no more."""
+        left = {f: one for f, one in self.incidents.items() if f != incident.family}
+        self.incidents = left or NO_INCIDENTS
+
+
+@lru_cache
+def never(grades: int) -> tuple[None, ...]:
+    """None of so many grades has matched: one object for all."""
+    return (None,) * grades
 
 
 # There is one for each phone; the collector, which frees none, need not look at it.
