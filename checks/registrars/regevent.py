@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from checks.registrars.regchanges import Followed
@@ -124,6 +124,10 @@ class Subscriptions:
         """These are the AORs from now on."""
         for aor in self._rows.keys() - set(aors):
             self._by_call.pop(self._rows.pop(aor).call_id, None)
+        self.add(aors, now)
+
+    def add(self, aors: Iterable[str], now: float) -> None:
+        """These are some more."""
         for aor in aors:
             if aor not in self._rows:
                 self._rows[aor] = _Subscription(aor, now)

@@ -13,6 +13,7 @@ import heapq
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from checks.observation import Binding, Cause, plain
@@ -21,6 +22,7 @@ from checks.registrars.aor import canonical
 from checks.registrars.clocks import pause
 from checks.registrars.complaints import Complaint
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack, trusting
+from checks.registrars.queries import PlainQueries, Told
 from checks.registrars.subscriber import Subscriber
 from checks.registrations.judge import (
     Added,
@@ -45,6 +47,9 @@ AT_ONCE = 8  # queries under way; a registrar has bigger things to do
 NEVER = float("-inf")
 FLOORS = {"twilio.com": 600.0}  # s between two queries for one AOR, by domain
 FLOOR = 2.0  # s for any other registrar
+SLICE = 2_000  # AORs named in one turn of the loop
+GATHERED = 40  # answers that are judged together, where so many come
+GATHERING = 0.1  # s, after which those that came are judged
 LOOK = 1.0  # s between two looks at who is watched, while queries are under way
 AFTER_END = 1.0  # s from a binding's end to the query that looks for it
 OVERLOADED = Cause.OVERLOADED
@@ -86,9 +91,30 @@ class Round:
     answered: set[str] = field(default_factory=set)
     failures: list[SipError] = field(default_factory=list)
 
+    def add(self, later: Round) -> None:
+        """Take what came after it as well."""
+        self.rows += later.rows
+        self.answered |= later.answered
+        self.failures += later.failures
+
 
 def _last(asked: Asked) -> float:
     return asked.last
+
+
+@lru_cache(maxsize=64)
+def _parsed(address: str) -> SipUri:
+    """A registrar's own URI: where it is."""
+    try:
+        return SipUri.parse(address if ":" in address[:5] else f"sip:{address}")
+    except ValueError as error:
+        raise Complaint.SIP_ADDRESS.of(address=address, error=error) from None
+
+
+def _ends_it(told: Told) -> bool:
+    """Whether no other address need be asked (RFC 3263 4.3)."""
+    refused = isinstance(told, RefusedError) and told.cause is not OVERLOADED
+    return refused or not isinstance(told, SipError)
 
 
 class Sip:
@@ -113,10 +139,13 @@ class Sip:
         self._included = [aor for aor in named if not matches(only.exclude, aor)]
         self._asked: dict[str, Asked] = {}
         self._queue: list[tuple[float, float, str]] = []  # a heap: due, last, AOR
+        self._known: list[str] = []  # the AORs as they were last looked at
         self._look_at = NEVER
         self._stirred = asyncio.Event()
         self._places: list[Address] = []  # the one that answered last comes first
         self._resolve_at = NEVER
+        self._plain: PlainQueries | None = None
+        self._proven = False  # it has answered
         self._failed_in_row = 0
         self._hold_back = HoldBack()
 
@@ -145,39 +174,51 @@ class Sip:
         query = self._query()
         events = self._subscriber(query)
         client = await self._client(events)
-        known: list[str] = []
-        proven = False  # until the first answer one query at a time is harm enough
+        self._known = []
+        self._proven = False  # one query at a time is harm enough until then
         try:
             while True:
-                if (
-                    self._clock() >= self._look_at
-                    and (aors := self._watched()) != known
-                ):
-                    known = aors
-                    yield Expected([(self._name(aor), "") for aor in aors])
+                self._stirred.clear()  # what stirs from here on is seen in time
+                if self._clock() >= self._look_at and (aors := self._news()):
+                    await asyncio.sleep(0)  # they may be many
+                    self._adopt(aors)
+                    yield Expected(await self._roster(aors))
                     if events is not None:
-                        events.watch(aors)
-                if events is not None and proven:
+                        await events.watch(aors)
+                if events is not None and self._proven:
                     for reading in self._heard(events):
                         yield reading
                     events.keep(client, self._places[0])
-                chosen = self._due(AT_ONCE if proven else 1)
+                chosen = self._due(AT_ONCE if self._proven else 1)
                 if not chosen:
                     await self._rest(events)
                     self._look_at = NEVER
                     continue
                 await self._locate(client)
                 found = await self._ask(client, query, chosen)
-                proven = proven or bool(found.answered)
-                self._judge(found, proven)
+                if self._proven:
+                    await self._gather(client, query, found)
+                self._proven = self._proven or bool(found.answered)
+                self._judge(found)
                 if found.answered:
                     yield Bindings(found.rows)
                     answered = frozenset(found.answered)
                     yield ListEnd(found.began, self._clock(), aors=answered)
         finally:
+            if self._plain is not None:
+                self._plain.close()
+                self._plain = None
             if events is not None:
                 await events.close()
             client.close()
+
+    async def _roster(self, aors: list[str]) -> list[tuple[str, str]]:
+        roster: list[tuple[str, str]] = []
+        for at in range(0, len(aors), SLICE):
+            await asyncio.sleep(0)
+            roster += [(self._name(aor), "") for aor in aors[at : at + SLICE]]
+        await asyncio.sleep(0)
+        return roster
 
     def _order(self) -> None:
         self._queue = [(a.due, a.last, a.aor) for a in self._asked.values()]
@@ -188,20 +229,26 @@ class Sip:
 
     # --- whom to ask, and when ------------------------------------------------------
 
-    def _watched(self) -> list[str]:
-        """The AORs to ask; those that are new are due at once."""
+    def _news(self) -> list[str]:
+        """The AORs to ask, where they are others than before."""
         self._look_at = self._clock() + LOOK
-        aors = list(dict.fromkeys((*self._aors(), *self._included)))
-        if not aors:
+        named = [*self._aors(), *self._included]
+        if not named:
             raise Complaint.SIP_NOBODY.of()
+        if named == self._known:
+            return []
+        self._known = named
+        return list(dict.fromkeys(named))
+
+    def _adopt(self, aors: list[str]) -> None:
+        """Ask for these from now on; those that are new are due at once."""
         if self._asked.keys() != set(aors):
-            before = self._asked
+            before, many = self._asked, len(aors)
             self._asked = {
-                aor: before.get(aor) or Asked(aor, (rank + 1) / len(aors))
+                aor: before.get(aor) or Asked(aor, (rank + 1) / many)
                 for rank, aor in enumerate(aors)
             }
             self._order()
-        return aors
 
     def _due(self, most: int) -> list[str]:
         now, chosen = self._clock(), dict[str, None]()
@@ -220,7 +267,6 @@ class Sip:
         return None
 
     async def _rest(self, events: Subscriber | None) -> None:
-        self._stirred.clear()
         head = self._head()
         due = head[0] if head else self._clock()
         left = min(due, events.next_due() if events else due) - self._clock()
@@ -249,12 +295,7 @@ class Sip:
     # --- to ask ---------------------------------------------------------------------
 
     def _uri(self) -> SipUri:
-        """The registrar's own URI: where it is."""
-        written = self.address
-        try:
-            return SipUri.parse(written if ":" in written[:5] else f"sip:{written}")
-        except ValueError as error:
-            raise Complaint.SIP_ADDRESS.of(address=written, error=error) from None
+        return _parsed(self.address)
 
     def _query(self) -> Query:
         settings, uri = self._settings, self._uri()
@@ -314,28 +355,64 @@ class Sip:
 
     async def _ask(self, client: Client, query: Query, chosen: list[str]) -> Round:
         found = Round(self._clock())
-        await asyncio.gather(*(self._ask_for(client, query, a, found) for a in chosen))
+        told = await self._plainly(query, chosen)
+        for aor, said in told.items():
+            self._take(aor, said, found)
+        left = [aor for aor in chosen if aor not in told]
+        await asyncio.gather(*(self._ask_for(client, query, a, found) for a in left))
         return found
+
+    async def _gather(self, client: Client, query: Query, found: Round) -> None:
+        """Ask on, as long as that goes well and quickly, so that many are judged
+        together: each judging looks at more than at those who were asked."""
+        until = found.began + GATHERING
+        while len(found.answered) < GATHERED and not found.failures:
+            if self._clock() >= until or self._stirred.is_set():
+                return
+            if not (chosen := self._due(AT_ONCE)):
+                return
+            found.add(await self._ask(client, query, chosen))
+
+    async def _plainly(self, query: Query, chosen: list[str]) -> dict[str, Told]:
+        """What those are told who can be asked in few steps."""
+        place = self._places[0] if self._places else None
+        if not self._proven or place is None or not PlainQueries.may_ask(query, place):
+            return {}
+        if self._plain is None or self._plain.address != place:
+            if self._plain is not None:
+                self._plain.close()
+            self._plain = PlainQueries(query, place, self._clock)
+        told = await self._plain.ask(chosen, self._name)
+        if len(self._places) > 1:  # another address may answer where this one does not
+            told = {a: said for a, said in told.items() if _ends_it(said)}
+        return told
 
     async def _ask_for(
         self, client: Client, query: Query, aor: str, found: Round
     ) -> None:
         """Ask for one AOR; the outcome goes into the round."""
-        rows: list[Binding] = []
-        name, asked = self._name(aor), self._asked[aor]
-        hold = 0.0
+        told: Told
         try:
             response = await self._over_places(client, query, aor)
-            rows = bindings(response, name, self._clock())
+            told = bindings(response, self._name(aor), self._clock())
+        except SipError as error:
+            told = error
+        self._take(aor, told, found)
+
+    def _take(self, aor: str, told: Told, found: Round) -> None:
+        name, asked = self._name(aor), self._asked[aor]
+        rows: list[Binding] = []
+        hold = 0.0
+        if not isinstance(told, SipError):
+            rows = told
             found.answered.add(name)
             asked.unknown = False
-        except SipError as error:
-            if error.cause is Cause.NOT_FOUND:
-                found.answered.add(name)
-                self._tell_unknown(asked, name, error)
-            else:
-                found.failures.append(error)
-                hold = HOLD_BACK if error.cause in REJECTED else 0.0
+        elif told.cause is Cause.NOT_FOUND:
+            found.answered.add(name)
+            self._tell_unknown(asked, name, told)
+        else:
+            found.failures.append(told)
+            hold = HOLD_BACK if told.cause in REJECTED else 0.0
         found.rows += rows
         self._plan(asked, rows, hold)
 
@@ -347,7 +424,7 @@ class Sip:
                 response = await binding_query(client, query, aor, place)
             except SipError as error:
                 failure = error
-                if isinstance(error, RefusedError) and error.cause is not OVERLOADED:
+                if _ends_it(error):
                     raise
                 continue
             if place is not self._places[0]:
@@ -363,14 +440,14 @@ class Sip:
 
     # --- what the answers mean for the registrar ------------------------------------
 
-    def _judge(self, found: Round, proven: bool) -> None:
+    def _judge(self, found: Round) -> None:
         """Raise where the registrar as a whole gives no answers."""
         if found.answered:
             self._failed_in_row = 0
             self._hold_back.accepted()
             return
         self._failed_in_row += len(found.failures)
-        if proven and self._failed_in_row < min(AT_ONCE, len(self._asked)):
+        if self._proven and self._failed_in_row < min(AT_ONCE, len(self._asked)):
             return
         error = found.failures[0]
         failed = f"{self.address}: {error.detail}"

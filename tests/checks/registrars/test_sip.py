@@ -223,7 +223,7 @@ async def test_no_more_are_asked_at_once_than_the_bound() -> None:
 def plan(watcher: Sip, aors: list[str], now: float) -> list[float]:
     """When each AOR is due after a first answer with no bindings."""
     watcher._clock = lambda: now
-    watcher._watched()
+    watcher._adopt(watcher._news() or list(watcher._asked))
     for asked in watcher._asked.values():
         watcher._plan(asked, [], 0.0)
     return [watcher._asked[aor].due for aor in aors]

@@ -108,6 +108,8 @@ async def test_twenty_thousand_contacts_are_asked_for_and_judged_right() -> None
                 missing -= (isinstance(reading, ListEnd) and reading.aors) or set()
                 if not missing:
                     break
+    while judged.next_deadline() == 0.0:  # the rest of the first look at all of them
+        judged.advance(time.monotonic())
     counts = {State.REGISTERED: EXTENSIONS, State.NEVER_REGISTERED: AWAY}
     assert judged.counts() == counts
     contacts = [len(e.contacts) for e in judged.extensions.values()]

@@ -34,7 +34,7 @@ class Way:
         await asyncio.Event().wait()
 
 
-def subscriber(clock: list[float]) -> Subscriber:
+async def subscriber(clock: list[float]) -> Subscriber:
     registrar = SipUri("example.com")
     made = Subscriber(
         Query(registrar, "example.com", "sipwatch", 5.0),
@@ -42,7 +42,7 @@ def subscriber(clock: list[float]) -> Subscriber:
         stirred=asyncio.Event(),
         name=str,
     )
-    made.watch([str(n) for n in range(100)])
+    await made.watch([str(n) for n in range(100)])
     return made
 
 
@@ -53,7 +53,7 @@ async def turns() -> None:
 
 async def test_while_one_is_asked_the_others_that_are_due_can_wait() -> None:
     clock, way = [NOW], Way()
-    events = subscriber(clock)
+    events = await subscriber(clock)
     assert events.next_due() <= NOW
     events.keep(way, PLACE)  # type: ignore[arg-type]
     await turns()
@@ -64,7 +64,7 @@ async def test_while_one_is_asked_the_others_that_are_due_can_wait() -> None:
 
 async def test_where_no_way_opens_none_is_tried_without_a_pause() -> None:
     clock, way = [NOW], Way(refused=True)
-    events = subscriber(clock)
+    events = await subscriber(clock)
     for _ in range(10):
         events.keep(way, PLACE)  # type: ignore[arg-type]
         await turns()
