@@ -372,7 +372,8 @@ def test_a_limit_counts_for_each_route_and_notifier_by_itself() -> None:
         route("anna", "ben", match={"extension": "1*"}, per_hour=2),
         route("anna", match={"extension": "2*"}),
     )
-    site = ladder(routes=routes, group=group)
+    alone = {"MassUnregistration": RuleSettings(enabled=False)}
+    site = ladder(routes=routes, group=group, rules=alone)
     for n in range(4):
         site.at(site.time("10:00") + n, site.phone(f"10{n}"), UNREGISTERED)
         site.at(site.time("10:00") + n, site.phone(f"20{n}"), UNREGISTERED)

@@ -81,7 +81,17 @@ class Everything(RuleBasedStateMachine):
         return self.power.truth
 
     def do(self, act: Callable[[World], None]) -> None:
-        self.power.do(act)
+        self.survive(lambda: self.power.do(act))
+
+    def survive(self, act: Callable[[], None]) -> None:
+        """What has ended is given up after a day: one that refused, or was not there,
+        when a process began on a clock that was set forward as much."""
+        world, crashes = self.world, self.power.crashes
+        act()
+        if self.power.crashes > crashes and world.ahead > REFUSED_MOST:
+            outcomes = self.truth.outcomes.items()
+            self.for_good |= {n for n, o in outcomes if o is not Outcome.ACCEPTED}
+            self.for_good |= {*NOTIFIERS} - {*self.truth.notifiers}
 
     def pass_(self, seconds: float) -> None:
         end = self.world.now + seconds
@@ -228,7 +238,7 @@ class Everything(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1.0, 300.0, 4000.0)))
     def the_power_is_cut(self, seconds: float) -> None:
-        self.power.cut(seconds)
+        self.survive(lambda: self.power.cut(seconds))
 
     # What holds
 
