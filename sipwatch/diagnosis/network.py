@@ -42,6 +42,7 @@ TIMEOUT = 5.0  # s for each question
 RECORDS = 4  # steps of a look-up in one line
 # A phone or a proxy says so of a user; of a host all but 2xx and a few is a fault.
 _ABOUT_A_USER = frozenset({480, 486, 600, 603})
+_NO_USER = frozenset({404, 410, 604})  # the host is well, and does not know whom we ask
 
 T = TypeVar("T")
 Register = Callable[[AccountSettings], Awaitable[Registered]]
@@ -64,6 +65,7 @@ class Quest:
     known: Known = field(default_factory=Known)
     who: str = ""  # it is about, where the URI does not name it
     twilio: TwilioSettings | None = None  # whose account there is looked at
+    healthy_codes: frozenset[int] | None = None  # of a target; None: the usual ones
 
     @property
     def wanted(self) -> str | None:
@@ -89,6 +91,7 @@ class Network:
         self.taken = ""  # the transport that OPTIONS, REGISTER and a call go over
         self.answer: Answer | None = None  # of OPTIONS, the worst
         self.passed_on = False  # a server took it, and nobody behind it answered
+        self.mute = False  # it takes connections, and answers no SIP
         self.healthy = False
         self.registered: Registered | None = None
         self.provider = Provider(quest.twilio, *_at_provider(quest))
@@ -235,9 +238,9 @@ class Network:
         road = await self._best()
         if road is None:
             return None if self.lost else Rung("OPTIONS", False, "nothing answers")
-        heard = await self._asked(road)
+        heard, host = await asyncio.gather(self._asked(road), self._host_answers(road))
         if not heard:
-            self.passed_on = self.quest.uri.user is not None
+            self.passed_on, self.mute = host, not host
             return Rung("OPTIONS", False, f"no answer over {road.transport.upper()}")
         took = max(one.rtt for _, one in heard)
         told = [self._told(place, one) for place, one in heard]
@@ -248,7 +251,9 @@ class Network:
         return Rung("OPTIONS", self.healthy, text, took)
 
     async def _asked(self, road: Road) -> list[tuple[Address, Heard]]:
-        if road.answers and self.quest.uri.user is None:
+        # Twilio bans who asks one address twice within its floor.
+        at_twilio = twilio.is_twilio(self.quest.uri.host)
+        if road.answers and (self.quest.uri.user is None or at_twilio):
             return list(road.answers)
         several = road.open
         found = await asyncio.gather(
@@ -262,6 +267,15 @@ class Network:
                 raise one
         return heard
 
+    async def _host_answers(self, road: Road) -> bool:
+        """Whether SIP answers for the host, whatever a user of it does: that somebody
+        takes a connection does not show it."""
+        at_twilio = twilio.is_twilio(self.quest.uri.host)
+        if road.answers or self.quest.uri.user is None or at_twilio:
+            return bool(road.answers)
+        found = await asyncio.gather(*(self._means.ask_host(p) for p in road.open))
+        return any(isinstance(one, Heard) for one in found)
+
     def _told(self, place: Address, heard: Heard) -> Answer:
         provider = twilio.is_twilio(self.quest.uri.host)
         source = "{}:{}".format(*heard.source[:2])
@@ -273,7 +287,12 @@ class Network:
         return answer_of(heard.response, source=source, at=time.time(), known=known)
 
     def _is_well(self, answer: Answer) -> bool:
-        if self.quest.uri.user and answer.status in _ABOUT_A_USER:
+        codes, user = self.quest.healthy_codes, self.quest.uri.user
+        if user and answer.status in _ABOUT_A_USER:
+            return False
+        if codes is not None:
+            return answer.status in codes
+        if user and answer.status in _NO_USER:
             return False
         return answer.status in ProbeSettings().healthy_codes
 

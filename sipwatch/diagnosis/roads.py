@@ -90,7 +90,7 @@ class Means:
         """Look at one transport, all addresses at once; None where there are none."""
         if not places:
             return None
-        one = self._asked if transport == "udp" else self._connected
+        one = self.ask_host if transport == "udp" else self._connected
         timed = await asyncio.gather(*(_timed(one(p)) for p in places[:PLACES]))
         road = Road(transport=transport, port=port)
         for place, (outcome, took) in zip(places, timed, strict=False):
@@ -116,7 +116,7 @@ class Means:
             request, place, server_name=self.uri.host, timeout=self.timeout
         )
 
-    async def _asked(self, place: Address) -> Answer | SipError:
+    async def ask_host(self, place: Address) -> Answer | SipError:
         """Of the host alone: a proxy may pass on to a dead phone what is asked of it,
         and be well itself."""
         try:

@@ -92,6 +92,8 @@ def _problems(network: Network) -> Iterator[Problem]:
         yield _nameless(network)
         return
     yield from _of_roads(network)
+    if network.mute:
+        yield _mute(network)
     yield from _of_certificate(network)
     yield from _of_account(network)
     for found in network.provider.wrong:
@@ -132,13 +134,40 @@ def _blocked(network: Network, wanted: Road) -> Problem:
     shut.sort(key=lambda road: road is not wanted)
     clause = " and ".join(f"{road.name} {road.how}" for road in shut)
     open_ = network.roads[network.taken]
-    if wanted.cause in (Cause.TLS_VERIFY, Cause.TLS_EXPIRED, Cause.TLS_HANDSHAKE):
-        return Problem(clause, (plain(wanted.shut[0][1].detail),), wanted.cause)
+    if wanted.cause in _TLS:
+        return _of_tls(network, wanted)
     first = _LET.get(wanted.cause or Cause.UNKNOWN, "look at {name} there")
     keep = "keep" if network.quest.wanted == open_.transport else "write"
     step = first.format(name=wanted.name)
     step += f", or {keep} transport={open_.transport}, which works"
     return Problem(clause, (step,), Cause.TRANSPORT_BLOCKED)
+
+
+def _of_tls(network: Network, road: Road) -> Problem:
+    """It is reached, and its TLS is not to be trusted, or none."""
+    host, error = network.quest.uri.host, road.shut[0][1]
+    step = _TLS[error.cause].format(name=road.name, host=host)
+    detail = "" if error.cause is Cause.TLS_EXPIRED else f" ({plain(error.detail)})"
+    return Problem(f"{road.name} {road.how}{detail}", (step,), error.cause)
+
+
+_TLS = {
+    Cause.TLS_VERIFY: "have the certificate issued for {host} by a CA that is trusted "
+    "here, or name its own CA (--ca-file, or tls.ca)",
+    Cause.TLS_EXPIRED: "renew the certificate there (or set the clock, if that is "
+    "wrong)",
+    Cause.TLS_HANDSHAKE: "see that it is TLS that {name} speaks, 1.2 or later",
+}
+
+
+def _mute(network: Network) -> Problem:
+    """A connection is no answer: a listener of something else takes them, too."""
+    host, road = network.quest.uri.host, network.roads[network.taken]
+    return Problem(
+        f"{host} takes connections on {road.name}, but answers no SIP",
+        (f"see that it is the SIP service that listens on {road.name}, and its log",),
+        Cause.TIMEOUT,
+    )
 
 
 _LET = {
@@ -151,6 +180,9 @@ _LET = {
 
 def _nothing_answers(network: Network) -> Problem:
     host, roads = network.quest.uri.host, list(network.roads.values())
+    wanted = network.roads[network.wanted]
+    if wanted.cause in _TLS:
+        return _of_tls(network, wanted)
     causes = {road.cause for road in roads}
     if causes == {Cause.TIMEOUT}:
         names = ", ".join(road.name for road in roads)
@@ -163,15 +195,19 @@ def _nothing_answers(network: Network) -> Problem:
             ),
             Cause.TIMEOUT,
         )
-    clause = ", ".join(f"{road.name} {road.how}" for road in roads)
+    # Where nothing else is open, nobody can tell a firewall from nobody there.
+    clause = ", ".join(f"{road.name} {_silent_or(road)}" for road in roads)
     up = causes & {Cause.CONNECTION_REFUSED, Cause.CONNECTION_RESET}
     seen = f"{host} is up, but no SIP answers there: " if up else ""
-    wanted = network.roads[network.wanted]
     return Problem(
         f"{seen}{clause}",
         (f"start the SIP service on {host}, or correct the port; then its firewall",),
         wanted.cause,
     )
+
+
+def _silent_or(road: Road) -> str:
+    return "does not answer" if road.cause is Cause.TIMEOUT else road.how
 
 
 def _of_certificate(network: Network) -> Iterator[Problem]:

@@ -107,6 +107,7 @@ def quest_of_target(settings: TargetSettings, **more: Any) -> Quest:
         timeout=settings.timeout,
         source=settings.source or None,
         ca=settings.tls.ca or None,
+        healthy_codes=settings.healthy_codes,
         **more,
     )
 

@@ -132,7 +132,7 @@ async def test_a_host_that_drops_everything_is_not_one_that_blocks_a_port(
     async with peer(lambda request, number: [], "udp", ip=ip, port=5060):
         found = await by_hand(f"sip:{ip}", "--timeout", "1s")
     assert "is up, but no SIP answers there" in found["sentence"]
-    assert "UDP 5060 is blocked on the way out" in found["sentence"]
+    assert "UDP 5060 does not answer" in found["sentence"]
     assert found["status"] == 2
 
 

@@ -182,7 +182,89 @@ async def test_a_certificate_for_another_name_is_what_is_wrong(
     assert verdict.sentence.startswith(
         "TLS 5061 shows a certificate that is not valid for it"
     )
-    assert "other.example.com, not for pbx.example.com" in verdict.steps[0]
+    assert "other.example.com, not for pbx.example.com" in verdict.sentence
+    assert verdict.steps == (
+        "have the certificate issued for pbx.example.com by a CA that is trusted here, "
+        "or name its own CA (--ca-file, or tls.ca)",
+    )
+
+
+async def test_a_certificate_is_what_is_wrong_where_nothing_else_is_open(
+    loopback: Loopback, authority: tuple[trustme.CA, str]
+) -> None:
+    (ca, file), ip = authority, loopback.address()
+    async with AsyncExitStack() as stack:
+        site = Site(stack, ca, "other.example.com")
+        await site.known({"pbx.example.com": {"A": [ip]}})
+        await site.open(ip, tls=twilio)
+        uri = SipUri.parse("sip:pbx.example.com;transport=tls")
+        quest = Quest(uri=uri, agent="x", timeout=2.0, ca=file, resolver=site.resolver)
+        _, verdict = await walked(quest)
+    assert (verdict.cause, verdict.status) == (Cause.TLS_VERIFY, 2)
+    assert "start the SIP service" not in " ".join(verdict.steps)
+
+
+@pytest.mark.parametrize("user", ["", "1001@"])
+async def test_who_takes_a_connection_and_answers_nothing_is_not_well(
+    loopback: Loopback, user: str
+) -> None:
+    ip = loopback.address()
+    async with answering(silent, "tcp", ip=ip, port=5060):
+        uri = SipUri.parse(f"sip:{user}{ip};transport=tcp")
+        _, verdict = await walked(Quest(uri=uri, agent="x", timeout=0.5))
+    assert verdict.sentence == f"{ip} takes connections on TCP 5060, but answers no SIP"
+    assert (verdict.cause, verdict.status) == (Cause.TIMEOUT, 2)
+
+
+async def test_a_phone_that_is_gone_is_told_from_a_host_that_is_over_tcp_too(
+    loopback: Loopback,
+) -> None:
+    def proxy(request: Request, number: int) -> Sequence[bytes]:
+        there = request.sip_uri.user is None
+        return [respond(request, 200, "OK")] if there else []
+
+    ip = loopback.address()
+    async with answering(proxy, "tcp", ip=ip, port=5060):
+        uri = SipUri.parse(f"sip:204@{ip};transport=tcp")
+        _, verdict = await walked(Quest(uri=uri, agent="x", timeout=2.0))
+    assert verdict.cause is Cause.STALE_BINDING
+
+
+@pytest.mark.parametrize(
+    ("codes", "cause"), [(None, Cause.NOT_FOUND), (frozenset({404}), None)]
+)
+async def test_a_404_for_a_user_is_no_success_unless_a_target_takes_it_for_one(
+    loopback: Loopback, codes: frozenset[int] | None, cause: Cause | None
+) -> None:
+    def unknown(request: Request, number: int) -> Sequence[bytes]:
+        return [respond(request, 404, "Not Found")]
+
+    ip = loopback.address()
+    async with answering(unknown, "udp", ip=ip, port=5060):
+        uri = SipUri.parse(f"sip:204@{ip}")
+        quest = Quest(uri=uri, agent="x", timeout=2.0, healthy_codes=codes)
+        _, verdict = await walked(quest)
+    assert (verdict.cause, verdict.ok) == (cause, cause is None)
+
+
+async def test_twilio_is_asked_once_though_a_user_is_named(
+    authority: tuple[trustme.CA, str], loopback: Loopback
+) -> None:
+    asked: list[str] = []
+
+    def counting(request: Request, number: int) -> Sequence[bytes]:
+        asked.append(request.method)
+        return twilio(request, number)
+
+    ip = loopback.address()
+    async with AsyncExitStack() as stack:
+        site = Site(stack, authority[0], "*.sip.twilio.com")
+        await site.known({DOMAIN: {"A": [ip]}})
+        await site.open(ip, udp=counting)
+        uri = SipUri.parse(f"sip:line1@{DOMAIN}")
+        quest = Quest(uri=uri, agent="x", timeout=2.0, resolver=site.resolver)
+        _, verdict = await walked(quest)
+    assert (asked, verdict.ok) == (["OPTIONS"], True)
 
 
 @pytest.mark.parametrize(
