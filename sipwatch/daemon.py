@@ -547,6 +547,9 @@ class Daemon:
         """The one moment between the old configuration and the new one."""
         old, self.config, now = self.config, config, self.clock.now()
         self.flow.flush()
+        # Before anybody leaves them: an empty site is not one whose phones are back.
+        for site in self.topology.drop(change.named("sites", change.removed)):
+            self.alarms.unwatch(site, now)
         targets = self.options.replace(plan.targets)
         for subject in targets.removed:
             self.alarms.unwatch(subject, now)

@@ -33,6 +33,11 @@ class Topology:
                 self._sites[name] = Subject(Kind.SITE, name, scope)
             return self._sites[name]
 
+    def drop(self, names: Iterable[str]) -> list[Subject]:
+        """Forget sites that are configured no more; what they were."""
+        with self._making:
+            return [self._sites.pop(name) for name in names if name in self._sites]
+
     @property
     def sites(self) -> list[Subject]:
         """The sites that something belongs to, or belonged to."""

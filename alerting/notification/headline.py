@@ -132,9 +132,10 @@ def crowds_of(incidents: Sequence[Incident], *, over: bool) -> str:
         where = f"{len(crowds)} {NOUNS.get(incidents[0].subject.kind, 'places')}"
     if not over:
         return f"{lost} of {sum(c.of for c in crowds)} extensions of {where}"
-    if missing:
-        return f"{lost - missing} of {lost} lost extensions of {where}"
-    return f"all {lost} lost extensions of {where}"
+    back = f"{lost - missing} of {lost}" if missing else f"all {lost}"
+    if missing == lost:  # it is closed: nobody is said to be back
+        back = str(lost)
+    return f"{back} lost extensions of {where}"
 
 
 def common_site(incidents: Sequence[Incident]) -> str:

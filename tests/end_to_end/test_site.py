@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from checks.observation import State
+from sipwatch.config.load import load
 from tests.conftest import MakeSippPhones, StartAsterisk
-from tests.end_to_end.conftest import StartWatch
+from tests.end_to_end.conftest import MakePhone, StartWatch
 from tests.end_to_end.watch import asterisk_at, row
 from tests.servers import eventually
 from tests.servers.asterisk import Extension
@@ -92,3 +93,29 @@ async def test_a_branch_that_goes_dark_is_one_mail_with_its_name_and_its_network
     assert "lyon registered again" in watch.subjects[1]
     assert not watch.incidents()
     assert {t.subject.name for t in watch.transitions if t.new is GONE} == set(lyon)
+
+
+@pytest.mark.wall
+@pytest.mark.real("asterisk")
+async def test_a_site_that_leaves_the_configuration_is_closed_and_not_said_to_be_back(
+    asterisk: StartAsterisk, phone: MakePhone, watching: StartWatch
+) -> None:
+    lyon = [str(number) for number in range(2001, 2006)]
+    names = [*lyon, "3001"]
+    pbx = await asyncio.to_thread(asterisk, [Extension(aor) for aor in names])
+    phones = {aor: phone(aor, pbx) for aor in names}
+    for aor in names:
+        phones[aor].register(EXPIRES if aor in lyon else 600)
+    watched = asterisk_at(pbx, expiry={"min": "1s"})
+    rules = {**RULES, "ExtensionUnregistered": {"for": "10m"}}
+    watched += f"rules: {json.dumps(rules)}\n"
+    watch = await watching(watched + 'sites: {lyon: {extensions: ["2*"]}}\n')
+    await watch.mail(1, 60)
+    await watch.sees(30, **{f"x{aor}": GONE for aor in lyon})
+
+    watch.write(watched)
+    await watch.daemon.reload(load(watch.path))
+    await watch.settled()
+    await eventually(lambda: len(watch.mails) >= 2, 20, "the site is closed")
+    (closed,) = watch.subjects[1:]
+    assert closed == "[closed] 5 lost extensions of lyon: no longer watched - hq"
