@@ -190,8 +190,9 @@ def diagnose(**options: Any) -> None:
     """Say why it answers 480: every rung from the name to the phone.
 
     What is configured is looked at by the daemon: an extension (1001), a target, an
-    account. A SIP-URI, or a user at a host, is looked at from here; -u USER tries its
-    credentials too. --call makes the phone ring for a moment: use it by hand only.
+    account, a registrar (hq), what that registers elsewhere (registration:hq/trunk). A
+    SIP-URI, or a user at a host, is looked at from here; -u USER tries its credentials
+    too. --call makes the phone ring for a moment: use it by hand only.
     --pcap tells what failed in a file of tcpdump or Wireshark, of all or of SUBJECT.
     Exit status: 0 nothing is wrong, 1 something is, 2 nothing is there, 3 wrong use.
     """

@@ -25,11 +25,17 @@ class Problem(NamedTuple):
 
 def of_network(network: Network) -> Verdict:
     """The verdict on a URI that nobody else knows of."""
-    problems = list(_problems(network))
     finding = _finding(network)
+    return verdict(network, problems_of(network, finding), finding)
+
+
+def problems_of(network: Network, finding: Finding | None = None) -> list[Problem]:
+    """All that is wrong on the way there, and with its answer."""
+    problems = list(_problems(network))
+    finding = finding or _finding(network)
     if finding is not None and finding.cause is not None:
         problems.append(Problem(finding.sentence, finding.steps, finding.cause))
-    return verdict(network, problems, finding)
+    return problems
 
 
 def verdict(

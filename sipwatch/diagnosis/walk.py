@@ -15,6 +15,7 @@ from checks.sip.uri import SipUri
 from sipwatch import __version__
 from sipwatch.accounts import Accounts
 from sipwatch.diagnosis.network import Network, Quest, Register
+from sipwatch.diagnosis.pbx import Outward, Pbx
 from sipwatch.diagnosis.phone import Daemon, Phone
 from sipwatch.diagnosis.rung import (
     Iso,
@@ -29,7 +30,10 @@ from sipwatch.diagnosis.verdict import of_network
 from sipwatch.subjects import named
 
 AGENT = f"sipwatch/{__version__}"
-KINDS = "an extension, a target, an account or a SIP URI"
+KINDS = (
+    "an extension, a target, an account, a registrar, a registration of its own or a "
+    "SIP URI"
+)
 
 Walk = Callable[[Tell], Awaitable[Verdict]]
 
@@ -56,9 +60,15 @@ def walk_of(daemon: Asked, name: str, *, call: bool) -> Walk:
         raise LookupError(f"nothing is watched as {plain(name) or 'an empty name'}")
     if subject.kind is Kind.EXTENSION:
         phone = Phone(daemon, subject, AGENT, call)
-        return lambda tell: _of_phone(phone, tell)
+        return lambda tell: _of_whole(phone, tell)
     if subject.kind is Kind.TARGET:
         return lambda tell: of_uri(_of_target(daemon, subject, call), tell)
+    if subject.kind is Kind.REGISTRATION:
+        outward = Outward(daemon, subject, lambda uri: _of_server(daemon, uri))
+        return lambda tell: _of_whole(outward, tell)
+    if subject.kind is Kind.REGISTRAR:
+        pbx = _pbx(daemon, subject)
+        return lambda tell: _of_whole(pbx, tell)
     raise LookupError(f"{plain(subject.key)} cannot be diagnosed: name {KINDS}")
 
 
@@ -72,12 +82,12 @@ async def of_uri(quest: Quest, tell: Tell) -> Verdict:
         network.close()
 
 
-async def _of_phone(phone: Phone, tell: Tell) -> Verdict:
+async def _of_whole(one: Phone | Pbx | Outward, tell: Tell) -> Verdict:
     try:
-        await climbed(phone.rungs(), tell)
-        return phone.verdict()
+        await climbed(one.rungs(), tell)
+        return one.verdict()
     finally:
-        phone.close()
+        one.close()
 
 
 # --- quests ---------------------------------------------------------------------------
@@ -142,6 +152,17 @@ def _of_target(daemon: Asked, subject: Subject, call: bool) -> Quest:
         call=call,
         resolver=daemon.resolver,
     )
+
+
+def _pbx(daemon: Asked, subject: Subject) -> Pbx:
+    judge = daemon.judges[subject.scope.name]
+    view = daemon.findings.pbx(judge.name)
+    quest = None if view is None else _of_target(daemon, view.subject, call=False)
+    return Pbx(daemon, judge, quest)
+
+
+def _of_server(daemon: Asked, uri: SipUri) -> Quest:
+    return Quest(uri=uri, agent=AGENT, resolver=daemon.resolver)
 
 
 # --- lines ----------------------------------------------------------------------------
