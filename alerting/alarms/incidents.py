@@ -71,7 +71,7 @@ class Incidents:
                 since=since,
                 opened_at=now,
             )
-        incident.subject = w.subject
+        incident.subject, incident.since = w.subject, since
         incident.resolved_at = incident.ended_at = None
         incident.rule, incident.severity = lead.name, severity
         incident.closed = incident.acknowledged_by = incident.note = ""

@@ -101,6 +101,8 @@ def test_a_recurrence_within_ten_minutes_is_the_same_incident() -> None:
     firing, _, again = site.mails["oncall"]
     assert again.batch.thread == firing.batch.id
     assert [a.incident.id for a in site.of(Opened)] == [1, 1]
+    (incident,) = site.alarms.incidents
+    assert incident.since == 700  # it was well before: that is what was told
     site.at(900, phone, REGISTERED)
     site.at(2000, phone, UNREGISTERED)
     site.until(2200)
