@@ -45,8 +45,8 @@ class Pigeon:
 class Site:
     """A daemon on paper with notifiers of its own."""
 
-    def __init__(self, *names: str, routes: Any = ROUTES) -> None:
-        self.watching: Any = Watching()
+    def __init__(self, *names: str, routes: Any = ROUTES, watching: Any = None) -> None:
+        self.watching: Any = watching or Watching()
         watching = self.watching
         notifiers: Any = dict.fromkeys(names)
         watching.config = replace(watching.config, routes=routes, notifiers=notifiers)
