@@ -58,10 +58,10 @@ class Following:
         news: Callable[[], None] = lambda: None,
         inquire: Inquire | None = None,
     ) -> None:
-        """`arrived` is called once, when every member was read or tried; the wall
-        clock is `ahead` of ours; `refused` hears whom the PBX refused; `news` is called
-        where somebody stands otherwise than before; `inquire` has OPTIONS of our own
-        sent."""
+        """`arrived` is called once, when every member was read or tried and all that
+        was read is judged; the wall clock is `ahead` of ours; `refused` hears whom the
+        PBX refused; `news` is called where somebody stands otherwise than before;
+        `inquire` has OPTIONS of our own sent."""
         self.judge = judge
         self.settings: RegistrarSettings = judge.settings
         self._flow = flow
@@ -72,6 +72,7 @@ class Following:
         self._news = news
         self._asking = Asking(judge, inquire, clock, self._judged) if inquire else None
         self._untried = set(judge.members)
+        self._has_arrived = False
         self.tried_at = clock()  # a member was read, or could not be
         self._done = 0  # since the loop had its turn
         self._closed = False
@@ -184,10 +185,15 @@ class Following:
     async def _tried(self, member: str) -> None:
         self.tried_at = self._clock()
         await self._remember()
-        if self._untried and not self._closed:
-            self._untried.discard(member)
-            if not self._untried:
-                self._arrived(self)
+        self._untried.discard(member)
+        self._arrive()
+
+    def _arrive(self) -> None:
+        """Once, when who is there is known: a long list is judged in slices."""
+        known = self.passed and self.judge.settled
+        if known and not (self._closed or self._has_arrived):
+            self._has_arrived = True
+            self._arrived(self)
 
     async def _rest(self, done: int) -> None:
         """A mass event must not hold up the loop: others have a turn now and then."""
@@ -249,6 +255,7 @@ class Following:
         for member in self.judge.wants_read(now):
             self._registrars[member].relist()
         self._judged(observations)
+        self._arrive()
 
 
 def without_tests(reading: Reading) -> Reading | None:

@@ -70,7 +70,9 @@ def _extensions(judge: Judge, name: str) -> Iterator[Subject]:
 
 
 def _is_key(name: str) -> bool:
-    return name.partition(":")[0] in _OF_KEY
+    """A target may be named `twilio`, as a kind is."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind in _OF_KEY
 
 
 def _of_key(sources: Sources, key: str) -> Iterator[Subject]:

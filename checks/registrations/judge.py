@@ -455,6 +455,11 @@ class Judge:
         self.refreshes.advance(now)
         return self._judge_some(now) + self._cluster.advance(now)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all of the last list is judged."""
+        return not self._unjudged
+
     def next_deadline(self) -> float | None:
         """When `advance` or `wants_read` has something to do."""
         if self._unjudged:

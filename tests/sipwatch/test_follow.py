@@ -11,9 +11,19 @@ import pytest
 
 from alerting.store.rows import DropMemo, Memo
 from checks import registrars
-from checks.observation import Binding, Cause, Kind, Loss, Observation, Scope, Subject
+from checks.observation import (
+    Binding,
+    Cause,
+    Kind,
+    Loss,
+    Observation,
+    Scope,
+    State,
+    Subject,
+)
 from checks.registrations import ledger
 from checks.registrations.judge import (
+    AT_ONCE,
     Bindings,
     Expected,
     Gone,
@@ -222,6 +232,18 @@ async def test_the_first_pass_ends_when_every_member_was_read_or_tried(
     assert not stage.following.passed
     await played(stage, lambda: stage.following.passed)
     assert stage.arrived == [stage.following]
+
+
+async def test_a_long_first_list_is_judged_when_the_pass_is_told(
+    staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "REST", 0.001)
+    count = 3 * AT_ONCE
+    stage = staged(bound(*(str(1000 + n) for n in range(count))))
+    counts: list[dict[State, int]] = []
+    stage.following._arrived = lambda f: counts.append(dict(f.judge.counts()))
+    await played(stage, lambda: bool(counts))
+    assert counts == [{State.REGISTERED: count}]
 
 
 async def test_a_dead_pbx_has_been_tried(staged: Callable[..., Stage]) -> None:
