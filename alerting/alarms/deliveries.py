@@ -140,8 +140,7 @@ class Deliveries:
         )
 
     def instead(self, incident: Incident, names: Sequence[str], now: float) -> None:
-        """Owe the news of a whole to those who would be told of its parts: once, and
-        without a ladder, which is for those whose alarm the whole itself is."""
+        """Owe the news of a whole to who would be told of its parts, with no ladder."""
         rows = {row.notifier: row for row in self.of(incident)}
         for name in names:
             row = rows.get(name)
