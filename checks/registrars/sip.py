@@ -151,7 +151,9 @@ class Sip:
 
     def relist(self) -> None:
         """Ask now for those that were asked the longest ago, as many as at once."""
-        now = self._clock()
+        now, head = self._clock(), self._head()
+        if head is not None and head[0] <= now:
+            return  # somebody is asked at this moment, and they are among the next
         for asked in heapq.nsmallest(AT_ONCE, self._asked.values(), key=_last):
             self._wish(asked, now)
         self._stirred.set()

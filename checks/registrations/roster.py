@@ -8,7 +8,7 @@ learned.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,10 +144,14 @@ class Roster:
         return (aor for aor in names if self.watches(aor))
 
     def _admits(self, aor: str) -> bool:
+        if not 0 < len(aor) <= AOR_LIMIT:
+            return False
+        if not self._choosy:
+            return True
         only = self._settings.extensions
         if only.include and not matches(only.include, aor):
             return False
-        return 0 < len(aor) <= AOR_LIMIT and not matches(only.exclude, aor)
+        return not matches(only.exclude, aor)
 
     def subject(self, aor: str) -> Subject:
         """A new subject for an extension."""
@@ -187,8 +191,10 @@ class Roster:
         row = self.listed.get(aor)
         if row and row.name:
             return row.name
-        titles = (e[aor] for e in self._expected.values() if e.get(aor))
-        return plain(next(titles, ""), NAME_LIMIT)
+        for expected in self._expected.values():
+            if title := expected.get(aor):
+                return plain(title, NAME_LIMIT)
+        return ""
 
     def _scope(self, site: str) -> Scope:
         if site not in self._scopes:
@@ -204,7 +210,9 @@ class Roster:
         return self._scopes[site]
 
 
-def matches(patterns: Iterable[Glob], aor: str) -> bool:
+def matches(patterns: Sequence[Glob], aor: str) -> bool:
     """Whether a pattern fits the AOR, or its user part: `10*`, `1001`, `*@lab`."""
+    if not patterns:
+        return False
     user = aor.partition("@")[0]
     return any(fits(aor) or fits(user) for fits in patterns)
