@@ -9,6 +9,7 @@ from checks.observation import Kind, Subject
 from checks.registrations.extension import Extension
 from checks.registrations.judge import Judge as Registrar
 from checks.twilio.judge import Local
+from sipwatch.sources import readable
 
 KNOWN = 1000  # users whose extension is remembered
 AGAIN = 60.0  # s after which one that was not found is looked for again
@@ -54,6 +55,7 @@ class Locals:
             state,
             extension.since,
             self._is_told(extension.subject),
+            readable(self._registrars()[registrar], self._alarms),
         )
 
     def _is_told(self, extension: Subject) -> bool:

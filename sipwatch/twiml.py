@@ -196,9 +196,10 @@ class Calls:
         return self._here(user) if ours else True
 
     def _here(self, user: str) -> bool:
-        """Whether a phone would ring, as far as we know: who is unknown is rung."""
+        """Whether a phone would ring, as far as we know: who is unknown is rung, and
+        so is whose PBX cannot be read, since it may have come back unseen."""
         found = self._twilio.local(user)
-        return found is None or found.state not in NOT_HERE
+        return found is None or not found.seen or found.state not in NOT_HERE
 
     def _act(
         self,

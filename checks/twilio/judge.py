@@ -36,6 +36,7 @@ class Local(NamedTuple):
     state: State
     since: float
     told: bool  # an incident about it is open
+    seen: bool = True  # False: its PBX cannot be read, and this was its last state
 
 
 class Call(NamedTuple):
@@ -283,7 +284,8 @@ def _text(call: Call) -> str:
 
 def standing(here: Local) -> str:
     """204 unregistered at hq."""
-    return f"{here.name} {here.state.replace('_', ' ')} at {here.registrar}"
+    said = f"{here.name} {here.state.replace('_', ' ')} at {here.registrar}"
+    return said if here.seen else f"{said}, which cannot be read now,"
 
 
 def counts(cases: Iterable[Case]) -> int:

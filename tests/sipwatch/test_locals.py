@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from alerting.incident import Incident, Severity
-from checks.observation import Kind, Scope, State, Subject
+from checks.observation import Cause, Kind, Scope, State, Subject
 from checks.registrations.judge import Judge
 from checks.twilio.judge import Local
 from sipwatch.locals import AGAIN, Locals
@@ -35,6 +35,18 @@ async def test_a_user_is_found_by_number_with_and_without_a_domain() -> None:
     assert other is not None
     assert (other.name, other.registrar) == ("301", "lyon")
     assert found(site, judges, "999@acme.sip.twilio.com") is None
+
+
+async def test_of_a_pbx_that_cannot_be_read_it_is_the_last_state() -> None:
+    site = Watching()
+    judges = {"hq": site.registrar("hq", {"204": AWAY})}
+    one = found(site, judges, "204@acme.sip.twilio.com")
+    assert one is not None
+    assert one.seen
+    site.observe(*judges["hq"].lost("hq:5038", Cause.TIMEOUT, "no answer", START + 60))
+    one = found(site, judges, "204@acme.sip.twilio.com")
+    assert one is not None
+    assert (one.state, one.seen) == (State.NEVER_REGISTERED, False)
 
 
 async def test_who_is_at_two_pbxs_is_neither() -> None:
@@ -65,7 +77,7 @@ async def test_who_was_lost_with_many_is_told_with_them(
         0.0,
         0.0,
     )
-    alarms = SimpleNamespace(incidents=[mass])
+    alarms = SimpleNamespace(incidents=[mass], blind=lambda subject: None)
     locals_ = Locals(lambda: judges, alarms)  # type: ignore[arg-type]
     locals_.look(START)
     found = locals_.find("204@acme.sip.twilio.com")

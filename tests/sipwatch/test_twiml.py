@@ -54,6 +54,7 @@ class Desk:
 
     twiml: TwimlSettings
     away: tuple[str, ...] = ()
+    seen: bool = True
     at: str = "2026-11-20 10:00"
     alerts: list[Alert] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
@@ -81,7 +82,7 @@ class Desk:
         if user == "999":
             return None
         state = State.UNREGISTERED if user in self.away else State.REGISTERED
-        return Local(user, "", "hq", state, 0.0, False)
+        return Local(user, "", "hq", state, 0.0, False, self.seen)
 
     def failed_call(self, alert: Alert) -> None:
         self.alerts.append(alert)
@@ -157,6 +158,11 @@ def test_a_phone_that_would_answer_480_is_not_rung() -> None:
     desk = Desk(settings(reception), away=("204",))
     assert desk.rings() == f"Dial sip:200@{DOMAIN}"
     assert Desk(settings(reception), away=("204", "200")).rings() == VOICEMAIL
+
+
+def test_who_was_away_when_the_pbx_was_last_read_is_rung() -> None:
+    desk = Desk(settings(), away=("204",), seen=False)
+    assert desk.rings() == f"Dial sip:204@{DOMAIN}"
 
 
 def test_whom_nobody_watches_is_rung() -> None:
