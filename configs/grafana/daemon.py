@@ -1,6 +1,6 @@
 """sipwatch itself: whether it keeps time, loses packets, and what it costs."""
 
-from configs.grafana.frame import Board, Panel, grown, of, per_second, total
+from configs.grafana.frame import Board, Panel, grown, of, ours, per_second, total
 
 BOARD = Board(
     uid="sipwatch-self",
@@ -11,7 +11,7 @@ BOARD = Board(
             Panel(
                 "Scraped",
                 "The share of the instances that Prometheus can scrape.",
-                {"up": f"avg({of('up')})"},
+                {"up": f"avg({ours(of('up'))})"},
                 unit="percentunit",
                 shown="value",
                 span=6,
@@ -28,7 +28,7 @@ BOARD = Board(
             Panel(
                 "Running for",
                 "Time since the start.",
-                {"{{instance}}": "time() - " + of("process_start_time_seconds")},
+                {"{{instance}}": ours("time() - " + of("process_start_time_seconds"))},
                 unit="s",
                 shown="value",
                 span=6,
@@ -78,14 +78,14 @@ BOARD = Board(
             Panel(
                 "Processor",
                 "Cores in use.",
-                {"{{instance}}": per_second("process_cpu_seconds_total")},
+                {"{{instance}}": ours(per_second("process_cpu_seconds_total"))},
             ),
             Panel(
                 "Memory",
                 "Memory of the process.",
                 {
-                    "resident {{instance}}": of("process_resident_memory_bytes"),
-                    "virtual {{instance}}": of("process_virtual_memory_bytes"),
+                    "resident {{instance}}": ours(of("process_resident_memory_bytes")),
+                    "virtual {{instance}}": ours(of("process_virtual_memory_bytes")),
                 },
                 unit="bytes",
             ),
@@ -93,14 +93,14 @@ BOARD = Board(
                 "Open files",
                 "Sockets and files, and how many it may have.",
                 {
-                    "open {{instance}}": of("process_open_fds"),
-                    "limit {{instance}}": of("process_max_fds"),
+                    "open {{instance}}": ours(of("process_open_fds")),
+                    "limit {{instance}}": ours(of("process_max_fds")),
                 },
             ),
             Panel(
                 "Scrape",
                 "Time that Prometheus takes to read the metrics.",
-                {"{{instance}}": of("scrape_duration_seconds")},
+                {"{{instance}}": ours(of("scrape_duration_seconds"))},
                 unit="s",
             ),
         ),

@@ -81,6 +81,12 @@ def grown(name: str, *matchers: str) -> str:
     return f"increase({of(name, *matchers)}[$__rate_interval])"
 
 
+def ours(expression: str) -> str:
+    """Of what every job has, that of sipwatch alone: with "All" `$job` is any."""
+    build = of("sipwatch_build_info")
+    return f"{expression} and on (job, instance) max_over_time({build}[$__range])"
+
+
 def total(expression: str, by: str = "") -> str:
     """The sum over all chosen instances, by one or more labels."""
     return f"sum by ({by}) ({expression})" if by else f"sum({expression})"

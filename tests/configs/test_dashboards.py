@@ -147,7 +147,17 @@ def test_every_choice_is_used(board: Json) -> None:
 def test_ranges_are_as_long_as_the_graph_needs_them(board: Json) -> None:
     for target in targets(board):
         ranges = re.findall(r"\[([^]]*)\]", target["expr"])
-        assert set(ranges) <= {"$__rate_interval"}, target["expr"]
+        rates = re.findall(GROWTH, target["expr"])
+        assert ranges.count("$__rate_interval") == len(rates), target["expr"]
+        assert set(ranges) <= {"$__rate_interval", "$__range"}, target["expr"]
+
+
+def test_what_every_job_has_is_shown_of_sipwatch_alone(board: Json) -> None:
+    for target in targets(board):
+        names = set(re.findall(r"\b([a-z_]+)\{", target["expr"]))
+        if not all(name.startswith("sipwatch_") for name in names):
+            narrowed = "and on (job, instance) max_over_time(sipwatch_build_info{"
+            assert narrowed in target["expr"]
 
 
 def test_counters_are_shown_by_their_growth_alone(board: Json) -> None:

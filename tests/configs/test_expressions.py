@@ -25,6 +25,7 @@ from tests.servers.prometheus import Prometheus
 
 VARIABLES = {
     "$__rate_interval": "10s",
+    "$__range": "1m",
     "$job": ".+",
     "$instance": ".+",
     "$target": ".+",
