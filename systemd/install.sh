@@ -49,6 +49,7 @@ put "$HERE/systemd/sipwatch-capture.service" \
     644 /etc/systemd/system/sipwatch-capture.service
 put "$HERE/systemd/sipwatch.sysusers" 644 /usr/lib/sysusers.d/sipwatch.conf
 put "$HERE/systemd/sipwatch.tmpfiles" 644 /usr/lib/tmpfiles.d/sipwatch.conf
+put "$HERE/systemd/sipwatch.sysctl" 644 /usr/lib/sysctl.d/50-sipwatch.conf
 mkdir -p "$DESTDIR/usr/local/bin" "$DESTDIR/etc/sipwatch"
 ln -sfn "$PREFIX/bin/sipwatch" "$DESTDIR/usr/local/bin/sipwatch"
 put "$HERE/configs/sipwatch.yaml" 644 /etc/sipwatch/sipwatch.example.yaml
@@ -61,6 +62,13 @@ if [ -n "$DESTDIR" ]; then
     mkdir -p -m 700 "$DESTDIR/etc/sipwatch/secrets"
     echo "Installed below $DESTDIR."
     exit 0
+fi
+
+# From the next start on by itself; now too, but nobody's larger value is made less.
+limit=/proc/sys/net/core/rmem_max  # a container may have none
+if [ -e $limit ] && [ "$(cat $limit)" -lt 4194304 ]; then
+    sysctl -q -p /usr/lib/sysctl.d/50-sipwatch.conf ||
+        echo "install: net.core.rmem_max stays as it is until the next start" >&2
 fi
 
 if command -v systemctl >/dev/null; then

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from checks.options import datagrams
+from sipwatch.capture import listening
 from sipwatch.capture.protocol import SOCKET
 from sipwatch.cli import CAPTURE as CAPTURE_SOCKET
 
@@ -101,6 +103,20 @@ def test_both_users_are_made() -> None:
         assert re.search(rf"^u {user} ", users, re.MULTILINE)
 
 
+def test_the_kernel_may_hold_what_sockets_ask_for() -> None:
+    lines = (ROOT / "systemd" / "sipwatch.sysctl").read_text().splitlines()
+    (said,) = (line for line in lines if not line.startswith("#"))
+    name, _, most = said.partition(" = ")
+    assert name == "net.core.rmem_max"
+    assert int(most) == listening.BUFFER == datagrams.RECEIVE_BUFFER
+
+
+def test_the_installer_makes_nobodys_larger_buffer_less() -> None:
+    """It compares with what its file asks for."""
+    script = (ROOT / "systemd" / "install.sh").read_text()
+    assert f'"$(cat $limit)" -lt {listening.BUFFER} ]' in script
+
+
 def run_installer(destination: Path) -> subprocess.CompletedProcess[str]:
     environ = os.environ | {"DESTDIR": str(destination), "PYTHON": sys.executable}
     return subprocess.run(
@@ -133,6 +149,7 @@ def test_the_installer_puts_everything_in_its_place(installed: Path) -> None:
         "etc/systemd/system/sipwatch-capture.service",
         "usr/lib/sysusers.d/sipwatch.conf",
         "usr/lib/tmpfiles.d/sipwatch.conf",
+        "usr/lib/sysctl.d/50-sipwatch.conf",
         "etc/sipwatch/sipwatch.example.yaml",
         "etc/sipwatch/sipwatch.schema.json",
         "etc/sipwatch/sipwatch.yaml",
