@@ -272,10 +272,11 @@ class Asterisk:
             yield roster.expected(self._titles)
         self._contacts.ends = ends
         self._contacts.once.clear()
-        for n, event in enumerate(events):
-            if n % SLICE == SLICE - 1:
+        events.reverse()  # of thousands each is freed as soon as it is read
+        while events:
+            if len(events) % SLICE == 0:
                 await asyncio.sleep(0)
-            if reading := self._read(event, session):
+            if reading := self._read(events.pop(), session):
                 yield reading
         # What came during the list may be in it, or not.
         self._contacts.once = dict.fromkeys(self._contacts.once)
