@@ -185,6 +185,8 @@ class Routes:
 
     def repeats(self, incident: Incident, notifier: str) -> int | None:
         """How often at most a notifier is told again; None: without end."""
+        if not self._settings:
+            return None  # by the default route; of a mass event each would look
         found = [route.repeats for route in self.ways(incident, notifier)]
         limits = [most for most in found if most is not None]
         return max(limits) if limits and len(limits) == len(found) else None

@@ -13,7 +13,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from checks.observation import Binding, Cause
@@ -52,6 +52,22 @@ _CONTACT = re.compile(
 )
 _BRANCH = re.compile(r";branch=([^;,\s]+)")
 _NAMES = {"v": "via", "i": "call-id", "m": "contact"}
+
+
+@dataclass(slots=True)
+class Round:
+    """What some queries at a time brought."""
+
+    began: float
+    rows: list[Binding] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)  # AORs, by their canonical names
+    failures: list[SipError] = field(default_factory=list)
+
+    def add(self, later: Round) -> None:
+        """Take what came after it as well."""
+        self.rows += later.rows
+        self.answered |= later.answered
+        self.failures += later.failures
 
 
 class Reply(NamedTuple):

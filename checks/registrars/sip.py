@@ -22,7 +22,7 @@ from checks.registrars.aor import canonical
 from checks.registrars.clocks import pause
 from checks.registrars.complaints import Complaint
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack, trusting
-from checks.registrars.queries import PlainQueries, Told
+from checks.registrars.queries import PlainQueries, Round, Told
 from checks.registrars.subscriber import Subscriber
 from checks.registrations.judge import (
     Added,
@@ -80,22 +80,6 @@ class Asked:
     due: float = NEVER
     not_before: float = NEVER  # nobody's wish is worth a ban
     unknown: bool = False  # the registrar has no such AOR; said once in the log
-
-
-@dataclass(slots=True)
-class Round:
-    """What some queries at a time brought."""
-
-    began: float
-    rows: list[Binding] = field(default_factory=list)
-    answered: set[str] = field(default_factory=set)
-    failures: list[SipError] = field(default_factory=list)
-
-    def add(self, later: Round) -> None:
-        """Take what came after it as well."""
-        self.rows += later.rows
-        self.answered |= later.answered
-        self.failures += later.failures
 
 
 def _last(asked: Asked) -> float:

@@ -42,6 +42,15 @@ def messages(log: str) -> list[Message]:
     return parser.feed(wire.lines(wire.read(log)) + b"\r\n\r\n")
 
 
+def test_a_contact_is_known_by_a_number_of_its_own() -> None:
+    pairs = [(f"{n}", f"sip:{n}@10.0.0.{n % 250}") for n in range(20_000)]
+    assert len({key(*pair) for pair in pairs}) == len(pairs)
+    assert all(0 <= key(*pair) < 2**60 for pair in pairs)
+    assert key("1001", UDP) == key("10" + "01", UDP)
+    assert key("1001", UDP) != key("1001", TCP)
+    assert key("1", "001") != key("10", "01") != key("01", "10")
+
+
 def test_a_first_status_is_a_binding_and_later_ones_its_reach() -> None:
     contacts = Contacts()
     read = [

@@ -286,6 +286,58 @@ def test_a_wish_is_for_those_that_waited_longest_and_breaks_no_floor() -> None:
     assert careful._asked["u1"].due == 1600.0
 
 
+def test_a_place_in_the_queue_that_is_out_of_date_is_passed_over() -> None:
+    aors = ["u1", "u2", "u3"]
+    watcher = pure("sip:10.0.0.5", aors, interval=30.0)
+    plan(watcher, aors, 1000.0)
+    watcher._wish(watcher._asked["u3"], 1005.0)  # before its turn
+    watcher._clock = lambda: 1010.0
+    assert watcher._due(8) == ["u3", "u1"]
+    assert watcher._due(8) == []  # they are being asked, wherever else they stand
+    for aor in ("u1", "u3"):
+        watcher._plan(watcher._asked[aor], [], 0.0)
+    aors.remove("u2")
+    watcher._adopt(watcher._news())
+    watcher._clock = lambda: 1100.0
+    assert watcher._due(8) == ["u1", "u3"]
+
+
+def test_the_queue_is_no_longer_than_twice_those_who_are_watched() -> None:
+    aors = [f"u{number}" for number in range(20)]
+    watcher = pure("sip:10.0.0.5", aors, interval=3600.0)
+    plan(watcher, aors, 1000.0)
+    for second in range(1000):
+        watcher._wish(watcher._asked["u7"], 1100.0 - second / 100)
+        assert len(watcher._queue) <= 2 * len(aors) + sip.AT_ONCE + 1
+    watcher._clock = lambda: 10_000.0
+    assert watcher._due(100)[0] == "u7"
+    assert watcher._due(100) == []
+
+
+def test_while_somebody_is_due_a_wish_changes_nothing() -> None:
+    aors = [f"u{number}" for number in range(4)]
+    watcher = pure("sip:10.0.0.5", aors, interval=40.0)
+    plan(watcher, aors, 1000.0)
+    watcher._clock = lambda: 1010.0
+    watcher.relist()
+    assert watcher._due(8) == ["u0"]
+    watcher._plan(watcher._asked["u0"], [], 0.0)
+    watcher.relist()
+    assert watcher._due(8) == ["u1", "u2", "u3"]
+
+
+async def test_answers_that_come_quickly_are_judged_together() -> None:
+    aors = [f"u{number}" for number in range(100)]
+    peer = await scripted()
+    watcher = watched(peer, aors, subscribe=False)
+    async with aclosing(watcher.watch()) as readings:
+        read = await until(readings, set(aors))
+    peer.close()
+    ends = [len(r.aors or ()) for r in read if isinstance(r, ListEnd)]
+    assert sum(ends) == 100
+    assert max(ends) < sip.GATHERED + sip.AT_ONCE
+
+
 async def test_nobody_to_ask_for_is_said() -> None:
     peer = await scripted()
     failed = await failure(watched(peer, []))
