@@ -27,7 +27,7 @@ from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
 from sipwatch.exposition import Exposition
 from sipwatch.log import Plain
-from sipwatch.process import calm_collector
+from sipwatch.process import calm_collector, give_back_memory
 from sipwatch.selfwatch import BEAT
 
 MOST = 0.020  # s of CPU for which the loop may not look at its sockets
@@ -80,6 +80,7 @@ class Mass:
         path = self.folder / "sipwatch.yaml"
         values = {"ami": ami, "host": host, "port": port, "folder": self.folder}
         path.write_text(self.configuration.format(**values), encoding="utf-8")
+        give_back_memory()  # as the process does
         self.daemon = Daemon(load(path), self.clock)
         await self.daemon.start()
         calm_collector()  # as the process does

@@ -12,7 +12,7 @@ from checks.registrars.ami import (
     Message,
     action,
 )
-from checks.registrars.session import Session
+from checks.registrars.session import Session, sharing
 from checks.registrations.readings import Unreadable
 from tests import wire
 
@@ -198,3 +198,15 @@ async def test_events_that_nobody_takes_have_a_bound_in_bytes(
         asterisk.data_received(large)
     with pytest.raises(Unreadable, match="a flood of events"):
         await asterisk.ask("Ping")
+
+
+def test_a_message_that_is_kept_shares_what_it_has_in_common_with_the_one_before():
+    fields = ["Event", "ContactStatus", "AOR", "EndpointName"]
+    texts = [["ContactStatus", "Removed", f"{n} x", f"{n} x"] for n in (1001, 1002)]
+    first, second = (dict(zip(fields, text, strict=True)) for text in texts)
+    one = sharing(first, {})
+    other = sharing(second, one)
+    assert (one, other) == (first, second)
+    assert list(map(id, one)) == list(map(id, other))
+    assert other["ContactStatus"] is one["ContactStatus"]
+    assert other["EndpointName"] is other["AOR"]
