@@ -16,7 +16,7 @@ from alerting.store.rows import DropMemo, Memo
 from checks.accounts.account import Account, due
 from checks.accounts.contact import OwnContact
 from checks.accounts.exchange import Exchange, Step
-from checks.accounts.settings import QUERY, AccountSettings
+from checks.accounts.settings import FLOOR, QUERY, AccountSettings
 from checks.accounts.trial import Around, Intent, Outcome, Trial
 from checks.observation import Cause, Kind, Observation, Scope, Subject
 from checks.registrars.clocks import pause
@@ -84,6 +84,7 @@ class Accounts(Mapping[str, Account]):
         self._waiting: asyncio.Queue[Account] = asyncio.Queue()
         self._queued: set[Account] = set()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._answers: dict[str, tuple[Account, Outcome]] = {}  # to those who asked
 
     def __getitem__(self, name: str) -> Account:
         return self._accounts[name]
@@ -132,6 +133,7 @@ class Accounts(Mapping[str, Account]):
     def unwatch(self, name: str) -> Subject:
         """Test it no more; a test that is under way ends by itself."""
         self._attempts.forget(name)
+        self._answers.pop(name, None)
         return self._accounts.pop(name).subject
 
     def renew(self, name: str, settings: AccountSettings) -> None:
@@ -181,13 +183,32 @@ class Accounts(Mapping[str, Account]):
 
     async def ask(self, name: str, registrar: str = "") -> Outcome:
         """Only ask for the bindings of one, at this URI of its registrar or its own;
-        KeyError where there is none."""
-        settings = self._accounts[name].settings
+        KeyError where there is none. Who bans those that ask too often is not asked
+        again before its floor: then this is its last answer, `at` its own time."""
+        account = self._accounts[name]
+        settings = account.settings
         settings = replace(settings, registrar=registrar or settings.registrar)
         own = OwnContact.of(self._instance(), name)
         asking = replace(settings, mode=QUERY)
         async with self._lock(name):  # it would take a test contact for a leftover
-            return await Trial(asking, own, self._around(lambda step: None)).run()
+            if (known := self._answer(account)) is not None:
+                return known
+            around = self._around(lambda step: None)
+            outcome = await Trial(asking, own, around).run()
+        if self._accounts.get(name) is account:
+            self._answers[name] = account, outcome
+        return outcome
+
+    def _answer(self, account: Account) -> Outcome | None:
+        """Its last answer, where it is too soon for another one."""
+        asked, answer = self._answers.get(account.name, (None, None))
+        several = (account.outcome, answer if asked is account else None)
+        told = [one for one in several if one is not None and one.rtt is not None]
+        last = max(told, key=lambda outcome: outcome.at, default=None)
+        floor = account.settings.floor
+        if last is None or floor <= FLOOR or self._clock.now() - last.at >= floor:
+            return None
+        return last
 
     async def _test(
         self, account: Account, tell: Callable[[Step], None], *, by_hand: bool = False

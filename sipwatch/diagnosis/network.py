@@ -39,6 +39,7 @@ TRANSPORTS = ("udp", "tcp", "tls")
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 PATIENCE = 1.0  # s for the way that is asked for, before another one is taken
 TIMEOUT = 5.0  # s for each question
+AGO = 15.0  # s after which an answer is an old one, which is said of it
 RECORDS = 4  # steps of a look-up in one line
 # A phone or a proxy says so of a user; of a host all but 2xx and a few is a fault.
 _ABOUT_A_USER = frozenset({480, 486, 600, 603})
@@ -308,9 +309,10 @@ class Network:
         began = time.monotonic()
         outcome = self.registered = await register(account)
         took = outcome.rtt if outcome.rtt is not None else time.monotonic() - began
-        return Rung(
-            "REGISTER", outcome.state is State.OK, plain(outcome.sentence), took
-        )
+        text, ago = plain(outcome.sentence), time.time() - outcome.at
+        if ago > AGO:
+            text += f" ({ago:.0f} s ago: it must not be asked more often)"
+        return Rung("REGISTER", outcome.state is State.OK, text, took)
 
     # --- a call ---------------------------------------------------------------------
 
