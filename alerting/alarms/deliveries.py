@@ -27,7 +27,7 @@ from alerting.alarms.passing import Passing
 from alerting.alarms.reminders import Reminders
 from alerting.alarms.standins import StandIns, to_regroup
 from alerting.incident import Batch, Delivery, Incident, Outcome, Told
-from alerting.routes import GroupSettings, Routes, group_of
+from alerting.routes import GroupSettings, Routes, by_severity, group_of
 from alerting.store.rows import DeliveryRow, What
 
 BACK_OFF = 30.0  # s after a first transient refusal, doubled by each further one
@@ -36,6 +36,7 @@ RETRY_AFTER_MOST = 3600.0  # s that a peer may put us off; a wrong clock says ye
 DEAD_AFTER = 86400.0  # s after its end that an incident is still worth a retry
 NOT_CONFIGURED = "no longer configured"
 ONLY_ONE_AGAIN = 3600.0  # s; the only notifier refused for good: try once an hour
+TOGETHER = 10.0  # s at most that a rung waits for others of its group
 
 
 class Deliveries:
@@ -182,7 +183,10 @@ class Deliveries:
                 return self._attempt(rows, now)
         for row in desk.later.due(now):
             if self.passing.come(desk, row, now):
-                self._add(row.incident, row.notifier, now, at_once=True)
+                # Others of its group that climb a moment later go along.
+                wait = by_severity(self.group.wait, row.incident.severity)
+                at = now + min(wait, TOGETHER)
+                self._add(row.incident, row.notifier, at, at_once=True)
         while (group := desk.ready(now)) is not None:
             for row in self.passing.sift(desk, group, now):
                 row.wanted = row.told  # an event that is over was told, and no more

@@ -52,6 +52,18 @@ def test_who_does_not_acknowledge_is_followed_by_the_next() -> None:
     }
 
 
+def test_those_that_climb_together_are_one_mail() -> None:
+    site = ladder(group=GroupSettings(wait=5.0, interval=0.0, repeat={}))
+    phones = [site.phone("1001"), site.phone("1002")]
+    for n, phone in enumerate(phones):
+        site.at(site.time("10:00") + n, phone, UNREGISTERED)
+    site.until(site.time("10:20"))
+    (mail,) = site.mails["ben"]
+    names = {row.incident.subject.name for row in mail.batch.deliveries}
+    assert names == {"1001", "1002"}
+    assert mail.at == site.time("10:12") + 5
+
+
 def test_what_is_over_is_not_escalated() -> None:
     site = ladder()
     phone = site.phone()
