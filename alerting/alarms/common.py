@@ -84,6 +84,19 @@ def agent_of(user_agent: str) -> str:
 def factors_of(last_seen: str, site: str = "") -> Factors:
     """Of one that was last seen so: "10.20.0.31:5060 over UDP, Yealink SIP-T46U"."""
     place, _, way = last_seen.partition(" over ")
+    network, _, end = place.rpartition(".")
+    last, colon, port = end.partition(":")
+    if last in _LAST and (port.isdecimal() or not colon):
+        return _factors_in(network, way, site)  # as above
+    return _factors(place, way, site)
+
+
+@lru_cache(ALIKE)
+def _factors_in(network: str, way: str, site: str) -> Factors:
+    return _factors(f"{network}.0", way, site)
+
+
+def _factors(place: str, way: str, site: str) -> Factors:
     found, (transport, agent) = _PLACE.fullmatch(place), _way_of(way)
     if found is None or not transport:
         return Factors(site=site)
