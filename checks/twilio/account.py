@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from checks.observation import plain
-from checks.twilio.client import Client, TwilioError
+from checks.twilio.client import Client, Trouble, TwilioError
 from checks.twilio.settings import TwilioSettings
 
 NAMED = 5  # domains or lists that are named in a sentence
@@ -37,8 +37,7 @@ async def look(
         try:
             await _climb(client, domain, username, address, rungs)
         except TwilioError as error:
-            step = "check account_sid and auth_token (or api_key) of `twilio`"
-            rungs.append(Rung("account", False, str(error), step))
+            rungs.append(Rung("account", False, str(error), _STEPS[error.trouble]))
     return rungs
 
 
@@ -67,6 +66,16 @@ async def _climb(
         f"{path}/Calls/IpAccessControlListMappings.json", "contents"
     )
     rungs.append(await _address(client, wanted, address, acls))
+
+
+_LOGIN = "check account_sid and auth_token (or api_key) of `twilio`"
+_STEPS = {
+    Trouble.UNAUTHORIZED: _LOGIN,
+    Trouble.NOT_FOUND: _LOGIN,  # of an account that is not ours, nothing is found
+    Trouble.BUSY: "wait a minute: Twilio has had too many questions of this account",
+    Trouble.BROKEN: "try again later: status.twilio.com tells whether it is Twilio",
+    Trouble.UNREACHABLE: "let this host reach api.twilio.com over HTTPS (port 443)",
+}
 
 
 def without_edge(domain: str) -> str:

@@ -50,6 +50,26 @@ async def climbed(
         return await look(settings, domain, username, address)
 
 
+@pytest.mark.parametrize(
+    ("status", "step"),
+    [
+        (401, "check account_sid and auth_token (or api_key) of `twilio`"),
+        (429, "wait a minute: Twilio has had too many questions of this account"),
+        (500, "try again later: status.twilio.com tells whether it is Twilio"),
+    ],
+)
+async def test_what_to_do_depends_on_why_twilio_does_not_tell(
+    status: int, step: str
+) -> None:
+    async with TwilioServer() as server:
+        server.refusals = [(status, {})]
+        settings = TwilioSettings(
+            account_sid=ACCOUNT, auth_token=Secret(TOKEN), base_url=server.url
+        )
+        (rung,) = await look(settings, DOMAIN, "line1")
+    assert (rung.name, rung.step) == ("account", step)
+
+
 async def test_all_is_well() -> None:
     assert [tuple(rung) for rung in await climbed()] == [
         ("domain", True, "acme.sip.twilio.com is a SIP Domain of the account", ""),
