@@ -120,6 +120,19 @@ def never(grades: int) -> tuple[None, ...]:
     return (None,) * grades
 
 
+class Flag:
+    """A bit of `flags` that reads as an attribute: three of them take one's room."""
+
+    def __init__(self, number: int) -> None:
+        self._bit = 1 << number
+
+    def __get__(self, owner: Watched, kind: type) -> bool:
+        return owner.flags & self._bit != 0
+
+    def __set__(self, owner: Watched, on: bool) -> None:
+        owner.flags = owner.flags | self._bit if on else owner.flags & ~self._bit
+
+
 # There is one for each phone; the collector, which frees none, need not look at it.
 class Watched(msgspec.Struct, eq=False, gc=False):
     """A subject that was observed, or is known from before a restart."""
@@ -132,10 +145,12 @@ class Watched(msgspec.Struct, eq=False, gc=False):
     well_at: float = 0.0  # when it was last seen well
     well_since: float = 0.0  # when it became well after it was not
     trouble: Trouble | None = None
-    fresh: bool = False  # known from the store, not observed since
-    stored: bool = False
-    answered: bool = False  # of a target: it has answered once, be it before a restart
     groups: tuple[Group, ...] = ()  # of an extension: who it may be lost together with
+    flags: int = 0
+
+    fresh = Flag(0)  # known from the store, not observed since
+    stored = Flag(1)
+    answered = Flag(2)  # of a target: it has answered once, be it before a restart
 
     def row(self) -> SubjectRow:
         """The row to be written."""
