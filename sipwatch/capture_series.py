@@ -17,6 +17,18 @@ def families(sources: Sources) -> Iterator[Family]:
         "Whether the capture service answers.",
         [f"sipwatch_capture_up {int(passing.up)}\n"],
     )
+    yield Family(
+        "sipwatch_evidence_kept",
+        "gauge",
+        "Incidents whose exchange is kept.",
+        [f"sipwatch_evidence_kept {len(sources.gathering.kept)}\n"],
+    )
+    yield Family(
+        "sipwatch_evidence_missed_total",
+        "counter",
+        "Incidents whose exchange was not looked for: too many opened at once.",
+        [f"sipwatch_evidence_missed_total {sources.gathering.missed}\n"],
+    )
     if not passing.packets and not passing.up:
         return
     yield Family(

@@ -75,6 +75,7 @@ class _Page:
         yield from self._part("rule", self._rule(answer["rule"]))
         yield from self._part("observations", map(self._seen, answer["observations"]))
         yield from self._part("evidence", map(self._fact, incident["evidence"]))
+        yield from self._part("packets", [_packets(answer["packets"], incident["id"])])
         yield from self._part("considered", self._considered(answer["considered"]))
         noted = map(self._noted, answer["suppressed"])
         yield from self._part("suppressed", noted, "nothing")
@@ -223,6 +224,14 @@ class _Page:
         return moment.strftime(
             "%H:%M:%S" if moment.date() == today else "%d %b %Y %H:%M:%S"
         )
+
+
+def _packets(kept: dict[str, Any], incident: int) -> str:
+    """6 messages, 4096 octets, SHA-256 0a1b2c3d4e5f: sipwatch evidence 4711."""
+    if kept["file"] is None:
+        return f"none: {plain(kept['why'])}"
+    said = f"{kept['messages']} messages, {kept['size']} octets"
+    return f"{said}, SHA-256 {plain(kept['sha256'])}: sipwatch evidence {incident}"
 
 
 def _route(route: dict[str, Any]) -> str:

@@ -57,6 +57,7 @@ async def of_incident(sources: Sources, reader: Reader, id: int) -> dict[str, An
     trail = await reader.trail(row.key)
     return {
         "incident": shown(incident, row, sources),
+        "packets": sources.gathering.mentioned(incident, row.opened_at),
         "rule": in_words(sources.alarms.rules, row.rule),
         "observations": around(
             await reader.history(row.key), trail, row.since, row.resolved_at

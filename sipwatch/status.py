@@ -51,6 +51,11 @@ def status(sources: Sources) -> dict[str, Any]:
         "certificates": _certificates(sources),
         "incidents": _incidents(incidents, sources, iso),
         "incidents_open": len(incidents),
+        "packets": {
+            "kept": len(sources.gathering.kept),
+            "missed": sources.gathering.missed,
+            "error": sources.gathering.error,
+        },
         "outbox": _outbox(sources, iso),
         "notifiers": telling.notifiers(sources, iso),
         "heartbeat": telling.heartbeat(sources, iso),
@@ -227,6 +232,7 @@ def _incidents(
             "muted_by": sources.alarms.silences.reason(i, clock.now()),
             "text": _text(i, times, sources.config.instance, count),
             "finding": _finding(findings.of(i.subject, i, around=False), iso),
+            "packets": sources.gathering.mentioned(i, clock.to_wall(i.opened_at)),
         }
         for i in first
     ]

@@ -123,6 +123,16 @@ BOARD = Board(
                 },
                 unit="pps",
             ),
+            Panel(
+                "Incidents with packets",
+                "Those whose exchange is kept.",
+                {"{{instance}}": of("sipwatch_evidence_kept")},
+            ),
+            Panel(
+                "Incidents without a look at packets",
+                "Too many opened at once to look for the exchange of each.",
+                {"{{instance}}": per_second("sipwatch_evidence_missed_total")},
+            ),
         ),
     },
 )

@@ -37,6 +37,8 @@ from sipwatch.keeping.shelf import CAPTURE, PROBE, Kept, Shelf
 from sipwatch.sources import Sources
 
 TASK = "evidence"
+REASONS = 1000  # incidents of which is known why there is no exchange; the oldest go
+SHORT = 12  # digits of a SHA-256 where it only is to be recognized
 WAITING = 32  # incidents whose exchange is looked for; a mass event has one of its own
 EXCHANGE = 1024 * 1024  # octets of one: 2,000 messages
 ADDRESSES = 8  # of a target
@@ -66,6 +68,7 @@ class Gathering:
         self.error = ""  # why the last exchange could not be kept
         self._daemon, self._flow = daemon, flow
         self._waiting: deque[Incident] = deque()
+        self._none: dict[int, str] = {}  # why there is none, by incident
         self._wanted = asyncio.Event()
         bus.on("opened", self._opened)
 
@@ -84,7 +87,9 @@ class Gathering:
             return
         if len(self._waiting) >= WAITING:
             self.missed += 1
+            self._lacks(incident, "too many incidents opened at once to look for it")
             return
+        self._lacks(incident, "it is being looked for")
         self._waiting.append(incident)
         self._wanted.set()
 
@@ -113,6 +118,7 @@ class Gathering:
         if found is None or not found.messages:
             found, source = await self._of_ourselves(incident), PROBE
         if found is None or not found.messages:
+            self._lacks(incident, self._nothing())
             return
         clock = self._daemon.clock
         now = clock.to_wall(clock.now())
@@ -123,11 +129,13 @@ class Gathering:
             )
         except OSError as error:
             self._failed(error)
+            self._lacks(incident, f"it cannot be kept: {self.error}")
             return
         if self.error:
             log.info("evidence can be kept again")
         self.error = ""
         self.kept[incident.id] = kept
+        self._none.pop(incident.id, None)
         log.info("incident %d: %s", incident.id, _said(kept))
         if self._daemon.alarms.evidenced(incident.id, clock.now()):
             self._flow.flush()
@@ -137,6 +145,17 @@ class Gathering:
         if said != self.error:
             log.warning("evidence cannot be kept: %s", said)
         self.error = said
+
+    def _lacks(self, incident: Incident, why: str) -> None:
+        self._none[incident.id] = why
+        if len(self._none) > REASONS:
+            del self._none[next(iter(self._none))]
+
+    def _nothing(self) -> str:
+        """Why nothing was found; what passes is looked at every few seconds."""
+        if self._daemon.passing.up:
+            return "no packets of it were seen"
+        return "the capture service does not run (systemctl start sipwatch-capture)"
 
     # --- the ring -------------------------------------------------------------------
 
@@ -230,15 +249,36 @@ class Gathering:
 
     def line(self, incident: Incident) -> str:
         """What a mail says of the exchange that is kept; empty without one."""
-        kept = self.kept.get(incident.id)
-        if kept is None or not self._is_of(kept, incident):
-            return ""
-        return f"{_said(kept)}: sipwatch evidence {incident.id}"
-
-    def _is_of(self, kept: Kept, incident: Incident) -> bool:
-        """Numbers begin anew with another database; the folder may be an old one."""
         opened = self._daemon.clock.to_wall(incident.opened_at)
-        return kept.subject == incident.subject.key and kept.at >= opened - SETTLED
+        kept = self._of(incident, opened)
+        return f"{_said(kept)}: sipwatch evidence {incident.id}" if kept else ""
+
+    def mentioned(self, incident: Incident, opened: float) -> dict[str, Any]:
+        """What is kept of an incident that opened then, by the wall clock, or why
+        there is none."""
+        kept = self._of(incident, opened)
+        return {
+            "file": f"{incident.id}.pcapng" if kept else None,
+            "source": kept.source if kept else None,
+            "messages": kept.messages if kept else 0,
+            "size": kept.size if kept else 0,
+            "sha256": kept.sha256[:SHORT] if kept else None,
+            "why": "" if kept else self._why_none(incident),
+        }
+
+    def _why_none(self, incident: Incident) -> str:
+        if incident.subject.kind not in _KINDS:
+            return "nothing is said over the network by what it is about"
+        if incident.part_of is not None:
+            return f"it is part of incident {incident.part_of}"
+        return self._none.get(incident.id, "none is kept, or no longer")
+
+    def _of(self, incident: Incident, opened: float) -> Kept | None:
+        """Numbers begin anew with another database; the folder may be an old one."""
+        kept = self.kept.get(incident.id)
+        if kept is None or kept.subject != incident.subject.key:
+            return None
+        return kept if kept.at >= opened - SETTLED else None
 
     async def shown(self, id: int, *, file: bool) -> dict[str, Any]:
         """The answer of /api/v1/incidents/ID/evidence; LookupError, OSError."""

@@ -65,6 +65,14 @@ INCIDENT: dict[str, Any] = {
         "muted_by": "",
         "evidence": [{"at": utc("09:01:14"), "text": "refresh, 60 s granted"}],
     },
+    "packets": {
+        "file": "4711.pcapng",
+        "source": "capture",
+        "messages": 6,
+        "size": 4096,
+        "sha256": "0a1b2c3d4e5f",
+        "why": "",
+    },
     "rule": RULE,
     "observations": [
         {
@@ -183,6 +191,8 @@ def test_an_incident_is_explained_at_80_columns() -> None:
         "observations 21 Nov 2019 10:02:14 unregistered its registration expired after",
         "             the 60 s granted: the phone did not refresh it",
         "evidence     21 Nov 2019 10:01:14 refresh, 60 s granted",
+        "packets      6 messages, 4096 octets, SHA-256 0a1b2c3d4e5f: sipwatch evidence",
+        "             4711",
         "considered   21 Nov 2019 10:02:14 it began",
         "             21 Nov 2019 10:04:14 it is due: the latest of these and 2m",
         "             registrar:hq: readable, asked 21 Nov 2019 10:04:12, seen well 21",
@@ -247,6 +257,12 @@ def test_what_is_not_known_any_more_is_said() -> None:
     assert "rule         Old, which is in force no more" in shown
     assert "considered   not written down: it opened before this was kept" in shown
     assert "attempts     none" in shown
+
+
+def test_where_no_packets_are_kept_it_says_why() -> None:
+    none = {**INCIDENT["packets"], "file": None, "why": "no packets of it were seen"}
+    shown = printed({**INCIDENT, "packets": none})
+    assert "packets      none: no packets of it were seen" in shown
 
 
 def test_of_much_the_last_is_shown() -> None:

@@ -25,7 +25,7 @@ from checks.registrations.readings import Bindings, ListEnd
 from checks.sip.resolver import Address
 from sipwatch import __version__
 from sipwatch.status import INCIDENTS, status
-from tests.sipwatch.watching import START, Watching
+from tests.sipwatch.watching import NO_PACKETS, START, Watching
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
         "certificates": [],
         "incidents": [],
         "incidents_open": 0,
+        "packets": {"kept": 0, "missed": 0, "error": ""},
         "outbox": {"pending": 0, "oldest": None},
         "notifiers": [],
         "heartbeat": None,
@@ -249,6 +250,7 @@ async def test_an_incident_reads_like_the_subject_of_its_mail(
             "text": "trunk twilio does not answer OPTIONS since 16:13"
             " (timeout, 4 sends to 203.0.113.9:5060 over UDP, no answer)",
             "finding": None,
+            "packets": NO_PACKETS,
         }
     ]
 

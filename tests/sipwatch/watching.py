@@ -61,6 +61,16 @@ class Secured:
         return self.address
 
 
+NO_PACKETS = {
+    "file": None,
+    "source": None,
+    "messages": 0,
+    "size": 0,
+    "sha256": None,
+    "why": "none is kept, or no longer",
+}
+
+
 @dataclass
 class Watching:
     """What `Sources` asks for; needs a running loop."""
@@ -93,7 +103,13 @@ class Watching:
         self.twilio: Any = SimpleNamespace(
             status=lambda: None, alerts=Counter(), codes=lambda user: ()
         )
-        self.gathering: Any = SimpleNamespace(line=lambda incident: "")
+        self.gathering: Any = SimpleNamespace(
+            line=lambda incident: "",
+            mentioned=lambda incident, opened: NO_PACKETS,
+            kept={},
+            missed=0,
+            error="",
+        )
         self.passing: Any = SimpleNamespace(up=False, packets=0)
         self.outlook: Any = SimpleNamespace(shown=lambda: None)
         self.options = OptionsCheck(

@@ -17,7 +17,7 @@ from checks.observation import Kind, Scope, State, Subject
 from checks.sip.trace import Exchanged
 from sipwatch.capture.protocol import LONGEST, Question
 from sipwatch.keeping import gathering
-from sipwatch.keeping.gathering import EXCHANGE, WAITING, Gathering
+from sipwatch.keeping.gathering import EXCHANGE, REASONS, WAITING, Gathering
 from sipwatch.keeping.settings import CaptureSettings, EvidenceSettings
 from sipwatch.keeping.shelf import PROBE
 from tests.alerting.mails import CASES, INSTANCE, NOW, PARIS
@@ -144,6 +144,14 @@ async def test_the_last_test_of_an_account_is_its_evidence(site: Site) -> None:
     assert site.gathering.line(incident(ACCOUNT)) == (
         "2 messages of our own, 1 kB: sipwatch evidence 7"
     )
+    assert site.gathering.mentioned(incident(ACCOUNT), START) == {
+        "file": "7.pcapng",
+        "source": PROBE,
+        "messages": 2,
+        "size": shown["size"],
+        "sha256": shown["sha256"][:12],
+        "why": "",
+    }
     assert site.gathering.line(incident(ACCOUNT, 8)) == ""
     # Of a database that was there before this one.
     assert site.gathering.line(incident(EXTENSION)) == ""
@@ -152,6 +160,66 @@ async def test_the_last_test_of_an_account_is_its_evidence(site: Site) -> None:
         await site.gathering.shown(8, file=False)
     again = Site(Path(site.watching.config.database).parent)
     assert again.gathering.shelf.load() == site.gathering.kept
+
+
+async def test_it_is_known_why_an_incident_has_no_packets(site: Site) -> None:
+    def why(of: Incident) -> str:
+        said = site.gathering.mentioned(of, START)
+        assert (said["file"], said["messages"], said["sha256"]) == (None, 0, None)
+        return str(said["why"])
+
+    emit = site.watching.bus.emit
+    for n in range(WAITING + 1):
+        emit("opened", Opened(incident(EXTENSION, n), START))
+    assert why(incident(EXTENSION, 0)) == "it is being looked for"
+    assert why(incident(EXTENSION, WAITING)) == (
+        "too many incidents opened at once to look for it"
+    )
+    assert why(incident(EXTENSION, 500)) == "none is kept, or no longer"
+    registrar = Subject(Kind.REGISTRAR, "hq", HQ)
+    assert why(incident(registrar)).startswith("nothing is said over the network")
+    covered = incident(EXTENSION, 99)
+    covered.part_of = 1
+    assert why(covered) == "it is part of incident 1"
+
+
+@pytest.mark.parametrize(
+    ("up", "why"),
+    [
+        (True, "no packets of it were seen"),
+        (
+            False,
+            "the capture service does not run (systemctl start sipwatch-capture)",
+        ),
+    ],
+)
+async def test_where_nothing_was_found_the_reason_is_kept(
+    site: Site, up: bool, why: str
+) -> None:
+    site.watching.passing.up = up
+    await site.gathering._gather(incident(EXTENSION))
+    assert site.gathering.mentioned(incident(EXTENSION), START)["why"] == why
+
+
+async def test_a_full_disk_is_the_reason(site: Site) -> None:
+    ask = Exchanged(START, True, "udp", PHONE, PBX, sip("REGISTER sip:x SIP/2.0"))
+    account: Any = SimpleNamespace(
+        settings=SimpleNamespace(username="line1"),
+        outcome=SimpleNamespace(exchange=(ask,)),
+    )
+    site.watching.accounts["line"] = account
+    (Path(site.watching.config.database).parent / "evidence").write_text("no folder")
+
+    await site.gathering._gather(incident(ACCOUNT))
+
+    said = site.gathering.mentioned(incident(ACCOUNT), START)
+    assert said["why"] == "it cannot be kept: File exists"
+
+
+def test_reasons_do_not_grow_without_end(site: Site) -> None:
+    for n in range(REASONS + 5):
+        site.gathering._lacks(incident(EXTENSION, n), "no packets of it were seen")
+    assert list(site.gathering._none) == list(range(5, REASONS + 5))
 
 
 async def test_evidence_goes_by_its_settings(site: Site, tmp_path: Path) -> None:
