@@ -175,7 +175,7 @@ class People:
         try:
             await self._flow.commit()
         except (sqlite3.Error, OSError, StoreError) as error:
-            why = f"it is in force, but not stored: {plain(str(error))}"
+            why = f"it is done, but not stored: {plain(str(error))}"
             raise NotStoredError(why) from None
         finally:
             self._wake()

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from alerting.incident import Outcome
 from alerting.routes import RouteSettings
+from alerting.store.database import StoreError
 from checks.observation import plain
 from checks.settings import written_duration
 from sipwatch.couriers import Couriers
@@ -105,7 +107,7 @@ class SelfTests:
             errors[name] = error
             # Somebody sees it fail, and others shall: no three of it are waited for.
             self._book(name, Outcome.PERMANENT, error)
-        await self._commit()
+        await self._written()
         return errors
 
     async def _unasked(self, wanted: dict[str, tuple[str, ...]]) -> None:
@@ -121,7 +123,14 @@ class SelfTests:
                 log.warning("self-test: %s: %s", name, error)
                 wait = SOON[times] if times < len(SOON) else HOURLY
                 self._again[name] = (now + wait, times + 1)
-        await self._commit()
+        await self._written()
+
+    async def _written(self) -> None:
+        """What came of it is known, written or not: the store tells of itself."""
+        try:
+            await self._commit()
+        except (sqlite3.Error, OSError, StoreError) as error:
+            log.warning("self-test: not stored: %s", plain(str(error)))
 
     async def _test(self, name: str, ways: Sequence[str]) -> tuple[Outcome, str]:
         return await self._couriers.test(name, "; ".join(ways))

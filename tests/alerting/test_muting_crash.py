@@ -172,11 +172,11 @@ def test_a_day_without_a_crash(tmp_path: Path) -> None:
     check(machine, 0)
     assert [(m.batch.notifier, m.text, m.at - BEGIN) for m in machine.accepted] == [
         ("anna", "firing 1001 ExtensionUnregistered", 230),
-        ("ben", "firing 1001 ExtensionUnregistered", 520),
+        ("ben", "firing 1001 ExtensionUnregistered", 530),
         ("anna", "resolved 1001 ExtensionUnregistered", 1270),
         ("ben", "resolved 1001 ExtensionUnregistered", 1270),
         ("anna", "firing 1002 ExtensionUnregistered", 1500),
-        ("ben", "firing 1002 ExtensionUnregistered", 1800),
+        ("ben", "firing 1002 ExtensionUnregistered", 1810),
         ("anna", "resolved 1002 ExtensionUnregistered", 2070),
         ("ben", "resolved 1002 ExtensionUnregistered", 2070),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,6 +56,7 @@ class Site:
         )
         self.pigeons = {name: Pigeon() for name in names}
         self.commits = 0
+        self.full = False
         couriers: Any = _Couriers(watching)
         for name, pigeon in self.pigeons.items():
             couriers[name] = Courier(
@@ -70,6 +72,8 @@ class Site:
         self.tests = SelfTests(watching, couriers, commit=self.commit)
 
     async def commit(self) -> None:
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
         self.commits += 1
         self.watching.announce()
 
@@ -113,6 +117,14 @@ async def test_a_route_is_tested_to_its_last_step() -> None:
     assert test.subject == "[test] sipwatch on sipwatch.example.com can reach you"
     assert "route 1, after 10m" in test.text
     assert site.commits == 1
+
+
+async def test_what_cannot_be_written_is_answered_all_the_same() -> None:
+    site = Site("mail")
+    site.full = True
+    assert await site.tests.notifiers([]) == {"mail": ""}
+    await site.tests.scheduled()
+    assert site.took() == {"mail": 2}
 
 
 async def test_who_is_on_several_routes_is_tested_once() -> None:
