@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
@@ -127,10 +128,17 @@ class Client:
             why = f"{url.host}: no answer within {TIMEOUT:g} s"
             raise TwilioError(why, Trouble.UNREACHABLE) from None
         except aiohttp.ClientError as error:
-            cause = getattr(error, "os_error", None)
-            said = (cause and cause.strerror) or type(error).__name__
-            why = f"{url.host}: {plain(str(said))}"
+            why = f"{url.host}: {plain(_said(error))}"
             raise TwilioError(why, Trouble.UNREACHABLE) from None
+
+
+def _said(error: aiohttp.ClientError) -> str:
+    """In the system's words; those of asyncio tell how Python goes about it."""
+    cause = getattr(error, "os_error", None)
+    number = getattr(cause, "errno", None) or 0
+    if number > 0:
+        return os.strerror(number)
+    return getattr(cause, "strerror", None) or type(error).__name__
 
 
 async def _read(url: URL, answer: aiohttp.ClientResponse) -> dict[str, Any]:

@@ -70,6 +70,15 @@ async def test_what_to_do_depends_on_why_twilio_does_not_tell(
     assert (rung.name, rung.step) == ("account", step)
 
 
+async def test_who_refuses_the_connection_is_told_in_plain_words() -> None:
+    settings = TwilioSettings(
+        account_sid=ACCOUNT, auth_token=Secret(TOKEN), base_url="http://127.0.0.1:9"
+    )
+    (rung,) = await look(settings, DOMAIN)
+    assert rung.said == "127.0.0.1: Connection refused"
+    assert rung.step == "let this host reach api.twilio.com over HTTPS (port 443)"
+
+
 async def test_all_is_well() -> None:
     assert [tuple(rung) for rung in await climbed()] == [
         ("domain", True, "acme.sip.twilio.com is a SIP Domain of the account", ""),
