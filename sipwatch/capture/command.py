@@ -60,6 +60,7 @@ def run(
         allowed=allowed,
         listen=opened,
         absent=absent,
+        names=None if names else interfaces,
     )
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, lambda *_: station.stop())

@@ -38,6 +38,7 @@ CALLERS = 4  # connections at once: the daemon has one
 PATIENCE = 30.0  # s that a caller may take to ask, and to take its answer
 BEAT = 1.0  # s between two looks at the clock
 AGAIN = 5.0  # s between two attempts at an interface that is down or gone
+WIRES = 100  # interfaces beside those of the start: each holds some MB of the kernel
 GARBAGE = 50_000  # objects until Python looks for cycles: frames have none
 MODE = 0o660
 
@@ -54,15 +55,20 @@ class Station:
         allowed: Callable[[int], bool] = lambda uid: True,
         listen: Callable[[str], Wire] | None = None,
         absent: Iterable[str] = (),
+        names: Callable[[], Iterable[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`allowed` tells whether a user may ask, by number; `listen` opens an
-        interface that went down and may be back, or is `absent` as yet: OSError."""
+        interface that went down and may be back, or is `absent` as yet: OSError.
+        `names` lists all interfaces, where those that come later are wanted too."""
         self.ring = Ring() if ring is None else ring
         self.passing = Passing()
         self.refused = 0  # callers
         self._wires = list(wires)
         self._listen, self._absent = listen, dict.fromkeys(absent, 0.0)
+        self._names, self._listed_at = names, clock()
+        self._most = len(self._wires) + len(self._absent) + WIRES
+        self._left_out: set[str] = set()  # of a kind that is not read
         self._lost = 0  # dropped by wires that are gone
         self._server = server
         self._allowed = allowed
@@ -105,6 +111,7 @@ class Station:
                 self._serve(key.data, events)
             else:
                 self._answer_the_door()
+        self._look_for_new()
         self._look_for_absent()
         self._work()
 
@@ -137,6 +144,26 @@ class Station:
             wire.close()
             self._absent[wire.name] = self._clock()
 
+    @property
+    def _heard_of(self) -> set[str]:
+        return {*(wire.name for wire in self._wires), *self._absent}
+
+    def _look_for_new(self) -> None:
+        """Interfaces that came are to be listened to, those that went are forgotten."""
+        now = self._clock()
+        if self._names is None or 0 <= now - self._listed_at < AGAIN:
+            return
+        self._listed_at = now
+        with contextlib.suppress(OSError):
+            there = list(self._names())
+            self._left_out &= set(there)
+            for name in self._absent.keys() - there:
+                del self._absent[name]
+            known = self._heard_of | self._left_out
+            room = self._most - len(self._heard_of)
+            for name in [n for n in there if n not in known][: max(0, room)]:
+                self._absent[name] = now - AGAIN
+
     def _look_for_absent(self) -> None:
         """An interface that is back, maybe under another number, is listened to."""
         if self._listen is None:
@@ -146,11 +173,18 @@ class Station:
             if 0 <= now - tried < AGAIN:
                 continue
             self._absent[name] = now
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 wire = self._listen(name)
-                del self._absent[name]
-                self._wires.append(wire)
-                self._selector.register(wire, selectors.EVENT_READ, wire)
+            except OSError:
+                continue
+            except ValueError:
+                if self._names is not None:  # nobody chose it
+                    del self._absent[name]
+                    self._left_out.add(name)
+                continue
+            del self._absent[name]
+            self._wires.append(wire)
+            self._selector.register(wire, selectors.EVENT_READ, wire)
 
     # --- who asks -------------------------------------------------------------------
 

@@ -21,7 +21,15 @@ from sipwatch.capture.frames import ETHERNET, FRAME_LIMIT, Frame
 from sipwatch.capture.listening import AT_ONCE, Wire
 from sipwatch.capture.protocol import QUESTION_LIMIT, Question, decoded, question_of
 from sipwatch.capture.ring import SMALLEST, Ring
-from sipwatch.capture.station import AGAIN, CALLERS, PATIENCE, Station, only, serve
+from sipwatch.capture.station import (
+    AGAIN,
+    CALLERS,
+    PATIENCE,
+    WIRES,
+    Station,
+    only,
+    serve,
+)
 from tests.servers import until
 from tests.sipwatch.capture.packets import AT, PBX, PHONE, frame, sip
 
@@ -234,6 +242,65 @@ def test_an_interface_that_went_down_is_listened_to_again(tmp_path: Path) -> Non
         assert (figures["interfaces"], figures["absent"]) == (["eth0"], [])
         assert figures["received"] == 2
         ours.close()
+
+
+def test_interfaces_that_come_later_are_listened_to_where_all_are_wanted(
+    tmp_path: Path,
+) -> None:
+    there = ["eth0"]
+    tried: list[str] = []
+    pairs: list[socket.socket] = []
+
+    def listen(name: str) -> Wire:
+        tried.append(name)
+        if name == "can1":
+            raise ValueError("can1 is of a kind that is not read here (280)")
+        if name == "down0":
+            raise OSError(100, "Network is down")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        pairs.append(ours)
+        return Wire(name, Paired(theirs), ETHERNET)
+
+    site = Site(tmp_path, listen=listen, names=lambda: there)
+    with contextlib.closing(site):
+        there += ["veth1", "can1", "down0"]
+        site.turns(1)
+        assert tried == []  # it is looked now and then
+        for _ in range(2):
+            site.now += AGAIN
+            site.turns(1)
+        assert tried == ["veth1", "can1", "down0", "down0"]
+        pairs[0].send(frame(NO).data)
+        site.turns(2)
+        figures = site.station.figures()
+        assert (figures["interfaces"], figures["absent"]) == (
+            ["eth0", "veth1"],
+            ["down0"],
+        )
+        assert figures["received"] == 1
+
+        pairs[0].send(b"down")
+        site.turns(2)
+        there[1:] = []  # a container's: it does not come back
+        site.now += AGAIN
+        site.turns(1)
+        assert site.station.figures()["absent"] == []
+        pairs[0].close()
+
+
+def test_not_every_one_of_endless_interfaces_is_listened_to(tmp_path: Path) -> None:
+    there = ["eth0"]
+
+    def listen(name: str) -> Wire:
+        raise OSError(100, "Network is down")
+
+    site = Site(tmp_path, listen=listen, names=lambda: there)
+    with contextlib.closing(site):
+        there += [f"veth{n}" for n in range(WIRES + 50)]
+        for _ in range(2):
+            site.now += AGAIN
+            site.turns(1)
+        assert len(site.station.figures()["absent"]) == WIRES
 
 
 def test_a_frame_that_a_tag_made_too_long_is_cut(site: Site) -> None:
