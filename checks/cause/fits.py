@@ -34,7 +34,9 @@ OVERLOAD_SHARE = 0.1  # of the answers of a registrar that are 503, or missing
 DND = re.compile(r"\bdnd\b|do[ -]?not[ -]?disturb|ne pas d.ranger|nicht st.ren", re.I)
 HOURS = re.compile(
     r"out of (office |business )?hours|after[ -]hours|outside (of )?(office|business)"
-    r"|\bclosed\b|night (mode|service)",
+    # Not "connection closed": that is a fault, and this is held to be no fault.
+    r"|\b(office|business|shop|branch|department|desk|we) (is |are )?(now )?closed\b"
+    r"|\b(now|currently) closed\b|^\s*closed\b(?! by)|night (mode|service)",
     re.I,
 )
 MAINTENANCE = re.compile(r"maintenance|draining|going down", re.I)

@@ -536,3 +536,23 @@ def test_a_mail_that_names_the_subject_needs_no_name_in_the_finding() -> None:
     assert classify(evidence).sentence == (
         "its registration expired after the 60 s granted: the phone did not refresh it"
     )
+
+
+@pytest.mark.parametrize(
+    ("phrase", "purpose"),
+    [
+        ("Closed", True),
+        ("We are now closed", True),
+        ("Currently closed, call again at 9", True),
+        ("Outside office hours", True),
+        ("Connection closed", False),
+        ("Server closed the connection", False),
+        ("Closed by peer", False),
+        ("The circuit is closed", False),
+    ],
+)
+def test_a_connection_that_was_closed_is_no_closing_time(
+    phrase: str, purpose: bool
+) -> None:
+    found = classify(Evidence(place="hq", answer=Answer(status=480, reason=phrase)))
+    assert (found.cause is Cause.OUT_OF_HOURS) is purpose
