@@ -6,6 +6,7 @@ and gets goes through a socket pair into the same code.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -109,6 +110,39 @@ def alone() -> Iterator[str]:
             process.terminate()
             assert process.wait(10) == 0
         assert not path.exists()
+
+
+def has_namespaces() -> bool:
+    """Whether a network of our own can be had: root, and not every container."""
+    tools = all(map(shutil.which, ("unshare", "nsenter", "ip")))
+    return (
+        tools and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0
+    )
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not has_namespaces(), reason="needs a network of its own"
+)
+def test_an_interface_that_comes_later_is_listened_to(tmp_path: Path) -> None:
+    path = tmp_path / "capture.sock"
+    argv = ["unshare", "-n", *sipwatch(), "capture", "--socket", str(path), "--group="]
+
+    def listened_to() -> set[str]:
+        return set(asyncio.run(client.figures(str(path)))["interfaces"])
+
+    with subprocess.Popen(argv) as process:
+        until(path.exists, 30, "the ring")
+        assert not {"late0", "late1"} & listened_to()
+        inside = ["nsenter", "-t", str(process.pid), "-n", "ip", "link"]
+        for words in (
+            "add late0 type veth peer name late1",
+            "set late0 up",
+            "set late1 up",
+        ):
+            subprocess.run([*inside, *words.split()], check=True, timeout=30)
+        until(lambda: {"late0", "late1"} <= listened_to(), 30, "the interfaces")
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 async def exchange_of(path: str, user: str, count: int) -> client.Exchange:
