@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
 IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
 STEP = SLICE // 2  # rows judged in one turn of the loop: new ones take 8 ms
 TITLES = 100  # names asked for at once: a few ms of either side
+TITLES_PAUSE = 0.2  # s between such; thousands of names come after the list, in peace
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,11 @@ class Asterisk:
         self._pace = Pace(settings.interval, clock)
         self._next_roster = 0.0
         self._warned = False
-        self._titles: dict[str, str] = {}  # by AOR, until a reload
+        self._titles: dict[str, str] = {}  # by AOR, as last asked for
+        self._roster_read = Roster()
+        self._untitled: list[str] = []  # AORs whose names are to be asked for
+        self._renamed = False  # by a reload, perhaps
+        self._next_titles = math.inf
         self._hold_back = HoldBack()
         self._qualifying = self._qualifier()
 
@@ -196,6 +202,7 @@ class Asterisk:
         self._booted = self._boot = None
         self._next_roster = 0.0
         self._titles.clear()
+        self._untitled, self._next_titles = [], math.inf
         self._qualifying = self._qualifier()
         await session.greeting()
         await self._log_in(session)
@@ -268,7 +275,8 @@ class Asterisk:
         events = session.take_aside()
         if roster:
             await self._settle(roster, events)
-            await self._learn_titles(session, roster)
+            self._find_untitled(roster)
+            await self._learn_titles(session)
             yield roster.expected(self._titles)
         self._contacts.ends = ends
         self._contacts.once.clear()
@@ -305,15 +313,25 @@ class Asterisk:
         await asyncio.sleep(0)
         self._contacts.trunks = roster.trunks
 
-    async def _learn_titles(self, session: Session, roster: Roster) -> None:
-        """Ask for new names; where they are refused, a phone is called by its AOR."""
-        new = [aor for aor in roster.names if aor not in self._titles]
-        for n in range(0, len(new), TITLES):
-            several = new[n : n + TITLES]
-            questions = [title_question(aor) for aor in several]
-            answers = await session.ask_each("Getvar", questions)
-            for aor, answer in zip(several, answers, strict=True):
-                self._titles[aor] = title(answer, aor)
+    def _find_untitled(self, roster: Roster) -> None:
+        """Whose name is not known; after a reload each has its old one until then."""
+        known = {} if self._renamed else self._titles
+        self._titles = {a: t for a, t in self._titles.items() if a in roster.names}
+        self._untitled = [aor for aor in roster.names if aor not in known]
+        self._roster_read, self._renamed = roster, False
+
+    async def _learn_titles(self, session: Session) -> None:
+        """Ask for some new names; where they are refused, a phone is called by its AOR.
+
+        What is judged needs none of them, so that a large PBX is asked in peace.
+        """
+        several, left = self._untitled[:TITLES], self._untitled[TITLES:]
+        questions = [title_question(aor) for aor in several]
+        answers = await session.ask_each("Getvar", questions)
+        for aor, answer in zip(several, answers, strict=True):
+            self._titles[aor] = title(answer, aor)
+        self._untitled = left
+        self._next_titles = self._clock() + TITLES_PAUSE if left else math.inf
 
     async def _bindings(
         self, session: Session, ends: Ends, roster: Roster | None
@@ -381,7 +399,11 @@ class Asterisk:
                 await self._ping(session)
             async for failed in self._qualifying.run(session, now):
                 yield failed
-            wake = min(due, ping_at, self._qualifying.due())
+            if now >= self._next_titles:
+                await self._learn_titles(session)
+                if not self._untitled:
+                    yield self._roster_read.expected(self._titles)
+            wake = min(due, ping_at, self._qualifying.due(), self._next_titles)
             for event in await session.gather(max(wake, now) - now):
                 if reading := self._read(event, session):
                     yield reading
@@ -418,6 +440,6 @@ class Asterisk:
                 self._pace.wish(now)
             case "Reload":
                 self._next_roster = 0.0
-                self._titles.clear()
+                self._renamed = True
                 self._pace.wish(now + EXPIRY_DELAY)
         return None

@@ -741,6 +741,40 @@ async def test_extensions_are_called_as_the_pbx_calls_them() -> None:
     assert b"Variable: PJSIP_ENDPOINT(1001,callerid)\r\n" in asked[0]
 
 
+async def test_thousands_of_names_are_asked_for_after_the_list_in_peace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("checks.registrars.asterisk.TITLES", 1)
+    monkeypatch.setattr("checks.registrars.asterisk.TITLES_PAUSE", 0.01)
+    named = message(Response="Success", ActionID="x", Value='"Reception" <1001>')
+    async with serving(healthy(Getvar=[named])) as server:
+        async with aclosing(watched(server).watch()) as readings:
+            *_, expected, _, _ = await until_end(readings)
+            assert expected == Expected([("1001", "Reception"), ("1002", "")])
+            later = await anext(readings)
+    assert later == Expected([("1001", "Reception"), ("1002", "Reception")])
+    assert server.actions.count("Getvar") == 2
+
+
+async def test_after_a_reload_names_are_asked_for_again_and_kept_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def named(name: str) -> list[bytes]:
+        caller = f'"{name}" <1001>'
+        return [message(Response="Success", ActionID="x", Value=caller)]
+
+    async with serving(healthy(Getvar=named("Old"))) as server:
+        async with aclosing(watched(server).watch()) as readings:
+            await until_end(readings)
+            monkeypatch.setattr("checks.registrars.asterisk.TITLES", 1)
+            server.answers["Getvar"] = named("New")
+            await server.push(message(Event="Reload", Module="res_pjsip.so"))
+            *_, expected, _, _ = await until_end(readings)
+            later = await anext(readings)
+    assert expected == Expected([("1001", "New"), ("1002", "Old")])
+    assert later == Expected([("1001", "New"), ("1002", "New")])
+
+
 async def test_a_user_that_may_not_ask_for_names_watches_by_number() -> None:
     denied = wire.error("Permission denied")
     async with serving(healthy(Getvar=[denied])) as server:
