@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from checks.accounts.settings import AccountSettings
-from checks.cause import Answer, Evidence, classify
+from checks.cause import Answer, Confidence, Evidence, Finding, classify
 from checks.cause.answer import Known, answer_of
 from checks.cause.fits import HELD_BACK, NOBODY
 from checks.observation import Cause, State, Subject, plain
@@ -30,6 +30,11 @@ from sipwatch.sources import Sources
 CONTACTS = 3  # of one extension that are asked
 TIMEOUT = 5.0  # s for a phone to answer us
 INCIDENTS = 3  # open ones that are named
+RINGS = "see whether it rings: the same with --call"
+LET_IN = (
+    "check power and network of the phone, then firewalls between this host and the "
+    "phones; a phone may answer {pbx} alone (switch qualify on there)"
+)
 AWAY = (State.UNREGISTERED, State.NEVER_REGISTERED)
 
 
@@ -239,6 +244,8 @@ class Phone:
         found = classify(known)
         if network is not None and network.rings:
             found = found._replace(cause=None, sentence=f"{name} rings")
+        elif found.cause is None and self._mute:
+            found = self._unheard(found, name)
         return Verdict(
             subject=subject.key,
             ok=found.cause is None,
@@ -248,6 +255,21 @@ class Phone:
             confidence=found.confidence,
             steps=found.steps if found.cause is not None else (),
             evidence=found.evidence,
+        )
+
+    @property
+    def _mute(self) -> bool:
+        """Whether it is registered, does not answer us, and nobody else asks it."""
+        return self._silent is not None and self._extension.reachable is None
+
+    def _unheard(self, found: Finding, name: str) -> Finding:
+        """Silence to us alone: it may be gone, or answer nobody but its PBX."""
+        steps = () if self._calls else (RINGS,)
+        return found._replace(
+            cause=Cause.UNREACHABLE_CONTACT,
+            confidence=Confidence.POSSIBLE,
+            sentence=f"{name} is registered, but does not answer us",
+            steps=(*steps, LET_IN.format(pbx=self._judge.name)),
         )
 
 

@@ -289,6 +289,33 @@ async def test_a_stale_binding_is_told_from_no_binding(
     assert counted['sipwatch_unavailable_total{cause="unregistered"}'] == 0
 
 
+@pytest.mark.real("asterisk")
+async def test_a_phone_that_nobody_else_asks_and_that_is_silent_to_us_is_told(
+    asterisk: StartAsterisk,
+    phone: MakePhone,
+    watching: StartWatch,
+    loopback: Loopback,
+) -> None:
+    pbx, ip = asterisk([Extension("3002")]), loopback.address()
+    async with peer(lambda request, number: [], "udp", ip=ip, port=5060):
+        phone("3002", pbx).register(600, [f"{ip}:5060"])
+        watch = await watching(asterisk_at(pbx))
+        await watch.sees(15, x3002=HERE)
+        found = await asked(watch, "3002")
+    assert rung(found, "bindings")[0] is True
+    assert rung(found, "phone")[0] is False
+    assert rung(found, "PBX view")[1].endswith("(qualify is off)")
+    assert (found["cause"], found["confidence"], found["status"]) == (
+        Cause.UNREACHABLE_CONTACT,
+        "possible",
+        1,
+    )
+    assert found["sentence"] == "3002 is registered, but does not answer us"
+    first, then = found["steps"]
+    assert first == "see whether it rings: the same with --call"
+    assert "firewalls between this host and the phones" in then
+
+
 @pytest.mark.real("asterisk", "baresip")
 async def test_a_call_through_the_pbx_finds_who_is_registered_and_rings(
     asterisk: StartAsterisk, baresip: StartBaresip, watching: StartWatch
