@@ -17,8 +17,9 @@ from checks.cause.lines import lines_beside
 from checks.observation import Cause, Event, Fact, Kind, State, Subject, plain
 from checks.options.targets import full_uri
 from checks.options.views import AddressView, TargetView
-from checks.registrations.extension import Contact, Extension, evidence, place
+from checks.registrations.extension import Contact, Extension, place
 from checks.registrations.judge import Judge
+from checks.registrations.telling import evidence
 from checks.sip.uri import SipUri
 from sipwatch.sources import Sources, readable
 from sipwatch.subjects import named

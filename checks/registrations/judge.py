@@ -23,7 +23,7 @@ from checks.registrations.audit import Summary
 from checks.registrations.away import Away
 from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
-from checks.registrations.extension import HERE, Extension, Lost, observed, present
+from checks.registrations.extension import HERE, Extension, Lost, present
 from checks.registrations.few import Few
 from checks.registrations.ledger import STEP, Ledger, Removed
 from checks.registrations.member import Member
@@ -57,6 +57,7 @@ from checks.registrations.returns import Returns, started_at
 from checks.registrations.roster import Listed, Roster, read_list
 from checks.registrations.sites import Sites
 from checks.registrations.standing import Standings
+from checks.registrations.telling import observed
 
 __all__ = [
     "SLICE",

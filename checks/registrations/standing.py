@@ -11,7 +11,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from checks.observation import Loss, Place, State, Subject
-from checks.registrations.extension import Contact, Extension, observed, place
+from checks.registrations.extension import Contact, Extension, place
+from checks.registrations.telling import observed
 
 CONTACTS = 10  # of one extension: what PBXs allow where they are well configured
 COMPLETED = 0.0  # instead of a moment: more is known of its contacts, no more
