@@ -20,6 +20,7 @@ SLICE = 0.003  # s of work before the loop gets its turn
 RENDERINGS = 2  # at once; a third scraper is told to come again
 PATIENCE = 60.0  # s after which a rendering that a slow reader holds up is not counted
 GZIP_LEVEL = 1  # series compress 20-fold even so
+ROWS = 256  # of one piece: at most 0.5 ms of work
 LABEL_LIMIT = 256  # characters; a name that one can say is far shorter
 
 
@@ -56,6 +57,11 @@ def label(value: str) -> str:
         mark = hashlib.blake2s(value.encode("utf-8", "surrogatepass"), digest_size=6)
         value = f"{plain(value, LABEL_LIMIT - 16)}~{mark.hexdigest()}"
     return value.replace("\\", r"\\").replace('"', r"\"")
+
+
+def alike(head: str, names: Sequence[str], end: str) -> str:
+    """Samples that differ only in what stands between."""
+    return head + (end + head).join(names) + end if names else ""
 
 
 class Exposition:
