@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,28 @@ from pyee.base import EventEmitter
 
 from alerting.alarms.core import Alarms
 from alerting.muting.muting import Muting
-from alerting.notification.shape import iso
 from alerting.store.database import Store
 from alerting.store.rows import Memo
 from checks.accounts.account import Account
 from checks.observation import Kind, Observation, State, Subject
 from checks.options.check import OptionsCheck
 from checks.options.targets import ProbeSettings
-from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
-from sipwatch import (
-    __version__,
-    chain,
-    couriers,
-    heartbeat,
-    metrics,
-    outcomes,
-    reasons,
-    standings,
-    systemd,
-)
-from sipwatch.accounts import TICK, Accounts
-from sipwatch.audit import audit, summarize
-from sipwatch.bindings import asked_for
+from sipwatch import __version__, chain, couriers, heartbeat, metrics, systemd
+from sipwatch.accounts import Accounts
+from sipwatch.answers import Answers
+from sipwatch.audit import summarize
 from sipwatch.census import census
-from sipwatch.chronicle import FLUSH, Chronicle
+from sipwatch.chronicle import Chronicle
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
-from sipwatch.config.settings import Config, Diff, diff, timetables
+from sipwatch.config.settings import Config, diff, timetables
 from sipwatch.couriers import Couriers
-from sipwatch.diagnosis import walk as diagnosis
 from sipwatch.exposition import Exposition
 from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
+from sipwatch.jobs import plan_jobs
 from sipwatch.journal import Journal
 from sipwatch.keeping.gathering import TASK as GATHERING
 from sipwatch.keeping.gathering import Gathering
@@ -56,24 +43,18 @@ from sipwatch.peers import marks
 from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
 from sipwatch.registrars import Registrars
-from sipwatch.retelling import retold
-from sipwatch.runbook.contents import Contents
-from sipwatch.runbook.page import Page
-from sipwatch.runbook.written import TICK as RUNBOOK_TICK
-from sipwatch.runbook.written import Written
+from sipwatch.reloading import swap
 from sipwatch.scheduler import Scheduler
-from sipwatch.self_test import AGAIN, SelfTests
+from sipwatch.self_test import SelfTests
 from sipwatch.selfwatch import SelfWatch
-from sipwatch.status import status
 from sipwatch.tasks import Tasks
 from sipwatch.topology import Topology
 from sipwatch.touched import Touched
-from sipwatch.twilio import TICK as TWILIO_TICK
 from sipwatch.twilio import Twilio
 from sipwatch.twiml import Calls
 from sipwatch.vantage import Outlook
 from sipwatch.web.app import application
-from sipwatch.web.listen import Listener, tcp_socket, unix_socket
+from sipwatch.web.listen import Listener, sockets_of
 
 HOSTS = Path("/etc/hosts")
 RESTORED = (  # what the keys of all that may be known from before begin with
@@ -91,7 +72,7 @@ RESTORED = (  # what the keys of all that may be known from before begin with
 log = logging.getLogger(__name__)
 
 
-class Daemon:
+class Daemon(Answers):
     """One sipwatch: configure, `start()`, `reload()`, `stop()`.
 
     `broken` is done, with the exception, when a part failed in a way that nobody
@@ -122,7 +103,7 @@ class Daemon:
         plan = prepare(self.config, self.topology.site)
         self.store = Store.open(self.config.database)
         try:
-            sockets = self._open_sockets()
+            sockets = sockets_of(self.config.web)
             self._make(plan)
         except BaseException:
             self.store.close()
@@ -140,6 +121,19 @@ class Daemon:
 
     def _make(self, plan: Plan) -> None:
         """Make all parts but those that the configuration names one by one."""
+        self._make_core(plan)
+        self._make_network(plan)
+        self.journal = Journal(self.bus)
+        self._make_registrations()
+        self._make_twilio()
+        self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
+        self.touched = Touched()
+        self._make_people()
+        self._make_couriers()
+        self._make_readers()
+
+    def _make_core(self, plan: Plan) -> None:
+        """Whom observations go to, and what they are looked up and kept with."""
         config, now = self.config, self.clock.now
         asked = config.resolver
         self.resolver = Resolver(
@@ -166,10 +160,13 @@ class Daemon:
             committed=lambda error: self.selfwatch.committed(error),
             ahead=lambda: self.clock.skew,
         )
+
+    def _make_network(self, plan: Plan) -> None:
+        """The OPTIONS sweep, and who watches us and our own network."""
         self.options = OptionsCheck(
             plan.targets,
             self._observe_target,
-            clock=now,
+            clock=self.clock.now,
             resolver=self.resolver,
             resolver_state=lambda ok, detail: self.selfwatch.resolver_state(ok, detail),
             marks=marks(plan.rules),
@@ -189,7 +186,9 @@ class Daemon:
         self.outlook = Outlook(
             self.topology.vantage, self.alarms, self.flow, self.clock, self.tasks
         )
-        self.journal = Journal(self.bus)
+
+    def _make_registrations(self) -> None:
+        """Who is registered where, and the accounts that we register ourselves."""
         self.followings = Registrars(
             self.clock,
             self.flow,
@@ -218,6 +217,9 @@ class Daemon:
             explains=self.followings.explains,
             tested=self._account_tested,
         )
+
+    def _make_twilio(self) -> None:
+        """What Twilio tells, and what it is told when it asks."""
         self.twilio = Twilio(
             self.clock,
             self.flow,
@@ -230,8 +232,9 @@ class Daemon:
         self.calls = Calls(
             lambda: self.config, self.clock, self.twilio, self._schedule_is_open
         )
-        self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
-        self.touched = Touched()
+
+    def _make_people(self) -> None:
+        """What people do, and the evidence that is kept for them."""
         key = key_of(self.store, self.flow)
         self.links = Links(key, self.alarms, self.clock, lambda: self.config)
         self.people = People(
@@ -241,15 +244,21 @@ class Daemon:
         self.passing = Passing(
             self.clock, self.flow.observe, lambda: self.config.capture.socket
         )
+
+    def _make_couriers(self) -> None:
+        """Who carries mails, the tests of that, and the beats that show we live."""
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
         self.self_tests = SelfTests(self, self.couriers, commit=self.flow.commit)
         self.heartbeat = heartbeat.Heartbeat(
-            config.heartbeat,
+            self.config.heartbeat,
             self.clock,
             broken=lambda now, owed: chain.broken(self, now, owed),
             store=self._store_beat,
             observe=self.flow.observe,
         )
+
+    def _make_readers(self) -> None:
+        """What is found and counted in all of this, and what is done in time."""
         findings = self.findings = Findings(self)
         findings.reporters.append(lambda one: self.twilio.recent(one.name))
         self.alarms.muting.purpose = findings.on_purpose
@@ -258,7 +267,7 @@ class Daemon:
         )
         self.exposition: Exposition = metrics.exposition(self)
         self.scheduler = Scheduler(
-            self.flow, now, audit=lambda: summarize(self.followings.values())
+            self.flow, self.clock.now, audit=lambda: summarize(self.followings.values())
         )
 
     def _restore(self, plan: Plan) -> None:
@@ -276,28 +285,11 @@ class Daemon:
         self.accounts.start(self.config.accounts)
         self.twilio.start(self.config.twilio)
         self._planned = {target.subject.key: target.subject for target in plan.targets}
-        self._link()
+        self.link()
         if self.config.heartbeat is not None:
             self.alarms.adopt(self.heartbeat.subject)
         for kind in RESTORED:
             self.alarms.unwatch_missing(kind, self.clock.now())
-
-    def _open_sockets(self) -> list[tuple[Any, dict[str, Any]]]:
-        web = self.config.web
-        opened: list[tuple[Any, dict[str, Any]]] = []
-        try:
-            opened.append((tcp_socket(web.listen), {}))
-            opened.append((unix_socket(web.socket), {"operate": True}))
-            if web.metrics.listen:
-                limits = {"metrics_only": True, "allow": web.metrics.allow}
-                opened.append((tcp_socket(web.metrics.listen), limits))
-            if web.public.listen:
-                opened.append((tcp_socket(web.public.listen), {"public_only": True}))
-        except OSError:
-            for sock, _ in opened:
-                sock.close()
-            raise
-        return opened
 
     def _start_parts(self, sockets: list[tuple[Any, dict[str, Any]]]) -> None:
         for sock, rights in sockets:
@@ -313,19 +305,13 @@ class Daemon:
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
         self._begin_accounts()
-        self.scheduler.every(TICK, self.accounts.test_due, "accounts")
-        self.scheduler.every(TWILIO_TICK, self.twilio.tick, "twilio")
-        self.scheduler.every(RUNBOOK_TICK, Written(self).tick, "runbook")
-        self.scheduler.every(FLUSH, self.chronicle.keep_habits, "habits")
-        self.scheduler.nightly(self.chronicle.tidy, "history")
-        self.scheduler.nightly(self.people.tidy, "silences")
-        self.scheduler.nightly(self.gathering.tidy, GATHERING)
-        self.scheduler.every(AGAIN, self.self_tests.again, "self-tests again")
-        self._plan_self_tests()
+        plan_jobs(self.scheduler, self)
+        self.plan_self_tests()
         self.scheduler.start()
         self.followings.pair(self.config)
 
-    def _plan_self_tests(self) -> None:
+    def plan_self_tests(self) -> None:
+        """Test ourselves when the configuration wants it."""
         wanted = self.config.self_test
         self.scheduler.weekly(self.self_tests.scheduled, "self-tests", wanted)
 
@@ -341,7 +327,7 @@ class Daemon:
 
     # --- subjects -------------------------------------------------------------------
 
-    def _link(self) -> None:
+    def link(self) -> None:
         """Sites are known by now, and what depends on what can be found."""
         for site in self.topology.sites:
             self.alarms.adopt(site)
@@ -424,104 +410,6 @@ class Daemon:
             self._settled = True
             gc.freeze()  # who is watched stands for good: the collector need not look
 
-    # --- what is shown --------------------------------------------------------------
-
-    @property
-    def judges(self) -> dict[str, Judge]:
-        """The judges by the names of their registrars."""
-        return self.followings.judges
-
-    @property
-    def peers(self) -> dict[str, list[Following]]:
-        """By target: the registrars that its OPTIONS speaks for."""
-        return self.followings.peers
-
-    @property
-    def ready(self) -> bool:
-        """Whether every source has been read, or tried, once."""
-        read = all(f.passed for f in self.followings.values())
-        return self.options.passed and self.accounts.passed and read
-
-    def unwell(self) -> str:
-        """Why the daemon does not do its work; empty while it does."""
-        if self.broken.done():
-            return "a part has failed"
-        if not self.store.alive:
-            return "the store's thread has ended"
-        if self.options.stalled(self.clock.now()):
-            return "the OPTIONS sweep stands still"
-        return ""
-
-    def status(self) -> dict[str, Any]:
-        """The answer of /api/v1/status."""
-        return status(self)
-
-    def runbook(self) -> Page:
-        """One page of all that is watched."""
-        return Contents(self).page()
-
-    async def audit(self, registrar: str) -> dict[str, Any]:
-        """The answer of /api/v1/audit; LookupError for what is no registrar."""
-        return await audit(self, registrar)
-
-    async def history(self, subject: str, registrar: str) -> dict[str, Any]:
-        """The answer of /api/v1/history; LookupError, ReaderError."""
-        return await retold(self, self.chronicle.reader, subject, registrar)
-
-    async def explain_incident(self, id: int) -> dict[str, Any]:
-        """Why an incident is, as far as it is on the disk; LookupError, ReaderError."""
-        await self.flow.settle()
-        return await reasons.of_incident(self, self.chronicle.reader, id)
-
-    async def explain(self, subject: str, registrar: str) -> dict[str, Any]:
-        """Why there is no alarm of a subject, or which; LookupError, ReaderError."""
-        await self.flow.settle()
-        return await standings.of_subject(
-            self, self.chronicle.reader, subject, registrar
-        )
-
-    def diagnose(self, subject: str, *, call: bool) -> AsyncIterator[bytes]:
-        """Look at something that is watched, line by line; LookupError."""
-        walk = diagnosis.walk_of(self, subject, call=call)
-        return diagnosis.stream(walk, lambda at: iso(self.clock.skew + at))
-
-    def finding(self, subject: str, registrar: str) -> dict[str, Any]:
-        """Why a subject cannot be called, by what is known now; LookupError."""
-        return self.findings.shown(subject, registrar)
-
-    def register(self, name: str, *, verbose: bool) -> AsyncIterator[bytes] | None:
-        """Test an account now, its lines as they come; None where there is none."""
-        if name not in self.accounts:
-            return None
-        return outcomes.stream(
-            lambda tell: self.accounts.test(name, tell), verbose=verbose
-        )
-
-    async def evidence(self, id: int, *, file: bool) -> dict[str, Any]:
-        """The exchange that is kept of an incident; LookupError, OSError."""
-        return await self.gathering.shown(id, file=file)
-
-    async def bindings(self, aor: str) -> dict[str, Any]:
-        """What the registrars hold of an AOR, and what its account may ask."""
-        return await asked_for(self, aor)
-
-    @property
-    def started_at(self) -> float:
-        """When it started, UTC s."""
-        return self._started_at
-
-    async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
-        """Send a test by each of these, or by all; its error, or nothing."""
-        return await self.self_tests.notifiers(notifiers)
-
-    async def test_routes(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """Send a test to all of these routes, or of all; LookupError."""
-        return await self.self_tests.routes(numbers)
-
-    def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
-        """All metrics in slices; None while enough renderings are under way."""
-        return self.exposition.render(gzip=gzip)
-
     # --- reload ---------------------------------------------------------------------
 
     async def reload(self, config: Config) -> None:
@@ -535,80 +423,13 @@ class Daemon:
         change = diff(self.config, config)
         left = change.changed | change.removed
         await self.couriers.dismiss(change.named("notifiers", left))
-        self._swap(config, plan, change)
+        swap(self, config, plan, change)
         self.reload_ok = True
         log.info("reload: %s", change.summary())
 
     def refused_reload(self) -> None:
         """A configuration was wrong; the old one stays."""
         self.reload_ok = False
-
-    def _swap(self, config: Config, plan: Plan, change: Diff) -> None:
-        """The one moment between the old configuration and the new one."""
-        old, self.config, now = self.config, config, self.clock.now()
-        self.flow.flush()
-        # Before anybody leaves them: an empty site is not one whose phones are back.
-        for site in self.topology.drop(change.named("sites", change.removed)):
-            self.alarms.unwatch(site, now)
-        targets = self.options.replace(plan.targets)
-        for subject in targets.removed:
-            self.alarms.unwatch(subject, now)
-        self.options.set_marks(marks(plan.rules))
-        for name in change.named("registrars", change.removed):
-            for subject in self.followings.unfollow(name):
-                self.alarms.unwatch(subject, now)
-        for name in change.named("registrars", change.changed):
-            self.followings.renew(name, config.registrars[name], plan.listed[name])
-        for name in change.named("registrars", change.added):
-            self.followings.follow(name, config.registrars[name], plan.listed[name])
-        self.alarms.muting.replace(*timetables(config))
-        self.alarms.replace(
-            plan.rules, config.routes, config.group, list(config.notifiers), now
-        )
-        tested = self._swap_accounts(config, change, now)
-        self._swap_topology(config, change)
-        asked = [*targets.added, *targets.changed, *tested]
-        self.touched.begin(now, change.summary(), asked)
-        for name in change.named("notifiers", change.changed | change.added):
-            self.couriers.hire(name, config.notifiers[name])
-            self.alarms.retry(name, now)
-        self.followings.pair(config)
-        self.twilio.replace(config.twilio, now)
-        self.heartbeat.replace(config.heartbeat)
-        if config.heartbeat is None:
-            self.alarms.unwatch(self.heartbeat.subject, now)
-        self._plan_self_tests()
-        self.flow.flush()
-        self.couriers.wake()
-        for line in notices(config):
-            log.warning("%s", line)
-        for section in ("web", "database", "resolver"):
-            if getattr(old, section) != getattr(config, section):
-                log.warning("reload: %s changes with the next restart", section)
-
-    def _swap_topology(self, config: Config, change: Diff) -> None:
-        """Sites, our own network, and what depends on what."""
-        self.options.tell_where()
-        touched = change.added | change.changed | change.removed
-        if change.named("sites", touched):
-            self.followings.relocate()
-        if "vantage" in touched:
-            self.outlook.renew(config.vantage)
-        self._link()
-
-    def _swap_accounts(self, config: Config, change: Diff, now: float) -> list[Subject]:
-        """Test those at once that are new or other than before; who they are."""
-        self.accounts.allow()
-        for name in change.named("accounts", change.removed):
-            self.alarms.unwatch(self.accounts.unwatch(name), now)
-        changed = change.named("accounts", change.changed)
-        added = change.named("accounts", change.added)
-        for name in changed:
-            self.accounts.renew(name, config.accounts[name])
-        for name in added:
-            self.accounts.watch(name, config.accounts[name])
-        self.accounts.tick()
-        return [self.accounts[name].subject for name in (*changed, *added)]
 
     # --- stop -----------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import uvicorn
 
+from sipwatch.config.settings import WebSettings
+
 BACKLOG = 128
 STOP = 1  # s that open requests have to end when the daemon stops
 IDLE = 30  # s that an idle connection is kept
@@ -29,6 +31,24 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def sockets_of(web: WebSettings) -> list[tuple[socket.socket, dict[str, Any]]]:
+    """All that is listened on, with what may be done there; OSError for any of it."""
+    opened: list[tuple[socket.socket, dict[str, Any]]] = []
+    try:
+        opened.append((tcp_socket(web.listen), {}))
+        opened.append((unix_socket(web.socket), {"operate": True}))
+        if web.metrics.listen:
+            limits = {"metrics_only": True, "allow": web.metrics.allow}
+            opened.append((tcp_socket(web.metrics.listen), limits))
+        if web.public.listen:
+            opened.append((tcp_socket(web.public.listen), {"public_only": True}))
+    except OSError:
+        for sock, _ in opened:
+            sock.close()
+        raise
+    return opened
 
 
 def tcp_socket(listen: str) -> socket.socket:
