@@ -10,8 +10,8 @@ import pytest
 
 from alerting.notification.causes import explain
 from alerting.rules.builtin import BUILT_IN
-from checks.accounts.diagnosis import TABLE, Row
 from checks.accounts.evidence import Phase, Seen
+from checks.accounts.table import TABLE, Row
 from checks.observation import Cause
 from checks.registrars import (
     REGISTRARS,

@@ -8,8 +8,9 @@ import string
 import pytest
 
 from alerting.notification.headline import BECAUSE_LIMIT
-from checks.accounts.diagnosis import TABLE, Diagnosis, diagnose
+from checks.accounts.diagnosis import Diagnosis, diagnose
 from checks.accounts.evidence import Phase, Seen
+from checks.accounts.table import TABLE
 from checks.observation import Cause, State
 
 OK, REJECTED, FAILING = State.OK, State.REJECTED, State.FAILING
