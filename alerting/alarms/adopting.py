@@ -133,7 +133,7 @@ class Adopting:
         w = self._watched.get(subject)
         if w is None:
             return
-        self._masses.leave(w)
+        self._masses.leave(w, moves=True)
         self._recompile(w)
         self._masses.admit(w)
         self._observing.review(w)
@@ -143,7 +143,7 @@ class Adopting:
         self._masses.relink()
         for w in self._watched.values():
             if w.groups and w.groups != self._masses.groups_of(w.subject):
-                self._masses.leave(w)
+                self._masses.leave(w, moves=True)
                 self._masses.admit(w)
 
     def _recompile(self, w: Watched) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from alerting.alarms.watched import Watched
 from alerting.incident import Incident
-from checks.observation import Kind, Subject
+from checks.observation import Kind, State, Subject
 
 MASS = "mass"  # the family
 LEAST = 5  # fewer are told one by one
@@ -77,6 +77,7 @@ class Group:
     joined: list[Watched] = field(default_factory=list)  # members not looked at yet
     linked: dict[Incident, None] = field(default_factory=dict)  # theirs, told before
     left: tuple[Watched, ...] = ()  # who was missing when it ended
+    strayed: dict[Watched, None] = field(default_factory=dict)  # moved away, missing
     asked: dict[str, None] = field(default_factory=dict)  # to be told of it instead
     heard: set[str] = field(default_factory=set)  # who is, or is told of it anyway
     stood: dict[str, Incident] = field(default_factory=dict)  # for what, the last one
@@ -129,6 +130,12 @@ class Group:
         self.others += Counter()  # without those that none is left of
         return True
 
+    def stray(self, w: Watched) -> bool:
+        """It belongs elsewhere, which brings nobody back; what `drop` answers."""
+        if w in self.members:
+            self.strayed[w] = None
+        return self.drop(w)
+
     def weigh(self, share: float, window: float) -> None:
         """Begin a mass event, or end it."""
         least = self.least(share)
@@ -148,6 +155,7 @@ class Group:
     def begin(self, since: float) -> None:
         """Who is missing since then is one mass event."""
         self.begun, self.left, self.whole = since, (), None
+        self.strayed.clear()
         recent, self._recent = self._recent, {}
         self._heap.clear()
         self._granted = Spread()
@@ -164,7 +172,9 @@ class Group:
         if self.begun is not None:
             newest = max((m.since for m in members.values()), default=self.begun)
             self._last = self.begun, newest
-        self.begun, self.not_before, self.left = None, 0.0, tuple(members)
+        away = (w for w in self.strayed if w.state is State.UNREGISTERED)
+        self.begun, self.not_before, self.left = None, 0.0, (*members, *away)
+        self.strayed.clear()
         self.others.clear()
         self.joined.clear()
         for w, missing in members.items():
@@ -190,6 +200,7 @@ class Group:
         self.asked |= dict.fromkeys(sorted({*names} - self.heard))
 
     def _join(self, w: Watched, missing: Missing) -> None:
+        self.strayed.pop(w, None)
         if w not in self.members:
             self.members[w] = missing
             self.turnover += 1

@@ -110,11 +110,12 @@ class Masses:
                 returns |= self._drop(group, w)
         return returns
 
-    def leave(self, w: Watched) -> None:
-        """An extension is watched no more, or comes into other groups."""
+    def leave(self, w: Watched, *, moves: bool = False) -> None:
+        """An extension is watched no more, or `moves` into other groups."""
         for group in w.groups:
             group.expected -= _counts(w.state)
-            self._drop(group, w)
+            if (group.stray if moves else group.drop)(w):
+                self._change(group)
             self._waiting.get(group, {}).pop(w, None)
 
     def _lose(

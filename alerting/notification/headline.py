@@ -120,8 +120,13 @@ def names_of(incidents: Sequence[Incident], total: int | None) -> str:
     return f"{len(subjects)}{several} {noun}"
 
 
-def crowds_of(incidents: Sequence[Incident], *, over: bool) -> str:
-    """Those of mass events in words: "31 of 40 extensions of Lyon"; "" of others."""
+def crowds_of(
+    incidents: Sequence[Incident], *, over: bool, closed: bool = False
+) -> str:
+    """Those of mass events in words: "31 of 40 extensions of Lyon"; "" of others.
+
+    Of one that is `closed` nobody is said to be back, or not.
+    """
     crowds = [incident.crowd for incident in incidents if incident.crowd]
     if len(crowds) < len(incidents):
         return ""
@@ -133,8 +138,8 @@ def crowds_of(incidents: Sequence[Incident], *, over: bool) -> str:
     if not over:
         return f"{lost} of {sum(c.of for c in crowds)} extensions of {where}"
     back = f"{lost - missing} of {lost}" if missing else f"all {lost}"
-    if missing == lost:  # it is closed: nobody is said to be back
-        back = str(lost)
+    if missing == lost:
+        back = str(lost) if closed else f"none of {lost}"
     return f"{back} lost extensions of {where}"
 
 
@@ -316,8 +321,9 @@ def sentence(story: Tale, *, long: bool = False) -> str:
     names = name_of(story.first.subject, place=not long)
     if not story.single:
         names = names_of(story.incidents, None if story.over else story.total)
-    names = crowds_of(story.incidents, over=story.over) or names
-    if story.over and (why := closed(story)):
+    why = closed(story) if story.over else ""
+    names = crowds_of(story.incidents, over=story.over, closed=bool(why)) or names
+    if why:
         return f"{names}: {why}"
     if story.words is None:
         return _mixed(story)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from alerting.alarms.common import Factors, factors_of, in_common, shared
 from alerting.announcement import Opened, Suppressed
 from alerting.incident import Outcome, Severity
 from alerting.matching import routed
+from alerting.notification.render import render
 from alerting.routes import GroupSettings, RouteSettings, repeats
 from alerting.rules.rule import RuleSettings, Threshold
 from checks.observation import Fact, Figures, Loss, State
@@ -383,6 +386,32 @@ def test_a_phone_that_moves_to_another_branch_counts_there() -> None:
     site.until(200)
     (incident,) = site.alarms.incidents
     assert (incident.subject.name, incident.crowd.of) == ("nice", 5)
+
+
+@pytest.mark.parametrize(
+    ("back", "missing", "told"),
+    [
+        (0, 10, "none of 10 lost extensions of lyon registered again"),
+        (3, 7, "3 of 10 lost extensions of lyon registered again"),
+    ],
+)
+def test_who_moves_to_another_branch_while_it_is_dark_is_not_said_to_be_back(
+    back: int, missing: int, told: str
+) -> None:
+    site, lyon = lyon_of(10)
+    site.lose(100, lyon)
+    site.tells(100, 200, f"firing lyon {MASS}")
+    site.back(200, lyon[:back])
+    site.until(220)
+    for phone in lyon:
+        phone.scope = site.scopes["nice"]
+        site.alarms.moved(phone)
+    site.until(230)
+    (over,) = (m for m in site.mails["oncall"] if m.text == f"resolved lyon {MASS}")
+    crowd = over.batch.deliveries[0].incident.crowd
+    assert (crowd.lost, crowd.missing) == (10, missing)
+    mail = render(over.batch, instance="watcher", zone=ZoneInfo("UTC"), now=over.at)
+    assert told in mail.subject
 
 
 # --- what they have in common ---------------------------------------------------------
