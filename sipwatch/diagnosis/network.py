@@ -31,6 +31,7 @@ from checks.sip.params import Params
 from checks.sip.resolver import Address, Resolver
 from checks.sip.uri import SipUri
 from checks.twilio.settings import TwilioSettings
+from sipwatch.diagnosis.lookups import records
 from sipwatch.diagnosis.provider import Provider
 from sipwatch.diagnosis.roads import Means, Road, road_rung
 from sipwatch.diagnosis.rung import Rung
@@ -40,7 +41,6 @@ PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 PATIENCE = 1.0  # s for the way that is asked for, before another one is taken
 TIMEOUT = 5.0  # s for each question
 AGO = 15.0  # s after which an answer is an old one, which is said of it
-RECORDS = 4  # steps of a look-up in one line
 # A phone or a proxy says so of a user; of a host all but 2xx and a few is a fault.
 _ABOUT_A_USER = frozenset({480, 486, 600, 603})
 _NO_USER = frozenset({404, 410, 604})  # the host is well, and does not know whom we ask
@@ -155,7 +155,7 @@ class Network:
         if not self._steps:
             return None  # an address
         ips = list(dict.fromkeys(one.ip for some in places.values() for one in some))
-        return Rung("DNS", True, _records(self._steps, ips), self._looked)
+        return Rung("DNS", True, records(self._steps, ips), self._looked)
 
     async def _places(self) -> dict[str, tuple[Address, ...]]:
         """The addresses by transport."""
@@ -433,27 +433,3 @@ def _over(uri: SipUri, road: Road) -> SipUri:
 
 def _agent(answer: Answer) -> str:
     return f", {answer.agent}" if answer.agent else ""
-
-
-def _records(steps: tuple[str, ...], ips: list[str]) -> str:
-    """no NAPTR, no SRV; A 54.172.60.0 54.172.60.1."""
-    asked = [(step.partition(" ")[0], step.rpartition(" -> ")[2]) for step in steps]
-    absent = [k for k in ("NAPTR", "SRV") if _is_absent(asked, k)]
-    parts = [", ".join(f"no {kind}" for kind in absent)] if absent else []
-    there = [step for step in steps if _is_pointer(step)]
-    parts += [plain(step.partition(" (")[0]) for step in there[:RECORDS]]
-    four = [ip for ip in ips if ":" not in ip]
-    six = [ip for ip in ips if ":" in ip]
-    addresses = [f"A {' '.join(four)}"] if four else []
-    addresses += [f"AAAA {' '.join(six)}"] if six else []
-    return "; ".join([*parts, ", ".join(addresses)])
-
-
-def _is_absent(asked: list[tuple[str, str]], kind: str) -> bool:
-    said = [answer for k, answer in asked if k == kind]
-    return bool(said) and all(answer in ("none", "no such name") for answer in said)
-
-
-def _is_pointer(step: str) -> bool:
-    kind, answer = step.partition(" ")[0], step.rpartition(" -> ")[2]
-    return kind in ("NAPTR", "SRV", "hosts") and answer not in ("none", "no such name")
