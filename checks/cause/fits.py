@@ -46,7 +46,20 @@ NOT_REGISTERED = re.compile(
     re.I,
 )
 OVERLOAD = re.compile(r"overload|congest|too many|capacity|\bbusy\b.*\bserver\b", re.I)
-SUSPENDED = re.compile(r"suspend|barred|blocked|not (allowed|permitted)", re.I)
+# Not "not blocked" or "Method Not Allowed": this is held to be certain.
+_BARRED = r"(suspended|barred|blocked|not (allowed|permitted))\b"
+_WHOM = (
+    r"(account|ip|address|call(er|s|ing)?|dial(l?ing)?|destination|extension|line"
+    r"|number|service|subscriber|trunk|user|you)"
+)
+SUSPENDED = re.compile(
+    rf"\b{_WHOM} (is |are |was |(has|have) been )?"
+    rf"(now |currently |temporarily )?{_BARRED}"
+    rf"|^\s*(temporarily )?{_BARRED}"
+    rf"|(?<!not )(?<!no )\b(suspended|barred|blocked) {_WHOM}\b"
+    r"|\bcall barring\b|\baccount suspension\b",
+    re.I,
+)
 
 
 def status(*codes: int) -> Fits:

@@ -556,3 +556,32 @@ def test_a_connection_that_was_closed_is_no_closing_time(
 ) -> None:
     found = classify(Evidence(place="hq", answer=Answer(status=480, reason=phrase)))
     assert (found.cause is Cause.OUT_OF_HOURS) is purpose
+
+
+@pytest.mark.parametrize(
+    ("phrase", "barred"),
+    [
+        ("Account suspended", True),
+        ("Your account has been suspended", True),
+        ("Suspended account", True),
+        ("Blocked", True),
+        ("Outgoing calls barred", True),
+        ("Calls to this destination are not permitted", True),
+        ("Destination not permitted", True),
+        ("Not allowed", True),
+        ("Call barring is active", True),
+        ("Not blocked", False),
+        ("Number not blocked", False),
+        ("Number unblocked", False),
+        ("No suspended account", False),
+        ("Worker thread blocked", False),
+        ("Transport suspended", False),
+        ("Method Not Allowed", False),
+    ],
+)
+def test_only_who_is_said_to_be_barred_is_forbidden_for_certain(
+    phrase: str, barred: bool
+) -> None:
+    found = classify(Evidence(place="hq", answer=Answer(status=404, reason=phrase)))
+    certain = (found.cause, found.confidence) == (Cause.FORBIDDEN, Confidence.CERTAIN)
+    assert certain is barred
