@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from checks.cause import Finding, classify
@@ -13,6 +14,7 @@ from sipwatch.diagnosis.rung import Verdict
 
 # What a registrar says of an account that is no matter of the way there.
 _CREDENTIALS = (Cause.UNAUTHORIZED, Cause.WRONG_PASSWORD, Cause.UNKNOWN_USER)
+MASKED = "***"  # what is shown of a password in a URI
 
 
 class Problem(NamedTuple):
@@ -42,7 +44,10 @@ def verdict(
     network: Network, problems: list[Problem], finding: Finding | None = None
 ) -> Verdict:
     """A sentence of all problems, and their steps."""
-    subject = str(network.quest.uri)
+    uri = network.quest.uri
+    if uri.password is not None:
+        uri = replace(uri, password=MASKED)
+    subject = str(uri)
     if not problems:
         return Verdict(subject=subject, ok=True, reached=True, sentence=_well(network))
     return Verdict(

@@ -149,6 +149,17 @@ async def test_it_ends_in_the_time_of_its_slowest_rung(loopback: Loopback) -> No
     assert 2.5 < seconds["TLS 5061"] < 6
 
 
+async def test_the_password_of_a_uri_is_not_repeated(loopback: Loopback) -> None:
+    ip = loopback.address()
+    async with peer(
+        lambda request, n: [respond(request, 200, "OK")], "udp", ip=ip
+    ) as p:
+        uri = f"sip:alice:h1dden@{ip}:{p.address.port};transport=udp"
+        found = await by_hand(uri, "--timeout", "1s")
+    assert found["subject"] == f"sip:alice:***@{ip}:{p.address.port};transport=udp"
+    assert "h1dden" not in json.dumps(found)
+
+
 def test_a_name_that_twilio_does_not_have_is_told_with_what_was_meant() -> None:
     done = sipwatch("diagnose", "sip:line1@acme.twilio.com", "--timeout", "1s")
     assert "a SIP Domain has .sip. after acme" in done.stdout
