@@ -18,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from checks.observation import Cause, Loss, Observation, State, Subject
+from checks.observation import Cause, Observation, State, Subject
 from checks.registrations.audit import Summary
 from checks.registrations.away import Away
 from checks.registrations.cluster import Cluster
 from checks.registrations.expiry import Policy
-from checks.registrations.extension import HERE, Extension, Lost, present
+from checks.registrations.extension import HERE, Extension
 from checks.registrations.few import Few
-from checks.registrations.ledger import STEP, Ledger, Removed
+from checks.registrations.ledger import Ledger, Removed
 from checks.registrations.member import Member
 from checks.registrations.memory import Memory, Remembered
 from checks.registrations.outbound import Outgoing
@@ -57,6 +57,7 @@ from checks.registrations.returns import Returns, started_at
 from checks.registrations.roster import Listed, Roster, read_list
 from checks.registrations.sites import Sites
 from checks.registrations.standing import Standings
+from checks.registrations.states import States
 from checks.registrations.telling import observed
 
 __all__ = [
@@ -84,8 +85,6 @@ __all__ = [
     "read_list",
 ]
 
-LEARNED = 600.0  # s registered after which an AOR is one that should be there
-DORMANT = 7 * 86400.0  # s away after which nobody waits for it
 AT_ONCE = 50  # extensions judged in one go, some ms; the others in `advance`
 
 
@@ -134,6 +133,7 @@ class Judge:
         self.standings = Standings()
         self.pauses = Pauses(self.extensions)
         self._away = Away()
+        self._states = States(self._cluster, self._roster, self._ledger, self._away)
         self._unjudged: dict[str, float] = {}  # AORs of a list, and its time
         for aor in dict.fromkeys((*memory.aors, *self._roster.names())):
             if self._roster.watches(aor):
@@ -189,7 +189,7 @@ class Judge:
             extension.bound |= not extension.subject.required
             if not extension.bound:
                 extension.first_seen = since
-            self._wait_for(extension)
+            self._states.wait_for(extension)
         else:
             extension.bound = True
             extension.answered |= state is State.UNREACHABLE
@@ -349,7 +349,7 @@ class Judge:
         changed = self._judge_some(now)
         elsewhere = self.outgoing.list_ended(m, now)
         yield [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
-        yield from self._learn(now)
+        yield from self._states.learn(now)
 
     # --- states ---------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ class Judge:
             extension = self.extensions.get(aor)
             if extension is None:
                 continue
-            state = self._changed(extension, at, now)
+            state = self._states.changed(extension, at, now)
             if self._roster.sites.by_address and self._ledger.locate(extension):
                 self._moved.append(extension.subject)
             self.standings.judged(extension, state)
@@ -382,77 +382,11 @@ class Judge:
                 self._few.tell(o, extension)
         return told
 
-    def _changed(self, e: Extension, at: float, now: float) -> State | None:
-        """Bring an extension's state up to date; the state if that is news."""
-        if e.contacts:
-            state, since = present(e)
-            self._ledger.give_up(e, dormant=False)
-            if e.state is state:
-                return None
-            e.state, e.since, e.not_before = state, since or at, 0.0
-            if state is State.REGISTERED:
-                e.lost = None
-            return state
-        if self._cluster.may_hold(e.aor, e.held_by, e.bound):
-            return None
-        if not self._expected(e):
-            self._ledger.forget(e)
-            return None
-        found = self._absence(e, now)
-        if found is None or found == (e.state, e.since, e.not_before):
-            return None
-        state, e.since, e.not_before = found
-        e.state = state
-        if state is State.UNREGISTERED:
-            self._wait_for(e)
-            self._ledger.give_up(e, dormant=e.since + DORMANT <= now)
-        return None if e.dormant else state
-
-    def _expected(self, e: Extension) -> bool:
-        """Whether it should be there, by PBX, file or habit."""
-        return e.aor in self._roster or (e.learned and not self._roster.given)
-
-    def _absence(self, e: Extension, now: float) -> tuple[State, float, float] | None:
-        if not e.bound:
-            if e.subject.required:
-                return State.UNREGISTERED, e.first_seen, 0.0
-            return State.NEVER_REGISTERED, e.first_seen, 0.0
-        if e.lost is None:
-            if e.state is State.UNREGISTERED:
-                return None  # as it was stored
-            e.lost = Lost(now, Loss.UNKNOWN, "read, no binding", now)
-        return State.UNREGISTERED, e.lost.since, e.lost.not_before
-
-    def _learn(self, now: float) -> Iterator[list[Observation]]:
-        if self._roster.given:
-            return
-        for n, e in enumerate(list(self.extensions.values())):
-            if n % STEP == STEP - 1:
-                yield []
-            old = e.contacts and e.state in HERE and now - e.since >= LEARNED
-            if old and not e.learned:
-                e.learned = True
-                self._ledger.save(e)
-
     # --- time -----------------------------------------------------------------------
-
-    def _wait_for(self, e: Extension) -> None:
-        self._away.wait_for(e, e.since + DORMANT)
-
-    def _give_up(self, now: float) -> None:
-        for e in self._away.due(now):
-            if self.extensions.get(e.aor) is not e or e.state is not State.UNREGISTERED:
-                continue
-            if e.since + DORMANT > now:
-                self._wait_for(e)
-                continue
-            self._ledger.give_up(e, dormant=True)
-            reason = "dormant: unregistered for 7 days"
-            self._ledger.removed.append(Removed(e.subject, reason))
 
     def advance(self, now: float) -> list[Observation]:
         """Do what is due: the rest of a list, the end of a grace, who is dormant."""
-        self._give_up(now)
+        self._states.give_up(now)
         self.refreshes.advance(now)
         return self._judge_some(now) + self._cluster.advance(now)
 

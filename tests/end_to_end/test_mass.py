@@ -24,7 +24,8 @@ from checks.registrars import asterisk, kamailio
 from checks.registrars.ami import AmiParser, Message
 from checks.registrars.clocks import Pace
 from checks.registrars.session import Session
-from checks.registrations.judge import LEARNED, Judge
+from checks.registrations.judge import Judge
+from checks.registrations.states import LEARNED
 from sipwatch.clock import Clock
 from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
