@@ -276,11 +276,12 @@ def finding_json(found: Finding, iso: Callable[[float], str]) -> dict[str, Any]:
 def _bound(e: Extension, now: float) -> dict[str, Any]:
     """What its binding, or the last one that it had, says."""
     contact = _newest(e.contacts) or (e.lost.contact if e.lost else None)
+    granted = e.granted if e.exact else contact.granted if contact else None
     known: dict[str, Any] = {
         "registration": e.state,
         "since": e.since,
         "loss": e.lost.loss if e.lost and e.state is State.UNREGISTERED else None,
-        "granted": round(e.granted) if e.granted and e.exact else None,
+        "granted": round(granted) if granted else None,
         "reachable": e.reachable,
     }
     if e.lost and e.state is State.UNREGISTERED:

@@ -157,7 +157,7 @@ BOUND: tuple[Row, ...] = (
         lost(Loss.DEREGISTERED),
         Cause.UNREGISTERED,
         CERTAIN,
-        "{who} is not registered: the phone itself logged out",
+        "{who} is not registered: the phone logged out before its registration ended",
         ("see who logged it out or turned it off{at}",),
     ),
     Row(

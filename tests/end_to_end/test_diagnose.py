@@ -450,7 +450,7 @@ async def test_a_target_that_is_an_extension_is_explained_by_its_registration(
     await watch.sees(15, x2001=GONE)
     watch.daemon.options.probe_now("target:desk")
     mail = await watch.mail(1, 40)
-    why = "it is not registered: the phone itself logged out"
+    why = "it is not registered: the phone logged out before its registration ended"
     assert row(mail, "why").strip() == why
     assert "480 Temporarily Unavailable to OPTIONS from " in body(mail)
 
