@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 from checks.options.targets import full_uri
 from checks.options.verdict import Marks
 from checks.sip.uri import SipUri

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alerting.rules.rule import Rules, build
+from alerting.rules.inforce import Rules
+from alerting.rules.rule import build
 from checks.observation import Subject
 from checks.options.targets import Target, address_family, configured
 from checks.registrations.judge import Listed, read_list

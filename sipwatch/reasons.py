@@ -14,7 +14,7 @@ from alerting.alarms.restoring import incident_of, snapshot
 from alerting.incident import Above, Incident, Terms
 from alerting.notification.headline import alone, brief
 from alerting.routes import Routes, RouteSettings
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 from alerting.rules.words import graded, matched, settings
 from alerting.store.reader import Reader
 from alerting.store.rows import (

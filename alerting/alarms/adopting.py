@@ -13,7 +13,7 @@ from alerting.alarms.observing import Observing
 from alerting.alarms.restoring import resume, resume_incident
 from alerting.alarms.watched import Watched
 from alerting.incident import Incident
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 from alerting.store.rows import Restored, SubjectRow
 from checks.observation import Subject
 

@@ -31,7 +31,7 @@ from alerting.announcement import Announcement, Delivered
 from alerting.incident import Batch, Delivery, Incident, Outcome
 from alerting.muting.muting import Muting
 from alerting.routes import GroupSettings, Routes, RouteSettings
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 from alerting.store.rows import Memo, Restored, SubjectRow, Write
 from checks.observation import Fact, Kind, Observation, State, Subject
 

@@ -16,7 +16,7 @@ from alerting.alarms.ancestors import OPENS, Verdict
 from alerting.alarms.group import MASS
 from alerting.alarms.watched import Trouble, Watched
 from alerting.rules.grades import Clock, Rule
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 
 FLAPPING = "flapping"  # the family
 STEADY = 600.0  # s that a state lasts until it is believed of one that flaps

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from alerting.incident import Delivery, Incident, Told
 from alerting.muting.muting import Mute, Muting
 from alerting.routes import Limit, Routes
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 
 LEAST = 1.0  # s until a held row is looked at again
 MOST = 3600.0  # s; the end of what is part of a whole is looked for when that ends

@@ -11,7 +11,7 @@ from alerting.alarms.watched import QUIET, Track, Trouble, Watched
 from alerting.announcement import Announcement, Opened, Resolved, Updated
 from alerting.incident import EVENT_OVER, Incident, Severity
 from alerting.rules.grades import Clock, Rule
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 from alerting.store.rows import Restored, What
 from checks.observation import EVIDENCE_LINES, Fact, Observation, State, Subject
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alerting.alarms.watched import QUIET, Trouble, Watched
 from alerting.incident import Incident
-from alerting.rules.rule import Rules
+from alerting.rules.inforce import Rules
 from alerting.store.rows import IncidentRow, SubjectRow
 from checks.observation import Kind, Observation, Scope, Subject
 

@@ -11,7 +11,7 @@ import msgspec
 
 from alerting.incident import Incident, Terms
 from alerting.rules.grades import Rule
-from alerting.rules.rule import Compiled
+from alerting.rules.inforce import Compiled
 from alerting.store.rows import SubjectRow
 from checks.observation import Kind, Observation, State, Subject
 

@@ -14,8 +14,8 @@ from alerting.rules.grades import (
     mean_in_words,
     resent_in_words,
 )
+from alerting.rules.inforce import Rules
 from alerting.rules.rule import (
-    Rules,
     RulesError,
     RuleSettings,
     build,
