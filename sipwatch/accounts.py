@@ -13,10 +13,10 @@ from dataclasses import replace
 from alerting.alarms.core import Alarms
 from alerting.store.database import Store
 from alerting.store.rows import DropMemo, Memo
-from checks.accounts.account import Account, due
+from checks.accounts.account import REJECTIONS, Account, due
 from checks.accounts.contact import OwnContact
 from checks.accounts.exchange import Exchange, Step
-from checks.accounts.settings import FLOOR, QUERY, AccountSettings
+from checks.accounts.settings import QUERY, AccountSettings
 from checks.accounts.trial import Around, Intent, Outcome, Trial
 from checks.observation import Cause, Kind, Observation, Scope, Subject
 from checks.registrars.clocks import pause
@@ -36,6 +36,8 @@ REFUSALS = 256  # heard of the PBXs and kept: attackers are refused all day
 THOROUGH = 2  # tests in a row that fail and look at other transports as well
 START_WAIT = 3.0  # s that PBXs have to be read in, before the first tests
 HINT_WAIT = 0.5  # s that a PBX's word on a refusal may come after its answer
+
+TOO_SOON = "it must not be asked more often"
 
 # What the PBX says of one request, the most telling first.
 _TELLING = (
@@ -178,13 +180,15 @@ class Accounts(Mapping[str, Account]):
     # --- a test ---------------------------------------------------------------------
 
     async def test(self, name: str, tell: Callable[[Step], None]) -> Outcome:
-        """Test one by hand; KeyError where there is none of this name."""
+        """Test one by hand; KeyError where there is none of this name. Where it is too
+        soon for that, this is its last answer, as of `ask`."""
         return await self._test(self._accounts[name], tell, by_hand=True)
 
     async def ask(self, name: str, registrar: str = "") -> Outcome:
         """Only ask for the bindings of one, at this URI of its registrar or its own;
         KeyError where there is none. Who bans those that ask too often is not asked
-        again before its floor: then this is its last answer, `at` its own time."""
+        again before its floor, nor who refused us twice within some minutes: then
+        this is its last answer, `at` its own time."""
         account = self._accounts[name]
         settings = account.settings
         settings = replace(settings, registrar=registrar or settings.registrar)
@@ -197,16 +201,19 @@ class Accounts(Mapping[str, Account]):
             outcome = await Trial(asking, own, around).run()
         if self._accounts.get(name) is account:
             self._answers[name] = account, outcome
+            if account.asked(outcome):
+                self._attempts.ended(account, outcome.at)
         return outcome
 
     def _answer(self, account: Account) -> Outcome | None:
         """Its last answer, where it is too soon for another one."""
         asked, answer = self._answers.get(account.name, (None, None))
         several = (account.outcome, answer if asked is account else None)
-        told = [one for one in several if one is not None and one.rtt is not None]
+        # Silence is no answer, except that of who has refused us: that may be a ban.
+        silence = account.rejections >= REJECTIONS
+        told = [one for one in several if one and (silence or one.rtt is not None)]
         last = max(told, key=lambda outcome: outcome.at, default=None)
-        floor = account.settings.floor
-        if last is None or floor <= FLOOR or self._clock.now() - last.at >= floor:
+        if last is None or self._clock.now() - last.at >= account.pause:
             return None
         return last
 
@@ -214,6 +221,10 @@ class Accounts(Mapping[str, Account]):
         self, account: Account, tell: Callable[[Step], None], *, by_hand: bool = False
     ) -> Outcome:
         async with self._lock(account.name):
+            if by_hand and (known := self._answer(account)) is not None:
+                ago = self._clock.now() - known.at
+                tell(Step(None, "wait", f"answered {ago:.0f} s ago: {TOO_SOON}"))
+                return known
             self._attempts.begins(account)
             trial = Trial(
                 account.settings,

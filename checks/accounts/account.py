@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from checks.accounts.settings import AccountSettings
+from checks.accounts.settings import FLOOR, AccountSettings
 from checks.accounts.trial import Outcome
 from checks.observation import (
     EVIDENCE_LINES,
@@ -82,6 +82,21 @@ class Account:
         # A clock that was set back while we were away must not hold us up.
         due = min(at, now) + max(self.settings.floor, held_back)
         self.rests, self.due = due > now, max(self.due, due)
+
+    @property
+    def pause(self) -> float:
+        """s that are to lie between two attempts, whoever makes them; 0: none."""
+        floor = self.settings.floor if self.settings.floor > FLOOR else 0.0
+        held_back = HOLD_BACK if self.rejections >= REJECTIONS else 0.0
+        return max(floor, held_back)
+
+    def asked(self, outcome: Outcome) -> bool:
+        """Somebody asked, beside the tests; whether that was refused, and counts."""
+        if not _is_rejection(outcome):
+            return False
+        self.rejections += 1
+        self.due = max(self.due, outcome.at + self.pause)
+        return True
 
     def pardon(self, now: float) -> None:
         """A reload: what had us hold back may have been put right, so look at once."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from checks.accounts.exchange import Step
 from checks.accounts.settings import AccountSettings
 from checks.accounts.trial import Outcome, Trial
 from checks.observation import State
@@ -71,4 +72,56 @@ async def test_who_was_asked_is_not_asked_before_its_floor(
     second = await accounts.ask("line1")
     assert times == [START, START + after][:asked]
     assert (second is first) is (asked == 1)
+    site.close()
+
+
+class Refusing:
+    """A registrar that takes no credentials; when it was asked."""
+
+    def __init__(self, site: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times: list[float] = []
+
+        async def run(trial: Trial) -> Outcome:
+            self.times.append(site.now - START)
+            return Outcome(State.REJECTED, None, "refused", "", site.now, rtt=0.1)
+
+        monkeypatch.setattr(Trial, "run", run)
+
+
+async def test_who_refused_twice_is_asked_once_in_five_minutes_until_a_reload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Watching()
+    asked, accounts = Refusing(site, monkeypatch), made(site, line1=PBX)
+    answers = []
+    for seconds in (0, 1, 2, 300, 301, 302):
+        site.now = START + seconds
+        answers.append((await accounts.ask("line1")).at - START)
+    assert asked.times == [0, 1, 301]
+    assert answers == [0, 1, 1, 1, 301, 301]
+    assert accounts["line1"].due == START + 601  # nor does its test come before
+    accounts.allow()
+    await accounts.ask("line1")
+    assert asked.times == [0, 1, 301, 302]
+    site.close()
+
+
+async def test_a_test_by_hand_that_comes_too_soon_tells_the_last_answer_and_its_age(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, steps = Watching(), list[Step]()
+    asked, accounts = Refusing(site, monkeypatch), made(site, line1=PBX)
+    for seconds in (0, 1, 43):
+        site.now = START + seconds
+        if seconds < 43:
+            await accounts.ask("line1")
+    outcome = await accounts.test("line1", steps.append)
+    assert (asked.times, outcome.at) == ([0, 1], START + 1)
+    assert [(step.ok, step.what, step.text) for step in steps] == [
+        (
+            None,
+            "wait",
+            "answered 42 s ago: it must not be asked more often",
+        )
+    ]
     site.close()
