@@ -1,10 +1,8 @@
-"""The client against a server that Prism makes of Twilio's own OpenAPI description.
-
-tests/data/twilio has the paths that we ask, out of twilio/twilio-oai (MIT).
-"""
+"""The client against a server that Prism makes of what Twilio's API allows to ask."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,18 +10,14 @@ import aiohttp
 import pytest
 
 from checks.settings import Secret
-from checks.twilio import client as module
 from checks.twilio.account import look
 from checks.twilio.client import Client, Trouble, TwilioError
 from checks.twilio.poll import alerts
 from checks.twilio.settings import TwilioSettings
+from tests.checks.twilio import description
 from tests.servers import eventually
 from tests.servers.loopback import Loopback
 from tests.servers.prism import Prism, program
-from tests.wire import DATA
-
-ACCOUNT = "AC" + "a" * 32
-FULL = {"Prefer": "example=readFull"}
 
 
 async def answers(url: str) -> bool:
@@ -42,26 +36,29 @@ async def served(
     _, lacking = program()
     if lacking:
         pytest.skip(lacking)
-    description = DATA / "twilio" / request.param
-    with Prism(description, loopback.address(), tmp_path) as server:
+    path = tmp_path / "description.json"
+    path.write_text(json.dumps(request.param()), encoding="utf-8")
+    with Prism(path, loopback.address(), tmp_path) as server:
         await eventually(lambda: answers(server.url), 60, "Prism")
         yield server.url
 
 
-monitor = pytest.mark.parametrize("served", ["monitor_v1.json"], indirect=True)
-api = pytest.mark.parametrize("served", ["api_v2010.json"], indirect=True)
+monitor = pytest.mark.parametrize("served", [description.monitor], indirect=True)
+api = pytest.mark.parametrize("served", [description.settings], indirect=True)
 
 
 def settings_for(url: str) -> TwilioSettings:
     token = Secret("x" * 32)
-    return TwilioSettings(account_sid=ACCOUNT, auth_token=token, base_url=url)
+    return TwilioSettings(
+        account_sid=description.ACCOUNT, auth_token=token, base_url=url
+    )
 
 
 @monitor
 async def test_our_question_is_one_that_the_description_allows(served: str) -> None:
     async with Client(settings_for(served)) as client:
-        # Its example has the text "error_code" for one: no alert, and no error of ours.
-        assert await alerts(client, 1_790_000_000.0, 1_790_003_600.0) == []
+        (alert,) = await alerts(client, 1_790_000_000.0, 1_790_003_600.0)
+        assert (alert.sid, alert.code) == (description.ALERT["sid"], 32009)
         pages = client.pages(served, "/v1/Alerts", "alerts", {"PageSize": "5000"})
         with pytest.raises(TwilioError) as refused:
             await anext(aiter(pages))
@@ -71,18 +68,10 @@ async def test_our_question_is_one_that_the_description_allows(served: str) -> N
 
 @api
 async def test_the_account_is_read_by_the_paths_of_the_description(
-    served: str, monkeypatch: pytest.MonkeyPatch
+    served: str,
 ) -> None:
-    session = aiohttp.ClientSession
-
-    def with_examples(**options: object) -> aiohttp.ClientSession:
-        made = session(**options)  # type: ignore[arg-type]
-        made.headers.update(FULL)
-        return made
-
-    monkeypatch.setattr(module.aiohttp, "ClientSession", with_examples)
-    domain = "dunder-mifflin-scranton.sip.twilio.com"
-    rungs = await look(settings_for(served), domain, "1440013725.28", "192.168.1.1")
+    asked = (description.DOMAIN, description.USER, description.ADDRESS)
+    rungs = await look(settings_for(served), *asked)
     assert [(rung.name, rung.ok) for rung in rungs] == [
         ("domain", True),
         ("registration", True),
