@@ -63,7 +63,7 @@ class StepSettings:
     """One step of a ladder: who is told if nobody has acknowledged until then."""
 
     after: Duration  # since the incident opened
-    notify: tuple[str, ...]
+    notify: tuple[str, ...]  # who is told then
 
     def __post_init__(self) -> None:
         if self.after <= 0:
@@ -74,8 +74,8 @@ class StepSettings:
 class RouteSettings:
     """Incidents that match all fields go to these notifiers."""
 
-    notify: tuple[str, ...]
-    match: RoutePatterns = field(default_factory=dict)
+    notify: tuple[str, ...]  # who is told
+    match: RoutePatterns = field(default_factory=dict)  # all must fit; empty: any
     during: str = ""  # a schedule: out of it, this route waits for it
     outside: str = ""  # a schedule: as long as it is open, this route waits
     escalate: tuple[StepSettings, ...] = ()  # unless somebody acknowledges
@@ -110,7 +110,7 @@ class Limit(NamedTuple):
 class GroupSettings:
     """Which incidents share a notification, and when it goes."""
 
-    by: tuple[str, ...] = ("rule", "registrar")
+    by: tuple[str, ...] = ("rule", "registrar")  # what is alike in these shares a mail
     wait: PerSeverity = 10.0  # before the first notification of a group
     interval: PerSeverity = 300.0  # before the next one of the same group
     repeat: Repeats = field(default_factory=lambda: _REPEAT)  # until acknowledged

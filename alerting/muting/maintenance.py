@@ -47,12 +47,12 @@ class MaintenanceSettings:
 
     match: RoutePatterns = field(default_factory=dict)  # default: all
     from_: LocalTime = field(default="", metadata={"alias": "from"})  # once
-    until: LocalTime = ""
+    until: LocalTime = ""  # its end, with `from`
     hours: WrittenWeek | None = None  # each week: {sun: "02:00-04:00"}
     cron: WrittenCron | None = None  # or as cron has it: "0 2 1 * *"
     lasts: Duration = 0.0  # after each time of `cron`
     timezone: Zone = ""  # of these times; default: this machine's
-    reason: str = ""
+    reason: str = ""  # for those who wonder later
 
     def __post_init__(self) -> None:
         once = bool(self.from_ or self.until)

@@ -50,7 +50,7 @@ class AlertmanagerSettings(HttpSettings):
 
     urls: tuple[str, ...]  # of every member: http://127.0.0.1:9093
     username: str = ""  # HTTP basic, where something in front asks for it
-    password: Secret | None = None
+    password: Secret | None = None  # of that user
     labels: Mapping[str, str] = field(default_factory=dict)  # added to every alert
     resend: Duration = 60.0  # between two sendings of what fires
 

@@ -67,13 +67,13 @@ def address(written: str) -> Address:
 class SmtpSettings:
     """The server that takes our mail."""
 
-    host: str
-    tls: Literal["none", "starttls", "tls"] = "starttls"
+    host: str  # its name or address
+    tls: Literal["none", "starttls", "tls"] = "starttls"  # tls: from the first byte
     port: int | None = None  # none: 25, starttls: 587, tls: 465
-    username: str = ""
-    password: Secret | None = None
+    username: str = ""  # empty: without a log-in
+    password: Secret | None = None  # of that user
     ca_file: str | None = None  # trusted instead of the system's authorities
-    verify: bool = True
+    verify: bool = True  # false takes any certificate
     timeout: Duration = 30.0  # for one message, from connect to accepted
     hello: str = ""  # how we call ourselves; empty: this host's full name
 
@@ -109,9 +109,9 @@ def _is_local(host: str) -> bool:
 class EmailSettings:
     """`type: email`: who gets mail, from whom, over which server."""
 
-    to: tuple[str, ...]
-    from_: str = field(metadata={"alias": "from"})
-    smtp: SmtpSettings
+    to: tuple[str, ...]  # addresses, at least one
+    from_: str = field(metadata={"alias": "from"})  # the sender's address
+    smtp: SmtpSettings  # the server that takes it
 
     def __post_init__(self) -> None:
         if isinstance(self.to, str) or not self.to:

@@ -64,10 +64,10 @@ class SipMessageSettings:
     """`type: sip_message`: the phones, and the way to them."""
 
     to: tuple[str, ...]  # sip:1001@10.0.0.5, or ;transport=tls
-    from_: str = field(metadata={"alias": "from"})
+    from_: str = field(metadata={"alias": "from"})  # a SIP URI
     outbound_proxy: str = ""  # sent there instead of to the host in `to`
     username: str = ""  # of the digest; default: the user in `from`
-    password: Secret | None = None
+    password: Secret | None = None  # of the digest
     ca_file: str | None = None  # trusted beside the system's authorities
     timeout: Duration = 10.0  # for each phone, until it has taken or refused it
 

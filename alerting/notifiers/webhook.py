@@ -90,7 +90,7 @@ class WebhookSettings(HttpSettings):
     url: Secret  # it often holds a token, so it is never printed
     headers: Mapping[str, Secret] = field(default_factory=dict)  # beside our own
     template: str = ""  # the body, with $subject and its kind; default: our JSON
-    content_type: str = "application/json"
+    content_type: str = "application/json"  # of the body
     secret: Secret | None = None  # signs each request, as Standard Webhooks says
 
     def __post_init__(self) -> None:

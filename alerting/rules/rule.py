@@ -105,27 +105,29 @@ class RuleSettings:
     What is None or empty is left as it is built in.
     """
 
-    on: Kind | None = None
+    on: Kind | None = None  # what a rule of your own looks at
     state: Annotated[tuple[State, ...], Parsed(states, _names_schema(State))] = ()
+    """The states that are the problem: one or a list."""
     loss: Annotated[tuple[Loss, ...], Parsed(losses, _names_schema(Loss))] = ()
-    where: WrittenPatterns = field(default_factory=dict)
+    """How a registration was lost: one or a list; empty: however."""
+    where: WrittenPatterns = field(default_factory=dict)  # which subjects; empty: all
     for_: Duration | None = field(default=None, metadata={"alias": "for"})
+    """How long it must have been so."""
     failures: int | None = None  # in a row
     recover: int | None = None  # successes in a row until it has ended
-    keep_firing_for: Duration | None = None
-    above: Annotated[Threshold, Parsed(threshold, (("type", "string"),))] | None = (
-        None  # mean round trip, or share of probes that were sent again
-    )
+    keep_firing_for: Duration | None = None  # well for so long until it is over
+    above: Annotated[Threshold, Parsed(threshold, (("type", "string"),))] | None = None
+    """The mean round trip (500ms), or a share of probes, phones, calls (30%)."""
     below: Duration | None = None  # what is left of a certificate
     window: Duration | None = None  # within which changes, or losses, belong together
     changes: int | None = None  # of state within the window
     until: int | None = None  # fewer changes within it end it
-    severity: WrittenSeverity | None = None
+    severity: WrittenSeverity | None = None  # how much it matters
     during: str = ""  # a schedule: out of it, it neither opens nor reminds
-    notify: tuple[str, ...] = ()
-    runbook: str = ""
-    enabled: bool = True
-    family: str = ""
+    notify: tuple[str, ...] = ()  # instead of what the routes say
+    runbook: str = ""  # a link that is shown with the incident
+    enabled: bool = True  # false switches it off
+    family: str = ""  # one incident for each subject and family
 
 
 class Problem(NamedTuple):

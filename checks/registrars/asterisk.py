@@ -90,9 +90,9 @@ class AsteriskSettings(RegistrarSettings):
     """An Asterisk, by the user that `manager.conf` gives us."""
 
     type: Literal["asterisk"] = "asterisk"
-    username: str = "sipwatch"
-    password: Secret = field(default_factory=lambda: Secret(""))
-    tls: bool = False
+    username: str = "sipwatch"  # its section in manager.conf
+    password: Secret = field(default_factory=lambda: Secret(""))  # its `secret` there
+    tls: bool = False  # AMI over TLS
     ca: str | None = None  # file with the CA's certificate; None: the system's
     timeout: Duration = 10.0  # to connect, and for every answer
 

@@ -65,7 +65,7 @@ class FreeswitchSettings(RegistrarSettings):
     """A FreeSWITCH, by the password of its event socket."""
 
     type: Literal["freeswitch"] = "freeswitch"
-    password: Secret = field(default_factory=lambda: Secret(""))
+    password: Secret = field(default_factory=lambda: Secret(""))  # of the event socket
     profiles: list[str] = field(default_factory=list)  # empty: all that run
     timeout: Duration = 10.0  # to connect, and for every answer
 

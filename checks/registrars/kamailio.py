@@ -144,7 +144,7 @@ class KamailioSettings(RegistrarSettings):
 
     type: Literal["kamailio"] = "kamailio"
     username: str = ""  # HTTP basic, where a proxy in front of it asks
-    password: Secret = field(default_factory=lambda: Secret(""))
+    password: Secret = field(default_factory=lambda: Secret(""))  # of that user
     timeout: Duration = 10.0  # for every answer
     timer_interval: Duration = 60.0  # usrloc's; keep-alives are judged by twice that
 

@@ -63,7 +63,7 @@ class OpenSipsSettings(RegistrarSettings):
 
     type: Literal["opensips"] = "opensips"
     username: str = ""  # HTTP basic, where httpd or a proxy in front of it asks
-    password: Secret = field(default_factory=lambda: Secret(""))
+    password: Secret = field(default_factory=lambda: Secret(""))  # of that user
     timeout: Duration = 10.0  # for a list; a small answer has half of it, twice
     events: str = ""  # our address:port for them; "": loopback, if it is there; "off"
 

@@ -62,9 +62,9 @@ class SipSettings(RegistrarSettings):
     """A registrar by its SIP URI."""
 
     type: Literal["sip"] = "sip"
-    username: str = ""
-    password: Secret = field(default_factory=lambda: Secret(""))
-    user_agent: str = "sipwatch"
+    username: str = ""  # who may ask for bindings
+    password: Secret = field(default_factory=lambda: Secret(""))  # of that user
+    user_agent: str = "sipwatch"  # the User-Agent of our requests
     ca: str | None = None  # file with the CA's certificate; None: the system's
     timeout: Duration = 5.0  # for each query
     subscribe: bool = True  # to the reg event package (RFC 3680), where it is offered

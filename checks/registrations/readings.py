@@ -188,7 +188,7 @@ class ExtensionsSettings:
     """Which extensions of a registrar are watched, by patterns of their AOR."""
 
     include: list[Glob] = field(default_factory=list)  # empty: all
-    exclude: list[Glob] = field(default_factory=list)
+    exclude: list[Glob] = field(default_factory=list)  # of those that are included
     required: list[Glob] = field(default_factory=list)  # must be there; loss critical
     logout_ok: list[Glob] = field(default_factory=list)  # may de-register
     file: str | None = None  # CSV: extension,name,site,owner
@@ -198,8 +198,8 @@ class ExtensionsSettings:
 class ExpirySettings:
     """What Expires a registrar should grant; None: as the transport has it."""
 
-    min: Duration | None = None
-    max: Duration | None = None
+    min: Duration | None = None  # default: 60s
+    max: Duration | None = None  # default: 120s over UDP, 1h over others
 
     def __post_init__(self) -> None:
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -210,7 +210,7 @@ class ExpirySettings:
 class ContactsSettings:
     """How many contacts an extension should have: a desk phone and an app, say."""
 
-    min: int = 0
+    min: int = 0  # fewer for 10 min are told (FewContacts); 0: any number is well
     extensions: list[Glob] = field(default_factory=list)  # empty: all
 
     def __post_init__(self) -> None:
@@ -227,7 +227,8 @@ class ProbeKeys:
     confirm: Duration = 15.0  # between two questions after a failure
     min_interval: Duration = 0.0  # between two questions to one IP address
     from_: str = field(default="", metadata={"alias": "from"})
-    user_agent: str = ""
+    """The From of our requests; empty: sip:sipwatch@our-address."""
+    user_agent: str = ""  # empty: sipwatch and its version
     source: str = ""  # the local IP address to ask from
 
     def __post_init__(self) -> None:
@@ -242,18 +243,21 @@ class RegistrarSettings:
     """What the settings of every type of registrar have in common."""
 
     type: str
-    address: str = ""
+    address: str = ""  # where it is read: AMI or ESL host:port, URL or SIP URI
     members: list[str] = field(default_factory=list)  # addresses, instead of `address`
-    mode: Literal["any", "active_standby"] = "any"
+    mode: Literal["any", "active_standby"] = "any"  # of several members
     interval: Duration = 30.0  # between reconciling reads
     domain: str = ""  # left out of the AOR where it is this
-    site: str = ""
+    site: str = ""  # the site it belongs to
     depends_on: tuple[str, ...] = ()  # targets, registrars, sites it is seen through
     extensions: ExtensionsSettings = field(default_factory=ExtensionsSettings)
+    """Which of its extensions are watched."""
     target: str = ""  # the OPTIONS target that is this PBX
     expiry: ExpirySettings = field(default_factory=ExpirySettings)
+    """The Expires that it should grant."""
     probe_servers: bool = True  # where the PBX registers, if its word is not enough
     probe_contacts: bool = False  # ask the registered contacts too
-    probe: ProbeKeys = field(default_factory=ProbeKeys)
+    probe: ProbeKeys = field(default_factory=ProbeKeys)  # how both are asked
     outbound_proxy: str = ""  # a SIP URI: contacts are asked through it
     contacts: ContactsSettings = field(default_factory=ContactsSettings)
+    """How many contacts its extensions should have."""

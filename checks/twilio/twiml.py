@@ -69,11 +69,11 @@ class TwimlFallback:
     """When which action is taken; all that is given must fit."""
 
     then: str  # the action
-    extensions: tuple[Glob, ...] = ()
+    extensions: tuple[Glob, ...] = ()  # who was called; empty: anybody
     status: tuple[Status, ...] = ()  # of the call
     codes: tuple[int, ...] = ()  # SIP codes of the phone: 480, 486
     during: str = ""  # a schedule
-    outside: str = ""
+    outside: str = ""  # a schedule: while it is closed
     at_once: bool = False  # without ringing the phone first
 
 
@@ -82,7 +82,7 @@ class TwimlSettings:
     """TwiML for calls to our extensions, on web.public."""
 
     domain: str  # phones are dialled as user@domain
-    actions: dict[str, TwimlAction]
+    actions: dict[str, TwimlAction]  # by names of your own
     otherwise: str  # the action where no fallback fits
     fallbacks: tuple[TwimlFallback, ...] = ()  # the first that fits
     numbers: dict[str, str] = field(default_factory=dict)  # called number: extension

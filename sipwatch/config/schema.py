@@ -11,6 +11,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from checks.settings import written_duration
+from sipwatch.capture.sizes import written_size
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "sipwatch.yaml"
@@ -102,8 +103,13 @@ def strict(schema: Any) -> Any:
         if "pattern" not in schema:
             made["type"] = ["string", "number"]
         elif isinstance(schema.get("default"), int | float):
-            made["default"] = written_duration(schema["default"])
+            made["default"] = _written(schema["default"], schema["pattern"])
     return made
+
+
+def _written(value: float, pattern: str) -> str:
+    """A duration or a size as one writes it."""
+    return written_duration(value) if "ms" in pattern else written_size(int(value))
 
 
 def describe(core: Any, definitions: dict[str, Any]) -> None:

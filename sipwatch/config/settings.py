@@ -186,7 +186,9 @@ class WebSettings:
         default=SOCKET, metadata=_said("The Unix socket of the command line.")
     )
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    """What Prometheus reads, and where."""
     public: PublicSettings = field(default_factory=PublicSettings)
+    """A listener for signed links and Twilio."""
 
 
 @dataclass(frozen=True, kw_only=True)
