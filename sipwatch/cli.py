@@ -202,13 +202,20 @@ def diagnose(**options: Any) -> None:
 
 
 @main.command()
+@click.option("-w", "--watch", is_flag=True, help="Keep it up to date; end by Ctrl-C.")
 @_socket
 @_json
-def status(socket: str, as_json: bool) -> None:
-    """Show what the running daemon sees."""
-    from sipwatch import remote
+def status(watch: bool, socket: str, as_json: bool) -> None:
+    """Show what the running daemon sees.
 
-    sys.exit(remote.status(socket, as_json=as_json))
+    Exit status: 0 nothing is wrong, 1 incidents are open that are more than an info,
+    3 no daemon answers.
+    """
+    from sipwatch import looking
+
+    if watch and not as_json:
+        sys.exit(looking.watch(socket))
+    sys.exit(looking.run(socket, as_json=as_json))
 
 
 @main.command()
