@@ -16,6 +16,7 @@ from checks.observation import plain
 from sipwatch import __version__
 from sipwatch.people import People
 from sipwatch.subjects import AmbiguousError
+from sipwatch.web.access import Caller, Gate, Role
 from sipwatch.web.evidence import Keeps, add_evidence
 from sipwatch.web.links import add_links
 from sipwatch.web.people import add_acts, add_silences
@@ -101,6 +102,7 @@ def application(
         redoc_url=None,
         openapi_url=None if metrics_only or public_only else "/openapi.json",
     )
+    app.add_middleware(Gate, caller=Caller("", Role.OPERATE if operate else Role.READ))
     networks = [ipaddress.ip_network(n) for n in allow]
     app.middleware("http")(_guard(networks))
     if people is not None and not metrics_only:
