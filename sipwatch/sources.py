@@ -18,6 +18,7 @@ from sipwatch.config.settings import Config
 from sipwatch.touched import Touched
 
 if TYPE_CHECKING:
+    from sipwatch.findings import Findings
     from sipwatch.follow import Following
     from sipwatch.heartbeat import Heartbeat
     from sipwatch.keeping.gathering import Gathering
@@ -108,6 +109,10 @@ class Sources(Protocol):
     @property
     def links(self) -> Links:
         """What readers of notifications acknowledge by."""
+
+    @property
+    def findings(self) -> Findings:
+        """Why something cannot be called."""
 
     @property
     def selfwatch(self) -> SelfWatch:

@@ -11,8 +11,9 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from alerting.incident import Severity
 from alerting.store.rows import (
     AttemptRow,
     DeliveryRow,
@@ -28,6 +29,8 @@ from alerting.store.statements import (
     INCIDENT,
     OLD_HISTORY,
     OUTBOX_OF,
+    PAST,
+    PAST_COUNT,
     TRAIL,
     attempt_row,
     delivery_row,
@@ -44,6 +47,17 @@ _Read = TypeVar("_Read")
 
 class ReaderError(Exception):
     """It was not read; the text is for people."""
+
+
+class Past(NamedTuple):
+    """Which incidents are wanted; what is empty does not matter."""
+
+    severity: str = ""
+    rule: str = ""
+    registrar: str = ""
+    site: str = ""
+    since: float | None = None  # those that opened then or later
+    search: str = ""  # in lower case: part of a name, title, detail or place
 
 
 class Reader:
@@ -77,6 +91,21 @@ class Reader:
         """One incident, open or over."""
         rows = await self._read(lambda: [*map(incident_row, self._query(INCIDENT, id))])
         return rows[0] if rows else None
+
+    async def past(
+        self, wanted: Past, before: int, most: int
+    ) -> tuple[int, list[IncidentRow]]:
+        """Incidents that are over: how many there are, and the newest of those whose
+        number is below `before`."""
+        severity = Severity[wanted.severity.upper()] if wanted.severity else 0
+        values = wanted._asdict() | {"severity": severity}
+
+        def look() -> tuple[int, list[IncidentRow]]:
+            [(count,)] = self._connection.execute(PAST_COUNT, values)
+            values.update(before=before, most=most)
+            return count, [*map(incident_row, self._connection.execute(PAST, values))]
+
+        return await self._read(look)
 
     async def outbox(self, incident: int) -> list[DeliveryRow]:
         """What each notifier knows of an incident, and is owed."""

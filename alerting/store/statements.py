@@ -219,6 +219,23 @@ OLD_HISTORY = (
     "AND n < (SELECT max(n) FROM history AS of_it WHERE of_it.key = history.key)"
 )
 INCIDENT = f"SELECT {_columns(IncidentRow)} FROM incidents WHERE id = ?"  # noqa: S608
+# What is not asked for is empty, or null.
+_PAST = """
+    resolved_at IS NOT NULL
+    AND (:severity = 0 OR severity = :severity)
+    AND (:rule = '' OR rule = :rule)
+    AND (:registrar = '' OR coalesce(json_extract(labels, '$.registrar'), '') = :registrar)
+    AND (:site = '' OR coalesce(json_extract(labels, '$.site'), '') = :site)
+    AND (:since IS NULL OR opened_at >= :since)
+    AND (:search = '' OR instr(
+        lower(name || char(10) || title || char(10) || detail || char(10) || last_seen),
+        :search))
+"""
+PAST = (
+    f"SELECT {_columns(IncidentRow)} FROM incidents "  # noqa: S608
+    f"WHERE id < :before AND {_PAST} ORDER BY id DESC LIMIT :most"
+)
+PAST_COUNT = f"SELECT count(*) FROM incidents WHERE {_PAST}"  # noqa: S608
 OUTBOX_OF = (
     f"SELECT {_columns(DeliveryRow)} FROM deliveries "  # noqa: S608
     "WHERE incident = ? ORDER BY step, notifier"

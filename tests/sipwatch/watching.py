@@ -36,6 +36,7 @@ from checks.registrations.readings import (
 )
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config, MetricsSettings, WebSettings
+from sipwatch.findings import Findings
 from sipwatch.metrics import Counts
 from sipwatch.peers import peers
 from sipwatch.touched import Touched
@@ -117,6 +118,7 @@ class Watching:
         )
         self.options.start()
         self._targets: list[Target] = []
+        self.findings = Findings(self)  # type: ignore[arg-type]
 
     def show(self, *detail: str) -> None:
         """Export every series of these roles."""
