@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from alerting.incident import Severity
+from alerting.store.points import HOUR, Point, unpacked
 from alerting.store.rows import (
     AttemptRow,
     DeliveryRow,
@@ -23,14 +24,21 @@ from alerting.store.rows import (
 )
 from alerting.store.statements import (
     ATTEMPTS_OF,
+    CHARTED,
+    FIRST_MINUTES,
+    FIRST_QUARTERS,
     HISTORY,
     HISTORY_KEYS,
     HISTORY_OF_KEY,
     INCIDENT,
+    MINUTES_AT,
+    MINUTES_OF_HOUR,
     OLD_HISTORY,
     OUTBOX_OF,
     PAST,
     PAST_COUNT,
+    QUARTERS_AT,
+    QUARTERS_OF_HOUR,
     TRAIL,
     attempt_row,
     delivery_row,
@@ -123,6 +131,42 @@ class Reader:
         """Why something was done, or not, with a subject; the oldest first."""
         return await self._read(lambda: [*map(trail_row, self._query(TRAIL, key))])
 
+    async def points(self, key: str, since: float, until: float) -> list[Point] | None:
+        """What was measured of a subject in this time of the wall clock, the oldest
+        first; None where nothing ever was."""
+        return await self._read(lambda: self._points(key, since, until))
+
+    def _points(self, key: str, since: float, until: float) -> list[Point] | None:
+        charted = self._query(CHARTED, key).fetchone()
+        if charted is None:
+            return None
+        found: list[Point] = []
+        for hour in range(int(since // HOUR), int(until // HOUR) + 1):
+            for sql in (QUARTERS_AT, MINUTES_AT):
+                for (blob,) in self._query(sql, hour, charted[0]):
+                    found += unpacked(blob, hour)
+        return sorted(p for p in found if since <= p.at < until)
+
+    async def minutes(self, hour: int) -> dict[str, bytes]:
+        """The minutes of an hour, by subject."""
+        return await self._read(
+            lambda: dict(map(tuple, self._query(MINUTES_OF_HOUR, hour)))
+        )
+
+    async def quarters(self, hour: int) -> dict[str, bytes]:
+        """The quarters of an hour, by subject."""
+        return await self._read(
+            lambda: dict(map(tuple, self._query(QUARTERS_OF_HOUR, hour)))
+        )
+
+    async def oldest_points(self) -> tuple[int | None, int | None]:
+        """The first hours of which there are minutes, and quarters."""
+        sqls = (FIRST_MINUTES, FIRST_QUARTERS)
+        first, other = await self._read(
+            lambda: [self._query(sql).fetchone()[0] for sql in sqls]
+        )
+        return first, other
+
     def close(self) -> None:
         """End what is read; blocks until it has."""
         if self._closed:
@@ -142,7 +186,7 @@ class Reader:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, work)
-        except (sqlite3.Error, RuntimeError) as error:  # or it was closed
+        except (sqlite3.Error, RuntimeError, ValueError) as error:  # or it was closed
             raise ReaderError(f"the database cannot be read: {error}") from error
         finally:
             self._asked -= 1

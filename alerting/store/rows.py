@@ -199,6 +199,51 @@ class DropHistory:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Charted:
+    """Of whom points are kept, and the last hour (since 1970) that has some."""
+
+    key: str
+    hour: int
+
+
+class MinutesRow(NamedTuple):
+    """An hour of a subject, minute by minute; see `points`."""
+
+    hour: int  # since 1970
+    key: str
+    points: bytes
+
+
+class QuartersRow(NamedTuple):
+    """An hour of a subject, quarter by quarter."""
+
+    hour: int
+    key: str
+    points: bytes
+
+
+class DropMinutes(NamedTuple):
+    """The minutes of a subject's hour, of which the quarters are kept now."""
+
+    hour: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropQuarters:
+    """All quarters of one hour."""
+
+    hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropCharted:
+    """Those that have no points any more: none since before this hour."""
+
+    before: int
+
+
 Write = (
     SubjectRow
     | DropSubject
@@ -213,7 +258,18 @@ Write = (
     | PruneTrail
 )
 # What may be written late, or be lost with the machine.
-Note = HistoryRow | HistoryFill | DropHistory | Memo
+Note = (
+    HistoryRow
+    | HistoryFill
+    | DropHistory
+    | Memo
+    | Charted
+    | MinutesRow
+    | QuartersRow
+    | DropMinutes
+    | DropQuarters
+    | DropCharted
+)
 
 
 # What of a row is a moment, beside its evidence.

@@ -153,6 +153,26 @@ STEPS = (
     """
     ALTER TABLE incidents ADD COLUMN instead TEXT NOT NULL DEFAULT '[]';
     """,
+    """
+    CREATE TABLE charted (           -- of whom there are points
+        n INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        hour INTEGER NOT NULL        -- the last that has some, since 1970
+    );
+    -- The hour first: what is written in a minute lies in neighbouring pages.
+    CREATE TABLE minutes (
+        hour INTEGER NOT NULL,
+        subject INTEGER NOT NULL,
+        points BLOB NOT NULL,
+        PRIMARY KEY (hour, subject)
+    ) WITHOUT ROWID;
+    CREATE TABLE quarters (
+        hour INTEGER NOT NULL,
+        subject INTEGER NOT NULL,
+        points BLOB NOT NULL,
+        PRIMARY KEY (hour, subject)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

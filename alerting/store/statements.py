@@ -14,18 +14,24 @@ import msgspec
 from alerting.incident import Above, Crowd, Severity, Terms, Told
 from alerting.store.rows import (
     AttemptRow,
+    Charted,
     DeliveryRow,
+    DropCharted,
     DropDelivery,
     DropHistory,
     DropMemo,
+    DropMinutes,
+    DropQuarters,
     DropSubject,
     HistoryFill,
     HistoryRow,
     IncidentRow,
     Memo,
+    MinutesRow,
     Note,
     Prune,
     PruneTrail,
+    QuartersRow,
     SubjectRow,
     TrailRow,
     What,
@@ -99,6 +105,14 @@ def _incident_values(row: IncidentRow) -> tuple[Any, ...]:
 def _history_values(row: HistoryRow) -> tuple[Any, ...]:
     contacts = _json(row.contacts) if row.contacts else "[]"
     return row.key, row.at, row.state, row.cause, row.loss, row.why, contacts
+
+
+def _points_of(table: str) -> str:
+    return (
+        f"INSERT INTO {table} (hour, subject, points) "  # noqa: S608  # our own names
+        "SELECT ?, n, ? FROM charted WHERE key = ? "
+        "ON CONFLICT (hour, subject) DO UPDATE SET points = excluded.points"
+    )
 
 
 _SUBJECT_NAMES = [field.name for field in fields(SubjectRow)]
@@ -183,6 +197,38 @@ STATEMENTS: dict[type, Statement] = {
         lambda w: ("history", w.number),
         astuple,
     ),
+    Charted: Statement(
+        "INSERT INTO charted (key, hour) VALUES (?, ?) "
+        "ON CONFLICT (key) DO UPDATE SET hour = max(hour, excluded.hour)",
+        lambda w: ("charted", w.key),
+        astuple,
+    ),
+    MinutesRow: Statement(
+        _points_of("minutes"),
+        lambda w: ("minutes", w.hour, w.key),
+        lambda w: (w.hour, w.points, w.key),
+    ),
+    QuartersRow: Statement(
+        _points_of("quarters"),
+        lambda w: ("quarters", w.hour, w.key),
+        lambda w: (w.hour, w.points, w.key),
+    ),
+    DropMinutes: Statement(
+        "DELETE FROM minutes WHERE hour = ? "
+        "AND subject = (SELECT n FROM charted WHERE key = ?)",
+        lambda w: ("minutes", w.hour, w.key),
+        lambda w: w,
+    ),
+    DropQuarters: Statement(
+        "DELETE FROM quarters WHERE hour = ?",
+        lambda w: ("quarters", w.hour),
+        astuple,
+    ),
+    DropCharted: Statement(
+        "DELETE FROM charted WHERE hour < ?",
+        lambda w: ("charted",),
+        astuple,
+    ),
 }
 
 
@@ -244,6 +290,19 @@ ATTEMPTS_OF = "SELECT * FROM attempts WHERE incident = ? ORDER BY begun, notifie
 TRAIL = "SELECT key, at, what, rule, text, incident FROM trail WHERE key = ? ORDER BY n"
 HISTORY_KEYS = "SELECT key, max(at) FROM history GROUP BY key"
 HISTORY_OF_KEY = "SELECT n FROM history WHERE key = ?"
+# An hour in one look: neighbouring pages.
+MINUTES_OF_HOUR = (
+    "SELECT key, points FROM minutes JOIN charted ON n = subject WHERE minutes.hour = ?"
+)
+QUARTERS_OF_HOUR = (
+    "SELECT key, points FROM quarters JOIN charted ON n = subject "
+    "WHERE quarters.hour = ?"
+)
+FIRST_MINUTES = "SELECT min(hour) FROM minutes"
+FIRST_QUARTERS = "SELECT min(hour) FROM quarters"
+CHARTED = "SELECT n FROM charted WHERE key = ?"
+MINUTES_AT = "SELECT points FROM minutes WHERE hour = ? AND subject = ?"
+QUARTERS_AT = "SELECT points FROM quarters WHERE hour = ? AND subject = ?"
 
 
 def _why(row: sqlite3.Row) -> dict[str, Any]:
