@@ -145,7 +145,8 @@ class Reader:
             for sql in (QUARTERS_AT, MINUTES_AT):
                 for (blob,) in self._query(sql, hour, charted[0]):
                     found += unpacked(blob, hour)
-        return sorted(p for p in found if since <= p.at < until)
+        found = [point for point in found if since <= point.at < until]
+        return sorted(found, key=lambda point: point.at)
 
     async def minutes(self, hour: int) -> dict[str, bytes]:
         """The minutes of an hour, by subject."""

@@ -146,6 +146,9 @@ class TargetSettings(ProbeSettings):
     depends_on: tuple[str, ...] = ()
     "Targets, registrars, sites that it is seen through."
 
+    history: bool | None = None
+    "Whether RTT and loss are kept for charts; default: those of trunks and PBXs are."
+
     def __post_init__(self) -> None:
         # The zero-argument super() is lost where slots make the class anew.
         ProbeSettings.__post_init__(self)
@@ -163,6 +166,9 @@ class TargetFileSettings(ProbeSettings):
 
     role: Literal["trunk", "pbx", "phone"] = "phone"
     "What its lines are."
+
+    history: bool = False
+    "Whether RTT and loss of each line are kept for charts."
 
     def __post_init__(self) -> None:
         ProbeSettings.__post_init__(self)

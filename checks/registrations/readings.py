@@ -191,6 +191,7 @@ class ExtensionsSettings:
     exclude: list[Glob] = field(default_factory=list)  # of those that are included
     required: list[Glob] = field(default_factory=list)  # must be there; loss critical
     logout_ok: list[Glob] = field(default_factory=list)  # may de-register
+    history: list[Glob] = field(default_factory=list)  # their RTT is kept for charts
     file: str | None = None  # CSV: extension,name,site,owner
 
 

@@ -18,6 +18,7 @@ from checks.registrations.reaching import routed
 from checks.registrations.readings import RegistrarSettings
 from checks.settings import Secret
 from sipwatch.asking import probe_settings
+from sipwatch.config.charting import check_charted
 from sipwatch.config.files import check_files
 from sipwatch.config.settings import Config, is_loopback, web_address
 from sipwatch.config.topology import check_topology
@@ -43,6 +44,7 @@ def cross_check(document: Document, config: Config) -> None:
     _check_routes(document, config)
     _check_listeners(document, config)
     check_twilio(document, config)
+    check_charted(document, config)
 
 
 def notices(config: Config) -> list[str]:
