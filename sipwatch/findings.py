@@ -19,6 +19,8 @@ from checks.options.targets import full_uri
 from checks.options.views import AddressView, TargetView
 from checks.registrations.extension import Contact, Extension, place
 from checks.registrations.judge import Judge
+from checks.registrations.reaching import Sight as Reached
+from checks.registrations.readings import Ask
 from checks.registrations.telling import evidence
 from checks.sip.uri import SipUri
 from sipwatch.sources import Sources, readable
@@ -45,7 +47,7 @@ class Findings:
 
     def explained(self, incident: Incident) -> Explained | None:
         """What a mail says of an open incident; None where the incident says it."""
-        if incident.family != LIVENESS or incident.crowd:
+        if not _explains(incident):
             return None
         known = self.evidence(incident.subject, incident)
         if known is None:
@@ -56,6 +58,8 @@ class Findings:
         extension = self._extension(incident.subject)
         lost = extension.lost if extension else None
         why = (lost and lost.why) or found.sentence  # the PBX may have said it
+        if incident.subject.kind is Kind.TWILIO:
+            why = f"{plain(incident.detail)}; {why}"  # what it reports, and why
         return Explained(why, found.steps, lines_beside(known))
 
     def on_purpose(self, incident: Incident) -> Cause | None:
@@ -63,7 +67,8 @@ class Findings:
 
         Of an extension the registrar says so (`Subject.paused`).
         """
-        if incident.state is not State.DEGRADED:
+        reported = incident.subject.kind is Kind.TWILIO  # calls did fail
+        if incident.state is not State.DEGRADED or reported:
             return None
         found = self.of(incident.subject, incident, around=False)
         if found is None or found.confidence is not Confidence.CERTAIN:
@@ -81,10 +86,13 @@ class Findings:
 
         Without `around` nobody counts its site: that is a walk over all extensions.
         """
-        if incident is not None and (incident.family != LIVENESS or incident.crowd):
+        if incident is not None and not _explains(incident):
             return None
         known = self.evidence(subject, incident, around=around)
-        return None if known is None else classify(known)
+        found = None if known is None else classify(known)
+        if subject.kind is Kind.TWILIO and found is not None and found.cause is None:
+            return None  # that the phone is well now explains no call that failed
+        return found
 
     def shown(self, name: str, registrar: str = "") -> dict[str, Any]:
         """The answer of /api/v1/finding, by key or name; LookupError."""
@@ -107,6 +115,8 @@ class Findings:
     ) -> Evidence | None:
         """All that is known of a subject; None where it is of another kind."""
         known: Evidence | None = None
+        if subject.kind is Kind.TWILIO:  # the phone whose calls failed, if it is ours
+            subject = self._sources.twilio.phone(subject) or subject
         if subject.kind is Kind.EXTENSION:
             known = self._of_extension(subject, around)
         elif subject.kind is Kind.TARGET:
@@ -141,6 +151,7 @@ class Findings:
         return replace(
             self._registrar(judge),
             **_bound(extension, now),
+            answer=_answered(extension, judge.reaching.sight),
             kind=Kind.EXTENSION,
             restarted_at=_restarted(judge, extension),
             paused=subject.paused,
@@ -257,6 +268,29 @@ class Findings:
             if window.until(wall) is not None and window.fits(incident):
                 return window.name
         return ""
+
+
+def _explains(incident: Incident) -> bool:
+    """Whether a cause is sought: of who is away, and of calls that Twilio saw fail."""
+    alert = incident.subject.kind is Kind.TWILIO
+    return (alert or incident.family == LIVENESS) and not incident.crowd
+
+
+def _answered(e: Extension, sight: Reached) -> Answer | None:
+    """How its phones answered our OPTIONS that they do not want to ring, where all of
+    them did that we ask: of several one that rings will do."""
+    asked = [(c, c.ask) for c in e.contacts if c.ask is not None]
+    told = [(c, ask, sight.told(ask.name)) for c, ask in asked]
+    found = [_by_phone(c, ask, answer) for c, ask, answer in told if answer is not None]
+    if len(found) < sum(c.reachable is not False for c, _ in asked):
+        return None
+    return max(found, key=lambda answer: answer.at or 0.0, default=None)
+
+
+def _by_phone(contact: Contact, ask: Ask, answer: Answer) -> Answer:
+    """Who sent it: the phone that was asked, where no proxy stands before it."""
+    itself = not ask.route or answer.agent == contact.user_agent != ""
+    return replace(answer, sender=Sender.DEVICE) if itself else answer
 
 
 def finding_json(found: Finding, iso: Callable[[float], str]) -> dict[str, Any]:

@@ -273,6 +273,12 @@ class Twilio:
             for call in case.calls[-RECENT:]
         )[-RECENT:]
 
+    def phone(self, case: Subject) -> Subject | None:
+        """The extension of ours whose calls failed, of an alert; None: not known."""
+        cases = self._judge.cases.values() if self._judge else ()
+        who = next((c.who for c in cases if c.subject is case), "")
+        return self._locals.subject(who) if who else None
+
     def local(self, user: str) -> Local | None:
         """A user as an extension of ours; None where there is none."""
         self._locals.look(self._clock.now())

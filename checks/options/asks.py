@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checks.observation import Cause
 from checks.options.heard import (
@@ -28,6 +28,9 @@ from checks.options.streams import Streams
 from checks.options.sweep import FIRST_LOOK, Sweep
 from checks.options.targets import AskSettings, ProbeSettings
 from checks.registrations.readings import Ask
+
+if TYPE_CHECKING:
+    from checks.cause import Answer as Told
 
 SERVER = "server/"  # what the names of asks to servers begin with
 
@@ -80,6 +83,10 @@ class Asks:
     def rtt(self, index: int) -> float | None:
         """s, of the last answer."""
         return self._heard.rtt(index)
+
+    def told(self, index: int) -> Told | None:
+        """How it last held back a call."""
+        return self._heard.told(index)
 
     def enter(
         self, asks: Iterable[tuple[Ask, AskSettings]], hear: Hear
@@ -193,6 +200,11 @@ class Inquiry:
         """s, of the last answer; None where the last question had none."""
         index = self._numbers.get(name)
         return None if index is None else self._asks.rtt(index)
+
+    def told(self, name: str) -> Told | None:
+        """How it last held back a call (480, 486, 600, 603); None if it did not."""
+        index = self._numbers.get(name)
+        return None if index is None else self._asks.told(index)
 
     @property
     def heard_at(self) -> float:

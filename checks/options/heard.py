@@ -8,13 +8,16 @@ is judged as a target is.
 Told is every failure, the first success, and the first success after a failure. Of
 several addresses of a server one that answers will do; a failure is told once all have
 failed so often.
+
+A phone that answers and does not want to ring (480, 486, 600, 603) lives; what it said
+is kept, for who looks for a cause, until it says something else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from checks.observation import Cause
 from checks.options.answers import DOWN_CODES, Answer
@@ -22,8 +25,15 @@ from checks.options.inbox import Judges
 from checks.options.roll import Roll
 from checks.options.rows import ASKED_FOR, CALM, DOWN, MASK32, ROLES, UNKNOWN, UP, Rows
 from checks.options.targets import AskSettings, ProbeSettings, Settings
+from checks.options.words import EXPLAINED, place, told_by
 
-ANY_ANSWER = frozenset(range(200, 700))
+if TYPE_CHECKING:
+    from checks.cause import Answer as Told
+
+# A phone that does not want to ring. As `checks.cause.fits` has it: not imported from
+# there, since a probe starts in half the time without that table.
+HELD_BACK = frozenset((480, 486, 600, 603))
+ANY_ANSWER = frozenset(range(200, 700)) - HELD_BACK
 ROUTED_ANSWER = frozenset(range(200, 300))
 
 # RFC 3261 21, RFC 5626 11.6 (430), and Kamailio's own for what it could not send on.
@@ -52,12 +62,20 @@ class Hear(Protocol):
         """`at`: when it was answered, or asked in vain (UTC s); None: nobody knows."""
 
 
+class _Kept(NamedTuple):
+    """An answer, and the how manyeth of its row it was: a later one replaces it."""
+
+    number: int
+    told: Told
+
+
 class Heard(Roll[str]):
     """The judge of asks, which are known by the names that who asked gave them."""
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
         self._hearers: list[Hear] = []
+        self._kept: dict[int, _Kept] = {}  # by row, the latest last
 
     def add(self, name: str, uri: str, settings: Settings, hear: Hear) -> int:
         """A new ask without rows; its number."""
@@ -76,6 +94,20 @@ class Heard(Roll[str]):
                 return rows.rtt[row]
         return None
 
+    def told(self, index: int) -> Told | None:
+        """How it last held back a call, in full; None where its last answer did not."""
+        rows = self.rows
+        for row in self.members(index):
+            kept = self._kept.get(row)
+            # What is plain is counted without a word to us.
+            if kept and kept.number == rows.answered[row] and not rows.failures[row]:
+                return kept.told
+        return None
+
+    def leaves(self, row: int) -> None:
+        """A row is dropped; another ask may get its number."""
+        self._kept.pop(row, None)
+
     # As a judge
 
     def answered(self, row: int, answer: Answer, source: Any, at: float) -> bool:
@@ -89,12 +121,22 @@ class Heard(Roll[str]):
         rows.answered[row] += 1
         rows.outcomes[row] = rows.outcomes[row] << 1 & MASK32
         rows.failures[row] = 0
+        if answer.code in HELD_BACK:
+            self._keep(row, told_by(answer, place(source), at))
         if ok is None:
             rows.calm[row], rows.state[row] = 0, UNKNOWN
             self._tell(index, None, Cause.of_response(answer.code), None, at)
         elif not rows.calm[row]:
             self.well(row, at)
         return False
+
+    def _keep(self, row: int, told: Told | None) -> None:
+        self._kept.pop(row, None)
+        if told is None:
+            return
+        if len(self._kept) >= EXPLAINED:
+            del self._kept[next(iter(self._kept))]
+        self._kept[row] = _Kept(self.rows.answered[row], told)
 
     def well(self, row: int, at: float) -> None:
         """An answer that tells that it lives, counted already."""

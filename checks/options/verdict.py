@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from checks.observation import (
     EVIDENCE_LINES,
@@ -58,10 +58,8 @@ from checks.options.words import (
     Words,
     not_after,
     place,
+    told_by,
 )
-
-if TYPE_CHECKING:
-    from checks.cause import Answer as Told
 
 SETTLED = 3  # successes in a row after which a success is no news; rules ask for 2
 CONFIRMATIONS = 8  # questions out of turn: two minutes of them, then a whole interval
@@ -148,7 +146,7 @@ class Targets(Roll[Subject]):
         said = f"{answer.code} {answer.reason}".rstrip()
         if state != UP or elsewhere or rows.state[row] not in (UP, UNKNOWN):
             agent = f" ({answer.agent})" if answer.agent else ""
-            told = None if state == UP else _told(answer, place(source), at)
+            told = None if state == UP else told_by(answer, place(source), at)
             heard = Heard(said, True, answer.agent, elsewhere, told)
             self._remember(row, at, said + agent, heard)
         elif before != answer.code or self.words.has(row):
@@ -430,13 +428,3 @@ class Targets(Roll[Subject]):
                 text = f"{place(self.rows.address[row])}: {text}"
             facts = (*self._facts.get(index, ()), Fact(at, text))
             self._facts[index] = facts[-EVIDENCE_LINES:]
-
-
-def _told(answer: Answer, source: str, at: float) -> Told | None:
-    """What a cause is read from, of an answer that was read in full."""
-    if answer.response is None:
-        return None
-    # Not at the top: a probe that gets plain answers only starts sooner without.
-    from checks.cause.answer import answer_of
-
-    return answer_of(answer.response, source=source, at=at)

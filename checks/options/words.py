@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from checks.observation import Cause
-from checks.options.answers import phrase
+from checks.options.answers import Answer, phrase
 from checks.options.rows import Rows
 
 if TYPE_CHECKING:
@@ -153,3 +153,13 @@ def place(address: Any) -> str:
 def not_after(address: Any) -> float | None:
     """When the certificate seen at an address ends, UTC s."""
     return getattr(address, "not_after", None)
+
+
+def told_by(answer: Answer, source: str, at: float) -> Told | None:
+    """What a cause is read from, of an answer that was read in full."""
+    if answer.response is None:
+        return None
+    # Not at the top: a probe that gets plain answers only starts sooner without.
+    from checks.cause.answer import answer_of
+
+    return answer_of(answer.response, source=source, at=at)

@@ -18,7 +18,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from checks.observation import Binding, Cause, State
 from checks.registrations.extension import (
@@ -30,6 +30,9 @@ from checks.registrations.extension import (
     transport,
 )
 from checks.registrations.readings import Ask, RegistrarSettings
+
+if TYPE_CHECKING:
+    from checks.cause.evidence import Answer
 
 CONTACT = "contact/"  # what the names of these asks begin with
 ROUTES = 4  # proxies on the way to a phone; there are one or two
@@ -62,6 +65,9 @@ class Sight(Protocol):
     def rtt(self, name: str) -> float | None:
         """The last round trip of an ask (s)."""
 
+    def told(self, name: str) -> Answer | None:
+        """How it last answered that it does not want to ring, in full."""
+
 
 class Unseeing:
     """Nothing is measured."""
@@ -69,6 +75,10 @@ class Unseeing:
     heard_at = NEVER
 
     def rtt(self, name: str) -> float | None:
+        """Not known."""
+        return None
+
+    def told(self, name: str) -> Answer | None:
         """Not known."""
         return None
 

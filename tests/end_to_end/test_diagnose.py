@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,11 +17,13 @@ import pytest
 import trustme
 
 from checks.observation import Cause, State
+from checks.twilio.alerts import Alert
 from tests.checks.sip.peer import answering as peer
 from tests.checks.sip.peer import respond
 from tests.conftest import StartAnswering, StartAsterisk, StartBaresip, StartKamailio
 from tests.end_to_end.conftest import MakePhone, StartWatch
 from tests.end_to_end.running import command, sipwatch
+from tests.end_to_end.test_twilio import account
 from tests.end_to_end.watch import (
     Watch,
     asterisk_at,
@@ -33,6 +36,7 @@ from tests.end_to_end.watch import (
 from tests.servers import eventually
 from tests.servers.asterisk import Extension
 from tests.servers.loopback import Loopback
+from tests.wires.twilio import TwilioServer
 
 HERE, GONE, MUTE = State.REGISTERED, State.UNREGISTERED, State.UNREACHABLE
 SILENT = State.UNREACHABLE
@@ -227,19 +231,12 @@ async def test_an_overloaded_proxy_says_when_to_come_back(
 # --- phones in the daemon -------------------------------------------------------------
 
 
+Q850 = 'Temporarily Unavailable\nReason: Q.850;cause=20;text="absent"'
+
+
 @pytest.mark.real("asterisk", "sipp")
 @pytest.mark.parametrize(
-    ("code", "reason", "cause"),
-    [
-        (480, "", Cause.DO_NOT_DISTURB),
-        (486, "", Cause.DO_NOT_DISTURB),
-        (603, "", Cause.DO_NOT_DISTURB),
-        (
-            480,
-            'Temporarily Unavailable\nReason: Q.850;cause=20;text="absent"',
-            Cause.DO_NOT_DISTURB,
-        ),
-    ],
+    ("code", "reason"), [(480, ""), (486, ""), (603, ""), (480, Q850)]
 )
 async def test_a_phone_in_do_not_disturb_is_told_from_one_that_is_gone(
     asterisk: StartAsterisk,
@@ -248,20 +245,54 @@ async def test_a_phone_in_do_not_disturb_is_told_from_one_that_is_gone(
     watching: StartWatch,
     code: int,
     reason: str,
-    cause: Cause,
 ) -> None:
+    """By hand, by what our own OPTIONS of every minute heard, and where Twilio tells
+    that calls of it fail: in that incident and its mail."""
     pbx = asterisk([Extension("1001")])
-    device = answering(code, reason)
-    phone("1001", pbx).register(60, [f"{device.address}:{device.port}"])
-    watch = await watching(asterisk_at(pbx))
-    await watch.sees(15, x1001=HERE)
-    found = await asked(watch, "1001")
-    assert rung(found, "bindings")[0] is True
-    assert rung(found, "phone")[0] is False
-    assert rung(found, "phone")[1].startswith(f"{code} ")
-    assert (found["cause"], found["status"]) == (cause, 1)
-    assert f"answers {code}" in found["sentence"]
-    if "Q.850" in reason:
+    desk = phone("1001", pbx)
+    desk.register(60)
+    desk.close()  # and there it answers from now on
+    ip, _, port = desk.contact.partition(":")
+    device = answering(code, reason, address=ip, port=int(port))
+    async with TwilioServer(now=time.time()) as twilio:
+        watch = await watching(
+            asterisk_at(pbx, probe_contacts=True) + account(twilio, webhook=False)
+        )
+        await watch.sees(15, x1001=HERE)
+        found = await asked(watch, "1001")
+        assert rung(found, "bindings")[0] is True
+        assert rung(found, "phone")[0] is False
+        assert rung(found, "phone")[1].startswith(f"{code} ")
+        assert (found["cause"], found["status"]) == (Cause.DO_NOT_DISTURB, 1)
+        assert f"answers {code}" in found["sentence"]
+
+        findings, hq = watch.daemon.findings, watch.daemon.judges["hq"]
+        subject = hq.extensions["1001"].subject
+        await eventually(
+            lambda: (known := findings.of(subject)) and known.cause, 15, "our OPTIONS"
+        )
+        for number in range(3):
+            called = Alert(
+                f"NO{number}", 31480, "warning", time.time(), "1001@acme.sip.twilio.com"
+            )
+            await watch.daemon.twilio.received(called)
+        mail = await watch.mail(1, 30)
+        [incident] = (await watch.status())["incidents"]
+    assert (incident["rule"], incident["finding"]["cause"]) == (
+        *("TwilioAlert", Cause.DO_NOT_DISTURB),
+    )
+    assert f"the phone is there and answers {code}" in incident["finding"]["sentence"]
+    texts = [fact["text"] for fact in incident["finding"]["evidence"]]
+    assert (
+        f"to OPTIONS from {device.address}:{device.port}, the phone itself"
+        in (texts[0])
+    )
+    told = "".join(body(mail).split())
+    assert "Twilio31480for1001" in told
+    assert "1001registeredathq" in told
+    assert f"andanswers{code}" in told
+    if reason:
+        assert "Reason: Q.850 cause 20, absent" in texts
         assert any("Q.850 cause 20" in one["text"] for one in found["evidence"])
 
 

@@ -12,6 +12,7 @@ from alerting.muting.hours import week
 from alerting.muting.schedule import Schedule, ScheduleSettings
 from alerting.notification.shape import iso
 from alerting.rules.rule import RuleSettings, build
+from checks.cause import Answer as CauseAnswer
 from checks.cause import Confidence, Evidence, Sender
 from checks.observation import Binding, Cause, Fact, Loss, State
 from checks.options.answers import Answer
@@ -153,6 +154,77 @@ async def test_hours_of_its_rules_count_and_no_others(site: Watching) -> None:
     assert known.closed == "office"
     assert known.opens_at is not None
     assert known.opens_at > site.now
+
+
+class Reached:
+    """What our own OPTIONS to contacts heard, by the address that was asked."""
+
+    heard_at = 0.0
+
+    def __init__(self, **answers: CauseAnswer) -> None:
+        self._answers = {f"192.0.2.{host[1:]}:5060": a for host, a in answers.items()}
+
+    def rtt(self, name: str) -> float | None:
+        return None
+
+    def told(self, name: str) -> CauseAnswer | None:
+        return self._answers.get(name.rpartition("@")[2] + ":5060")
+
+
+def phones(site: Watching, *hosts: int, **keys: object) -> Judge:
+    """hq, which has 1001 registered at each of these."""
+    judge = site.registrar("hq", probe_contacts=True, **keys)  # type: ignore[arg-type]
+    rows = [
+        Binding("1001", f"sip:1001@192.0.2.{n}", site.now + 60, 60, None, "Phone 1",
+                f"192.0.2.{n}:5060")
+        for n in hosts
+    ]  # fmt: skip
+    for reading in (Bindings(rows), ListEnd(site.now, site.now, START - 9000)):
+        site.observe(*judge.apply(next(iter(judge.members)), reading, site.now))
+    return judge
+
+
+BUSY = CauseAnswer(status=486, reason="Busy Here", method="OPTIONS", at=START)
+
+
+async def test_a_phone_that_tells_our_options_that_it_will_not_ring_is_the_sender(
+    site: Watching,
+) -> None:
+    judge = phones(site, 7)
+    judge.reaching.sight = Reached(h7=BUSY)
+    known = evidence(site, judge, "1001")
+    assert known.answer == replace(BUSY, sender=Sender.DEVICE)
+    found = Findings(site).of(judge.extensions["1001"].subject)
+    assert found is not None
+    assert (found.cause, found.confidence) == (
+        *(Cause.DO_NOT_DISTURB, Confidence.LIKELY),
+    )
+    assert found.sentence.startswith("the phone is there and answers 486 Busy Here")
+
+
+async def test_of_several_phones_one_that_rings_will_do(site: Watching) -> None:
+    judge = phones(site, 7, 8)
+    judge.reaching.sight = Reached(h7=BUSY)
+    assert evidence(site, judge, "1001").answer is None
+    later = replace(BUSY, status=603, at=START + 5)
+    judge.reaching.sight = Reached(h7=BUSY, h8=later)
+    answer = evidence(site, judge, "1001").answer
+    assert answer is not None
+    assert answer.status == 603
+
+
+async def test_behind_a_proxy_who_answered_is_known_by_its_name_alone(
+    site: Watching,
+) -> None:
+    judge = phones(site, 7, outbound_proxy="sip:198.51.100.1")
+    judge.reaching.sight = Reached(h7=BUSY)
+    answer = evidence(site, judge, "1001").answer
+    assert answer is not None
+    assert answer.sender is None
+    judge.reaching.sight = Reached(h7=replace(BUSY, agent="Phone 1"))
+    answer = evidence(site, judge, "1001").answer
+    assert answer is not None
+    assert answer.sender is Sender.DEVICE
 
 
 async def test_who_else_has_heard_of_failed_calls_is_asked(site: Watching) -> None:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from checks.cause import fits
 from checks.observation import Cause
+from checks.options import heard
 from checks.options.asks import Inquiry
 from checks.options.heard import Heard
 from checks.options.targets import ProbeSettings
@@ -253,6 +255,56 @@ def test_the_last_round_trip_is_read_when_it_is_wanted() -> None:
     phones.run_until(130)
     assert phones.inquiry.rtt(name) is None
     assert phones.inquiry.rtt("contact/nobody") is None
+
+
+@pytest.mark.parametrize("code", [480, 486, 600, 603])
+def test_what_a_phone_that_does_not_want_to_ring_says_is_kept(code: int) -> None:
+    """It lives, and nobody is told otherwise; once it is itself again, nothing is."""
+    phones = Phones()
+    reason = 'Reason: Q.850;cause=21;text="Call Rejected"'
+    held_back = saying(f"{code} Do Not Disturb", reason)
+    name = phones.ask(answers=held_back)
+    phones.run_until(130)
+    assert [told.ok for told in phones.told] == [True]
+    told = phones.inquiry.told(name)
+    assert told is not None
+    assert (told.said, told.q850, told.text) == (
+        *(f"{code} Do Not Disturb", 21, "Call Rejected"),
+    )
+    assert (told.source, told.method) == (f"{PHONE}:5060", "OPTIONS")
+    phones.network.answers[PHONE, 5060] = silent
+    phones.run_until(170)  # asked in vain once
+    assert phones.inquiry.told(name) is not None
+    phones.run_until(200)
+    assert phones.inquiry.told(name) is None
+    phones.network.answers[PHONE, 5060] = held_back
+    phones.run_until(330)
+    assert phones.inquiry.told(name) is not None
+    phones.network.answers[PHONE, 5060] = well
+    phones.run_until(400)
+    assert phones.inquiry.told(name) is None
+    assert phones.inquiry.told("contact/nobody") is None
+
+
+def test_an_answer_that_is_kept_goes_with_its_phone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("checks.options.heard.EXPLAINED", 2)
+    phones = Phones()
+    several = [phones.ask(f"10.20.0.4{n}", saying("486 Busy Here")) for n in range(3)]
+    phones.run_until(1)
+    assert [phones.inquiry.told(name) is not None for name in several].count(True) == 2
+    phones.inquiry.update(dict.fromkeys(several))
+    again = phones.ask("10.20.0.49")
+    phones.run_until(2)
+    assert phones.inquiry.told(again) is None
+    assert not phones.asks._heard._kept
+
+
+def test_the_answers_of_phones_that_do_not_want_to_ring_are_the_same_everywhere() -> (
+    None
+):
+    assert heard.HELD_BACK == fits.HELD_BACK
 
 
 def test_when_anybody_was_last_heard_is_known_though_it_is_not_told() -> None:

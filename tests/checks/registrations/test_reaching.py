@@ -36,6 +36,9 @@ class Measured:
     def rtt(self, name: str) -> float | None:
         return {name_of("1001"): 0.123}.get(name)
 
+    def told(self, name: str) -> None:
+        return None
+
 
 class Probing(Timeline):
     """A registrar whose contacts are asked."""
