@@ -19,9 +19,9 @@ from checks.options.targets import full_uri
 from checks.options.views import AddressView, TargetView
 from checks.registrations.extension import Contact, Extension, place
 from checks.registrations.judge import Judge
+from checks.registrations.losses import seen_as
 from checks.registrations.reaching import Sight as Reached
 from checks.registrations.readings import Ask
-from checks.registrations.telling import evidence
 from checks.sip.uri import SipUri
 from sipwatch.sources import Sources, readable
 from sipwatch.subjects import named
@@ -309,7 +309,7 @@ def finding_json(found: Finding, iso: Callable[[float], str]) -> dict[str, Any]:
 
 def _bound(e: Extension, now: float) -> dict[str, Any]:
     """What its binding, or the last one that it had, says."""
-    contact = _newest(e.contacts) or (e.lost.contact if e.lost else None)
+    contact = _newest(e.contacts)
     granted = e.granted if e.exact else contact.granted if contact else None
     known: dict[str, Any] = {
         "registration": e.state,
@@ -319,17 +319,19 @@ def _bound(e: Extension, now: float) -> dict[str, Any]:
         "reachable": e.reachable,
     }
     if e.lost and e.state is State.UNREGISTERED:
-        known["history"] = evidence(e.lost)
+        known["history"] = e.lost.evidence
     if contact is None:
+        if e.lost and e.lost.last_seen:
+            known["address"], known["device"] = seen_as(e.lost.last_seen)
         return known
-    ends, asking = contact.ends if e.contacts else None, contact.asking
+    ends, asking = contact.ends, contact.asking
     closed = asking is not None and asking.cause is Cause.ICMP_UNREACHABLE
     return known | {
         "address": plain("".join(place(contact))),
         "device": contact.user_agent,
         "left": None if ends is None else ends - now,
         "port_closed": closed and contact.reachable is False,
-        "refreshing": _refreshing(contact) if e.contacts else None,
+        "refreshing": _refreshing(contact),
         "asker": "our" if any(c.ask for c in e.contacts) else "the PBX's",
         "behind_nat": behind_nat(contact.uri, contact.received),
     }

@@ -12,6 +12,7 @@ import msgspec
 from checks.observation import (
     Binding,
     Cause,
+    Fact,
     Loss,
     State,
     Subject,
@@ -29,7 +30,6 @@ MOMENTS = 4096  # that are kept, to be shared by those who have them in common
 RENEWED = 2.0  # s that an end must move to be a refresh: Kamailio tells whole seconds
 CLOCK_ERROR = 0.05  # s by which the PBX's clock is known, on a network of its own
 LISTED = 5.0  # s that a row may be older than when we have read it
-JUST_ENDED = 1.0  # s by which a whole-second end may seem to lie ahead
 
 
 Moment = TypeVar("Moment", float, None, float | None)
@@ -233,15 +233,16 @@ def whole(seconds: float) -> int:
 
 
 class Lost(msgspec.Struct, eq=False, gc=False):
-    """How a binding ended."""
+    """How a binding ended, with all that is told of its contact: of thousands that are
+    lost in one second the contacts themselves are let go."""
 
     since: float
     loss: Loss
-    how: str  # the fact that showed it: "read, no binding"
+    why: str  # in one sentence
     noticed: float
-    contact: Contact | None = None
+    evidence: tuple[Fact, ...]  # the last of it is what showed the loss
+    last_seen: str = ""  # where and what its contact was
     not_before: float = 0.0
-    why: str = ""  # instead of what the loss says
 
     def after(self, earlier: Lost | None) -> Lost:
         """The later of two ends: an extension is lost with its last contact."""
@@ -306,33 +307,6 @@ class Extension(msgspec.Struct, eq=False, gc=False):
             if contact.uri == uri and contact.member is member:
                 return contact
         return None
-
-
-def ended_by_event(contact: Contact, loss: Loss, at: float, patience: float) -> Lost:
-    """What a removal event means; a PBX tells of an expiry up to `patience` late."""
-    end = contact.ends
-    if loss in (Loss.EXPIRED, Loss.UNKNOWN) and end is not None and end <= at + 1:
-        # An end that nothing confirmed after it came may have been moved by a refresh.
-        confirmed = contact.seen >= end or at - end <= patience
-        since = min(end, at) if confirmed else at
-        return Lost(since, Loss.EXPIRED, "removed by the PBX", at, contact)
-    if loss is Loss.DEREGISTERED:
-        return Lost(at, loss, "de-registered", at, contact)
-    return Lost(at, loss, "removed by the PBX", at, contact)
-
-
-def ended_by_absence(contact: Contact, began: float, now: float) -> Lost:
-    """What it means that a full list, asked for at `began`, lacks a contact."""
-    end = contact.ends
-    if end is not None and end <= began + JUST_ENDED:
-        return Lost(min(end, now), Loss.EXPIRED, "read, no binding", now, contact)
-    loss = Loss.UNKNOWN
-    told = end is not None and contact.member.boot is not None
-    if told and transport(contact) == "UDP":
-        # RFC 3261 10.2.2: before its end only a REGISTER removes it, unless the PBX
-        # restarts. Where a connection closes, PBXs drop the contact with it.
-        loss = Loss.DEREGISTERED
-    return Lost(contact.seen, loss, "read, no binding", now, contact)
 
 
 _TRANSPORT = re.compile(r";transport=([a-z]{2,4})(?![a-z])", re.IGNORECASE)

@@ -20,10 +20,13 @@ from checks.registrations.extension import (
     Contact,
     Extension,
     Lost,
-    ended_by_absence,
-    ended_by_event,
     place,
     same_phone,
+)
+from checks.registrations.losses import (
+    ended_by_absence,
+    ended_by_event,
+    unseen,
 )
 from checks.registrations.member import GRACE, Member
 from checks.registrations.memory import Memory, Remembered, forgotten, of_extension
@@ -204,9 +207,7 @@ class Ledger:
         patience = max(LATEST, self._interval)
         if reading.end is not None:
             contact.end, patience = reading.end, math.inf
-        lost = ended_by_event(contact, reading.loss, at, patience)
-        if lost.loss is reading.loss:
-            lost.why = reading.why
+        lost = ended_by_event(contact, reading.loss, at, patience, reading.why)
         self._end(extension, contact, lost)
         # While it is not read, the phone may have another contact there by now.
         return bool(m.readable)
@@ -404,8 +405,7 @@ class Ledger:
             e.held_by &= ~m.bit
             if not e.contacts and e.lost is None and e.state in HERE:
                 since = now if last_read is None else max(last_read, e.since)
-                how = "read, no binding"
-                e.lost = Lost(min(since, now), Loss.UNKNOWN, how, now)
+                e.lost = unseen(min(since, now), now)
         return missed
 
     def abandon(self, m: Member) -> None:

@@ -21,7 +21,8 @@ from checks.observation import Fact, Figures, Observation, State
 from checks.registrations.expiry import LATE, Breach, Policy
 from checks.registrations.extension import HERE, Contact, Extension
 from checks.registrations.habit import LATEST, learned, patience, points
-from checks.registrations.telling import last_seen, lost_figures
+from checks.registrations.losses import last_seen
+from checks.registrations.telling import lost_figures
 
 WORTH = 300.0  # s of Expires: what is shorter has ended before anybody could look
 TRIED_AGAIN = 300.0  # s after a PBX came back, in which phones that it missed try again

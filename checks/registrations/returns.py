@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from checks.observation import Event, Loss, Observation
+from checks.observation import Event, Observation
 from checks.registrations.cluster import Cluster
-from checks.registrations.extension import HERE, Extension, Lost
+from checks.registrations.extension import HERE, Extension
 from checks.registrations.ledger import Ledger
+from checks.registrations.losses import unseen
 from checks.registrations.member import REBOOT, Member, Return
 from checks.registrations.readings import ListEnd
 
@@ -78,9 +79,7 @@ class Returns:
     def _miss_since(self, e: Extension, restart: Return, now: float) -> None:
         due, lost = restart.at + self._ledger.patience(e), e.lost
         if lost is None or lost.noticed == now or lost.since < restart.at:
-            contact = lost.contact if lost else None
-            how, why = "read, no binding", _NOT_BACK[restart.event]
-            lost = Lost(restart.at, Loss.UNKNOWN, how, now, contact, why=why)
+            lost = unseen(restart.at, now, _NOT_BACK[restart.event], lost)
         lost.not_before = due
         e.lost = lost
         restart.missing.add(e.aor)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checks.observation import Loss, Observation, State
+from checks.observation import Observation, State
 from checks.registrations.away import Away
 from checks.registrations.cluster import Cluster
-from checks.registrations.extension import HERE, Extension, Lost, present
+from checks.registrations.extension import HERE, Extension, present
 from checks.registrations.ledger import STEP, Ledger, Removed
+from checks.registrations.losses import unseen
 from checks.registrations.roster import Roster
 
 LEARNED = 600.0  # s registered after which an AOR is one that should be there
@@ -62,7 +63,7 @@ class States:
         if e.lost is None:
             if e.state is State.UNREGISTERED:
                 return None  # as it was stored
-            e.lost = Lost(now, Loss.UNKNOWN, "read, no binding", now)
+            e.lost = unseen(now, now)
         return State.UNREGISTERED, e.lost.since, e.lost.not_before
 
     def learn(self, now: float) -> Iterator[list[Observation]]:

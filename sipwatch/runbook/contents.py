@@ -15,7 +15,7 @@ from checks.observation import Subject, plain
 from checks.options.views import TargetView
 from checks.registrations.extension import Extension
 from checks.registrations.judge import Judge
-from checks.registrations.telling import last_seen
+from checks.registrations.losses import last_seen
 from checks.settings import Secret, written_duration
 from checks.sip.uri import SipUri
 from sipwatch.config.settings import Config, local_zone
