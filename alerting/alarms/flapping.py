@@ -9,7 +9,7 @@ nobody is told more than NOTICES times an hour of one subject, whatever it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from alerting.alarms.ancestors import OPENS, Verdict
@@ -26,11 +26,16 @@ HOUR = 3600.0  # s
 CHANGES = 64  # of one subject that are remembered; no threshold is beyond 32
 
 
+Times = float | tuple[float, ...]
+
+
 class Flaps:
     """The changes of the subjects that had any of late."""
 
     def __init__(self, rules: Rules) -> None:
-        self._times: dict[Watched, tuple[float, ...]] = {}  # who changed last is last
+        # Who changed last is last. A time alone needs no tuple: of a mass event most
+        # have changed once.
+        self._times: dict[Watched, Times] = {}
         self._alarms: dict[Watched, tuple[float, ...]] = {}  # whose opened last is last
         self.rules = rules
 
@@ -51,8 +56,8 @@ class Flaps:
         """A subject has changed its state."""
         if self._rule is None or self._rule not in w.compiled.rules:
             return
-        times = (*self._times.pop(w, ()), now)
-        self._times[w] = self._recent(times, now)[-CHANGES:]
+        times = (*_several(self._times.pop(w, ())), now)
+        self._keep(w, self._recent(times, now)[-CHANGES:])
         for calm in list(_over(self._times, now - self._rule.window)):
             del self._times[calm]
 
@@ -75,9 +80,9 @@ class Flaps:
 
     def forgive(self, w: Watched) -> None:
         """What it did last it did with many others, and no fault of its own."""
-        times = self._times.pop(w, ())[:-1]
+        times = _several(self._times.pop(w, ()))[:-1]
         if times:
-            self._times[w] = times
+            self._keep(w, times)
 
     def forget(self, w: Watched) -> None:
         """A subject is watched no more."""
@@ -91,7 +96,7 @@ class Flaps:
 
     def count(self, w: Watched, t: Trouble, now: float) -> None:
         """Put the number of changes into what was last observed."""
-        times = self._times.get(w, ())
+        times = _several(self._times.get(w, ()))
         changes = len(self._recent(times, now)) if times else 0
         figures = t.last.figures
         if self._rule is None or changes == (figures.changes or 0):
@@ -101,7 +106,7 @@ class Flaps:
 
     def calm_at(self, w: Watched) -> float | None:
         """When it flaps no more unless it changes again, if it does now."""
-        times = self._times.get(w, ())
+        times = _several(self._times.get(w, ()))
         rule = self._rule
         if rule is None or len(times) < rule.until or not self.flaps(w):
             return None
@@ -129,16 +134,21 @@ class Flaps:
             return start + STEADY
         return w.since + STEADY if rule.clock is Clock.SINCE else 0.0
 
+    def _keep(self, w: Watched, times: tuple[float, ...]) -> None:
+        self._times[w] = times[0] if len(times) == 1 else times
+
     def _recent(self, times: tuple[float, ...], now: float) -> tuple[float, ...]:
         window = self._rule.window if self._rule else 0.0
         return tuple(at for at in times if at + window > now)  # as `calm_at` adds it
 
 
-def _over(
-    several: dict[Watched, tuple[float, ...]], before: float
-) -> Iterator[Watched]:
+def _several(times: Times) -> tuple[float, ...]:
+    return times if isinstance(times, tuple) else (times,)
+
+
+def _over(several: Mapping[Watched, Times], before: float) -> Iterator[Watched]:
     """Of whom nothing is remembered from after then; who did last is last."""
     for w, times in several.items():
-        if times[-1] > before:
+        if _several(times)[-1] > before:
             return
         yield w

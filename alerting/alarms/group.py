@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from math import ceil, inf, log2
 from typing import NamedTuple
@@ -45,12 +46,21 @@ class Spread:
         return 0.0
 
 
+class Lot(NamedTuple):
+    """What those have in common that are lost together: one for thousands."""
+
+    expires: float  # s granted; 0: not known
+    others: tuple[Group, ...]  # that they are in
+
+
+lot = lru_cache(Lot)
+
+
 class Missing(NamedTuple):
-    """How one of them was lost."""
+    """How one of them was lost, as long as that is no mass event."""
 
     since: float
-    expires: float  # s granted; 0: not known
-    others: tuple[Group, ...]  # that it is in
+    lot: Lot
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +69,8 @@ class Group:
 
     subject: Subject
     expected: int = 0  # extensions that are there or missing: who never was is not
-    # Who is missing by the mass event: since when, in which other groups.
-    members: dict[Watched, Missing] = field(default_factory=dict)
+    # Who is missing by the mass event: in which other groups.
+    members: dict[Watched, Lot] = field(default_factory=dict)
     others: Counter[Group] = field(default_factory=Counter)  # groups of the members
     begun: float | None = None  # the first loss of the mass event
     most: int = 0  # missing at once
@@ -109,24 +119,24 @@ class Group:
     ) -> None:
         """One more is missing, of which `expires` s were granted (0: not known)."""
         self.not_before = max(self.not_before, not_before)
-        missing = Missing(w.since, expires, others)
+        its = lot(expires, others)
         if self.begun is not None and w.since >= self.begun:
-            self._join(w, missing)
+            self._join(w, its)
         elif w not in self._recent:
-            self._note(w, missing)
+            self._note(w, its)
 
     def drop(self, w: Watched) -> bool:
         """It is back, or gone for good; whether it was part of a mass event, be it
         one that ended before the last of it were back."""
         if (noted := self._recent.pop(w, None)) is not None:
-            self._granted.add(noted.expires, -1)
+            self._granted.add(noted.lot.expires, -1)
             begin, end = self._last
             return begin <= noted.since <= end
-        missing = self.members.pop(w, None)
-        if missing is None:
+        its = self.members.pop(w, None)
+        if its is None:
             return False
         self.turnover += 1
-        self.others.subtract(missing.others)
+        self.others.subtract(its.others)
         self.others += Counter()  # without those that none is left of
         return True
 
@@ -148,7 +158,7 @@ class Group:
         while self._heap and self._heap[0][0] < horizon:
             since, _, w = heapq.heappop(self._heap)
             if w in self._recent and self._recent[w].since == since:
-                self._granted.add(self._recent.pop(w).expires, -1)
+                self._granted.add(self._recent.pop(w).lot.expires, -1)
         if len(self._recent) >= least:
             self.begin(min(missing.since for missing in self._recent.values()))
 
@@ -161,24 +171,24 @@ class Group:
         self._granted = Spread()
         for w, missing in recent.items():
             if missing.since >= since:
-                self._join(w, missing)
+                self._join(w, missing.lot)
             else:
-                self._note(w, missing)
+                self._note(w, missing.lot)
 
     def end(self) -> None:
         """Enough are back; who is not may be part of the next one."""
         members, self.members = self.members, {}
         self.turnover += 1
         if self.begun is not None:
-            newest = max((m.since for m in members.values()), default=self.begun)
+            newest = max((w.since for w in members), default=self.begun)
             self._last = self.begun, newest
         away = (w for w in self.strayed if w.state is State.UNREGISTERED)
         self.begun, self.not_before, self.left = None, 0.0, (*members, *away)
         self.strayed.clear()
         self.others.clear()
         self.joined.clear()
-        for w, missing in members.items():
-            self._note(w, missing)
+        for w, its in members.items():
+            self._note(w, its)
 
     def holds(self, w: Watched) -> bool:
         """Whether one that is missing is part of its mass event, be it of one that has
@@ -199,17 +209,18 @@ class Group:
         """These would be told of what it covers."""
         self.asked |= dict.fromkeys(sorted({*names} - self.heard))
 
-    def _join(self, w: Watched, missing: Missing) -> None:
+    def _join(self, w: Watched, its: Lot) -> None:
         self.strayed.pop(w, None)
         if w not in self.members:
-            self.members[w] = missing
+            self.members[w] = its
             self.turnover += 1
-            self.others.update(missing.others)
+            self.others.update(its.others)
             self.joined.append(w)
             self.most = max(self.most, len(self.members))
 
-    def _note(self, w: Watched, missing: Missing) -> None:
-        self._recent[w] = missing
-        self._granted.add(missing.expires)
-        self._newest = max(self._newest, missing.since)
-        heapq.heappush(self._heap, (missing.since, next(_order), w))
+    def _note(self, w: Watched, its: Lot) -> None:
+        since = w.since
+        self._recent[w] = Missing(since, its)
+        self._granted.add(its.expires)
+        self._newest = max(self._newest, since)
+        heapq.heappush(self._heap, (since, next(_order), w))

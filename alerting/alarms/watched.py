@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -77,15 +77,24 @@ class Trouble(msgspec.Struct, eq=False, gc=False):
     """The memory of a subject that is not well, or that a rule still tracks."""
 
     last: Observation
-    tracks: Tracks = msgspec.field(default_factory=Tracks)
     incidents: Mapping[str, Incident] = NO_INCIDENTS  # by family
+    kept: Track | tuple[Track, ...] = ()  # most have one: it needs no tuple
+
+    @property
+    def tracks(self) -> Tracks:
+        """How far its rules are."""
+        return Tracks((self.kept,) if isinstance(self.kept, Track) else self.kept)
+
+    def keep(self, tracks: Sequence[Track]) -> None:
+        """Have these tracks from now on."""
+        self.kept = tracks[0] if len(tracks) == 1 else tuple(tracks)
 
     def track(self, rule: Rule) -> Track:
         """The track of a rule, made when it first matches."""
         found = self.tracks.get(rule)
         if found is None:
             found = Track(rule, never(len(rule.grades)))
-            self.tracks.several += (found,)
+            self.keep((*self.tracks.several, found))
         return found
 
     def retrack(self, rules: Iterable[Rule]) -> None:
@@ -102,7 +111,7 @@ class Trouble(msgspec.Struct, eq=False, gc=False):
                 track.first = never(len(rule.grades))
                 if track.grade is not None:
                     track.grade = min(track.grade, len(rule.grades) - 1)
-        self.tracks.several = tuple(kept)
+        self.keep(kept)
 
     def opens(self, incident: Incident) -> None:
         """An incident is open from now on, the one of its family."""
