@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from sipwatch import __version__
+from sipwatch.piping import piped
 
 CONFIG = "/etc/sipwatch/sipwatch.yaml"
 SOCKET = "/run/sipwatch/api.sock"
@@ -26,7 +27,27 @@ _socket = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _offer(name: str) -> Any:
+    """Completes an argument by that function of completing.py, imported by Tab only."""
+
+    def complete(context: Any, parameter: Any, begun: str) -> Any:
+        from sipwatch import completing
+
+        return getattr(completing, name)(context, parameter, begun)
+
+    return complete
+
+
+class Commands(click.Group):
+    """All commands; who stops reading what one prints is told nothing of it."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one."""
+        with piped():
+            return super().main(*args, **kwargs)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="sipwatch %(version)s")
 def main() -> None:
     """Watches phones, trunks and registrations of a PBX; tells the on-call first."""
@@ -129,7 +150,12 @@ _USER = (
 
 
 @main.command()
-@click.argument("account", required=False, metavar="[ACCOUNT | SIP-URI]")
+@click.argument(
+    "account",
+    required=False,
+    metavar="[ACCOUNT | SIP-URI]",
+    shell_complete=_offer("accounts"),
+)
 @_of_a_user
 @click.option("--aor", metavar="AOR", help="Address of record: user@domain.")
 @click.option("--proxy", metavar="SIP-URI", help="Send it there instead.")
@@ -157,7 +183,7 @@ def register(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("aor")
+@click.argument("aor", shell_complete=_offer("subjects"))
 @click.option("--registrar", metavar="SIP-URI", help="Ask this one, from here.")
 @_of_a_user
 @_socket
@@ -174,7 +200,12 @@ def bindings(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("subject", metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI", default="")
+@click.argument(
+    "subject",
+    metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI",
+    default="",
+    shell_complete=_offer("subjects"),
+)
 @click.option("--pcap", metavar="FILE", help="Read a capture instead.")
 @click.option("--call", is_flag=True, help="Also call it, and end that at once.")
 @click.option("--from", "from_uri", metavar="URI", help="Caller, where one is asked.")
@@ -219,7 +250,41 @@ def status(watch: bool, socket: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("registrar", default="")
+@click.argument("search", default="")
+@click.option(
+    "--state",
+    default="open",
+    show_default=True,
+    type=click.Choice(("open", "firing", "acknowledged", "resolved", "all")),
+    help="Open is firing or acknowledged.",
+)
+@click.option(
+    "--severity",
+    type=click.Choice(("info", "warning", "critical")),
+    help="Those of this one.",
+)
+@click.option("--rule", metavar="NAME", help="Those of this rule.")
+@click.option("--registrar", metavar="NAME", help="Those of this registrar.")
+@click.option("--site", metavar="NAME", help="Those of this site.")
+@click.option("--since", metavar="24h", default="", help="Opened no longer ago.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Rows."
+)
+@_socket
+@_json
+def incidents(since: str, socket: str, as_json: bool, **filters: Any) -> None:
+    """List the incidents, the newest first; of SEARCH, those that it is in.
+
+    --state resolved, or all, lists those that are over too. Exit status: 0 listed,
+    3 no daemon answers, or wrong use.
+    """
+    from sipwatch import listing
+
+    sys.exit(listing.run(socket, filters, since, as_json=as_json))
+
+
+@main.command()
+@click.argument("registrar", default="", shell_complete=_offer("registrars"))
 @_socket
 @_json
 def audit(registrar: str, socket: str, as_json: bool) -> None:
@@ -230,7 +295,7 @@ def audit(registrar: str, socket: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("subject")
+@click.argument("subject", shell_complete=_offer("subjects"))
 @click.option("--registrar", metavar="NAME", default="", help="Where it is several.")
 @_socket
 @_json
@@ -246,7 +311,11 @@ def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("what", metavar="INCIDENT | SUBJECT")
+@click.argument(
+    "what",
+    metavar="INCIDENT | SUBJECT",
+    shell_complete=_offer("incident_or_subject"),
+)
 @click.option("--registrar", metavar="NAME", default="", help="Where it is several.")
 @_socket
 @_json
@@ -263,7 +332,7 @@ def explain(what: str, registrar: str, socket: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("incident", type=int)
+@click.argument("incident", type=int, shell_complete=_offer("incidents"))
 @click.option("-o", "--output", metavar="FILE", help="Write the pcapng there.")
 @click.option("--text", is_flag=True, help="Show the messages, one below the other.")
 @_socket
@@ -280,7 +349,14 @@ def evidence(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("incidents", nargs=-1, type=int, required=True, metavar="INCIDENT...")
+@click.argument(
+    "incidents",
+    nargs=-1,
+    type=int,
+    required=True,
+    metavar="INCIDENT...",
+    shell_complete=_offer("incidents"),
+)
 @click.option("--by", default="", metavar="NAME", help="Who takes it; default: you.")
 @click.option("--note", default="", help="What you do about it.")
 @_socket
@@ -361,7 +437,12 @@ def runbook(socket: str, output: str, as_html: bool, as_json: bool) -> None:
 
 
 @main.command("test-notify")
-@click.argument("notifiers", nargs=-1, metavar="[NOTIFIER]...")
+@click.argument(
+    "notifiers",
+    nargs=-1,
+    metavar="[NOTIFIER]...",
+    shell_complete=_offer("notifiers"),
+)
 @click.option("--route", "routes", type=int, multiple=True, help="The Nth of `routes`.")
 @click.option("--all", "every", is_flag=True, help="All routes, and who is on them.")
 @_socket
@@ -406,6 +487,20 @@ def capture(names: tuple[str, ...], **options: Any) -> None:
     from sipwatch.capture import command
 
     sys.exit(command.run(names, **options))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print what a shell reads to complete commands, incidents and names.
+
+    For bash: sipwatch completion bash > /etc/bash_completion.d/sipwatch; the installer
+    has done that. For zsh put it as _sipwatch into a folder of $fpath, for fish into
+    ~/.config/fish/completions/sipwatch.fish.
+    """
+    from sipwatch import completing
+
+    print(completing.script(main, shell))
 
 
 @main.command()

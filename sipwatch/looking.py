@@ -157,10 +157,10 @@ def _incidents(answer: dict[str, Any]) -> Iterator[RenderableType]:
     for one in incidents:
         if one["severity"] == "info" and one.get("rule") in many:
             continue
-        table.add_row(str(one["id"]), _styled(one["severity"]), _said(one))
+        table.add_row(str(one["id"]), styled(one["severity"]), _said(one))
     for rule, count in many.items():
         said = f"{plain(rule)}: {count} of them (--json names each)"
-        table.add_row("", _styled("info"), Text(said))
+        table.add_row("", styled("info"), Text(said))
     yield table
     if (more := answer.get("incidents_open", 0) - len(incidents)) > 0:
         yield Text(f"and {more} more: sipwatch incidents")
@@ -175,7 +175,8 @@ def _said(incident: dict[str, Any]) -> Text:
     return Text(said)
 
 
-def _styled(word: str) -> Text:
+def styled(word: str) -> Text:
+    """A word of the closed sets, in its colour."""
     return Text(plain(word).replace("_", " "), style=STYLES.get(word, ""))
 
 
@@ -190,7 +191,7 @@ def _registrars(registrars: list[dict[str, Any]]) -> Group:
     for one in registrars:
         counts = [one["extensions"].get(state, 0) for state in there]
         numbers = [Text(str(n), style="" if n else "dim") for n in counts]
-        table.add_row(Text(plain(one["name"])), _styled(one["state"]), *numbers)
+        table.add_row(Text(plain(one["name"])), styled(one["state"]), *numbers)
     notes = list(_notes(registrars))
     return Group(table, *([_grid(notes)] if notes else []))
 

@@ -18,13 +18,13 @@ BODY = 64 * 1024 * 1024  # bytes of an answer
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: str, patience: float = TIMEOUT) -> None:
+        super().__init__("localhost", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -33,9 +33,9 @@ class NoAnswerError(Exception):
 
 
 @contextlib.contextmanager
-def _conversation(path: str) -> Iterator[_Connection]:
+def _conversation(path: str, patience: float = TIMEOUT) -> Iterator[_Connection]:
     """A connection to the socket at `path`; what hinders it is one sentence."""
-    connection = _Connection(path)
+    connection = _Connection(path, patience)
     try:
         yield connection
     except FileNotFoundError:
@@ -50,11 +50,14 @@ def _conversation(path: str) -> Iterator[_Connection]:
         connection.close()
 
 
-def ask(path: str, method: str, url: str, body: Any = None) -> Any:
-    """One request over the socket at `path`; the decoded JSON answer."""
+def ask(
+    path: str, method: str, url: str, body: Any = None, patience: float = TIMEOUT
+) -> Any:
+    """One request over the socket at `path`; the decoded JSON answer. A pause of more
+    than `patience` seconds is no answer."""
     headers = {"Content-Type": "application/json"} if body is not None else {}
     content = json.dumps(body) if body is not None else None
-    with _conversation(path) as connection:
+    with _conversation(path, patience) as connection:
         connection.request(method, url, content, headers)
         response = connection.getresponse()
         text = response.read(BODY)

@@ -53,8 +53,12 @@ put "$HERE/systemd/sipwatch.sysctl" 644 /usr/lib/sysctl.d/50-sipwatch.conf
 mkdir -p "$DESTDIR/usr/local/bin" "$DESTDIR/etc/sipwatch"
 ln -sfn "$PREFIX/bin/sipwatch" "$DESTDIR/usr/local/bin/sipwatch"
 put "$HERE/configs/sipwatch.yaml" 644 /etc/sipwatch/sipwatch.example.yaml
-"$venv/bin/python" -m sipwatch.cli check-config --schema >"$copy/schema.json" &&
+"$venv/bin/python" -I -m sipwatch check-config --schema >"$copy/schema.json" &&
     put "$copy/schema.json" 644 /etc/sipwatch/sipwatch.schema.json
+"$venv/bin/python" -I -m sipwatch.manual >"$copy/sipwatch.1" &&
+    put "$copy/sipwatch.1" 644 /usr/local/share/man/man1/sipwatch.1
+"$venv/bin/python" -I -m sipwatch completion bash >"$copy/completion" &&
+    put "$copy/completion" 644 /usr/share/bash-completion/completions/sipwatch
 [ -e "$DESTDIR/etc/sipwatch/sipwatch.yaml" ] ||
     put "$HERE/configs/minimal.yaml" 640 /etc/sipwatch/sipwatch.yaml
 

@@ -23,7 +23,7 @@ def whole(request: bytes) -> bool:
 
 
 @contextmanager
-def daemon(path: Path, reply: bytes) -> Iterator[str]:
+def daemon(path: Path, reply: bytes, heard: list[bytes] | None = None) -> Iterator[str]:
     """A socket that answers one request with these octets."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(path))
@@ -35,6 +35,8 @@ def daemon(path: Path, reply: bytes) -> Iterator[str]:
                 request = b""
                 while not whole(request):
                     request += connection.recv(65536)
+                if heard is not None:
+                    heard.append(request)
                 connection.sendall(reply)
 
         thread = threading.Thread(target=serve)

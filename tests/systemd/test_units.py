@@ -153,8 +153,11 @@ def test_the_installer_puts_everything_in_its_place(installed: Path) -> None:
         "etc/sipwatch/sipwatch.example.yaml",
         "etc/sipwatch/sipwatch.schema.json",
         "etc/sipwatch/sipwatch.yaml",
+        "usr/local/share/man/man1/sipwatch.1",
+        "usr/share/bash-completion/completions/sipwatch",
     ):
         assert (installed / path).is_file(), path
+        assert (installed / path).stat().st_size > 0, path
     link = installed / "usr/local/bin/sipwatch"
     assert os.readlink(link) == "/opt/sipwatch/bin/sipwatch"
     mode = stat.S_IMODE((installed / "etc/sipwatch/secrets").stat().st_mode)
