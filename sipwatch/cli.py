@@ -436,6 +436,19 @@ def runbook(socket: str, output: str, as_html: bool, as_json: bool) -> None:
     sys.exit(command.run(socket, output, as_html=as_html, as_json=as_json))
 
 
+@main.command()
+@_json
+def password(as_json: bool) -> None:
+    """Print the hash of a password, for `web.users` of the configuration.
+
+    It is asked for twice at a terminal, or read from standard input. Exit status: 0, or
+    3 where none was given.
+    """
+    from sipwatch import password
+
+    sys.exit(password.run(as_json=as_json))
+
+
 @main.command("test-notify")
 @click.argument(
     "notifiers",

@@ -18,6 +18,7 @@ from checks.registrations.reaching import routed
 from checks.registrations.readings import RegistrarSettings
 from checks.settings import Secret
 from sipwatch.asking import probe_settings
+from sipwatch.config.access import access_notices, check_access
 from sipwatch.config.charting import check_charted
 from sipwatch.config.files import check_files
 from sipwatch.config.settings import Config, is_loopback, web_address
@@ -69,6 +70,8 @@ def notices(config: Config) -> list[str]:
         if found := twilio.check(account.uri.host):
             meant = f" (did you mean {found.meant}?)" if found.meant else ""
             lines.append(f"accounts.{name}.registrar: {found.problem}{meant}")
+    web = config.web
+    lines.extend(access_notices(web, loopback=is_loopback(web.listen)))
     return lines + twilio_notices(config)
 
 
@@ -264,12 +267,13 @@ def _takes(route: RouteSettings, rule: Rule, severity: Severity) -> bool:
 
 def _check_listeners(document: Document, config: Config) -> None:
     web = config.web
-    if not is_loopback(web.listen):
+    if not (is_loopback(web.listen) or web.users or web.tokens):
         text = (
-            f"{web.listen} could be reached from outside: listen on 127.0.0.1 behind"
-            " a proxy that asks who it is, or give Prometheus metrics.listen and allow"
+            f"{web.listen} can be reached from outside: say in users or tokens who"
+            " may, listen on 127.0.0.1, or give Prometheus metrics.listen and allow"
         )
         document.add(("web", "listen"), text)
+    check_access(document, web)
     listen = web.metrics.listen
     if listen and not is_loopback(listen) and not web.metrics.allow:
         text = f"{listen} could be read by anybody: name the networks that may in allow"

@@ -32,6 +32,7 @@ from checks.twilio.settings import TwilioSettings
 from checks.twilio.twiml import TwimlSettings
 from checks.vantage.settings import VantageSettings
 from sipwatch.config import schema as shape
+from sipwatch.config.access import at_home
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import reveal
 from sipwatch.config.crosscheck import cross_check, notices
@@ -121,7 +122,7 @@ def _at_home(config: Config) -> Config:
     changed: dict[str, Any] = {
         "target_files": tuple(anchored(f, config.folder) for f in config.target_files),
         "database": str(config.folder / config.database),
-        "web": replace(config.web, socket=str(config.folder / config.web.socket)),
+        "web": at_home(config.web, config.folder),
         "secrets_dir": str(config.folder / config.secrets_dir),
     }
     for section in ("targets", "registrars", "accounts", "notifiers"):

@@ -24,6 +24,7 @@ from checks.settings import Duration, Glob, Parsed, Zone
 from checks.twilio.settings import TwilioSettings
 from checks.twilio.twiml import TwimlSettings
 from checks.vantage.settings import VantageSettings
+from sipwatch.config.access import TlsSettings, TokenSettings, UserSettings
 from sipwatch.config.alive import HeartbeatSettings, SelfTestSettings
 from sipwatch.config.credentials import SECRETS_DIR
 from sipwatch.config.files import named_by
@@ -154,7 +155,8 @@ class MetricsSettings:
         metadata=_said("An address with nothing but /metrics, for Prometheus."),
     )
     allow: tuple[Network, ...] = field(
-        default=(), metadata=_said("Networks that may read that address.")
+        default=(),
+        metadata=_said("Networks that may read that address, and need no password."),
     )
     detail: tuple[str, ...] = field(
         default=("trunk", "pbx"),
@@ -177,13 +179,24 @@ class WebSettings:
     """The HTTP interface of the daemon."""
 
     listen: Listen = field(
-        default="127.0.0.1:9160", metadata=_said("Loopback address and port.")
+        default="127.0.0.1:9160",
+        metadata=_said("Address and port; any but loopback needs users or tokens."),
     )
     external_url: WebAddress | None = field(
         default=None, metadata=_said("What links in notifications begin with.")
     )
     socket: str = field(
         default=SOCKET, metadata=_said("The Unix socket of the command line.")
+    )
+    users: Mapping[str, UserSettings] = field(
+        default_factory=dict,
+        metadata=_said("People by name; without users and tokens, who is here may."),
+    )
+    tokens: Mapping[str, TokenSettings] = field(
+        default_factory=dict, metadata=_said("Programs by name.")
+    )
+    tls: TlsSettings | None = field(
+        default=None, metadata=_said("The certificate of `listen`; default: no TLS.")
     )
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     """What Prometheus reads, and where."""

@@ -54,6 +54,7 @@ def secrets(tmp_path: Path) -> Mapping[str, str]:
     (folder / "pagerduty").write_text("pagerdutypassword0123456789abcde")
     (folder / "phone").write_text("phone-password")
     (folder / "probe").write_text("probe-password")
+    (folder / "grafana-token").write_text("grafana-token-of-some-length")
     (folder / "heartbeat-url").write_text("https://hc.example.com/heartbeat-password")
     return {"CREDENTIALS_DIRECTORY": str(folder), "KAMAILIO_PASSWORD": "kamailio!"}
 
