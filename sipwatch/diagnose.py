@@ -24,13 +24,13 @@ from checks.options.targets import full_uri
 from checks.settings import duration
 from checks.sip.uri import SipUri
 from sipwatch.remote import NoAnswerError, lines
-from sipwatch.terminal import columns, wrapped
+from sipwatch.terminal import WHOLE, columns, wrapped
 
 MISUSED = 3  # UNKNOWN to a monitoring system
 MARKS = {True: "✓", False: "✗", None: "·"}
 WHAT = 12  # characters of the column that says what was looked at
-WIDEST = 100  # characters of a line; more is hard to read
 TOOK = 9  # characters of the column of times
+EDGE = 100  # where it ends, however wide the terminal is
 EVIDENCE = 6  # lines of it that are shown; `--json` has all
 
 WARNING = "--call rings the phone for a moment: whoever sits there will hear it"
@@ -211,7 +211,7 @@ async def _next(found: AsyncIterator[bytes]) -> bytes | None:
 
 
 def _print(found: Iterator[Line], as_json: bool) -> int:
-    width = min(columns(), WIDEST)
+    width = columns()
     rungs, verdict = [], None
     for line in found:
         if "rung" in line:
@@ -233,13 +233,15 @@ def rung_lines(rung: Line, width: int) -> Iterator[str]:
     took = "" if rung["seconds"] is None else _took(rung["seconds"])
     first = f"{MARKS[rung['ok']]} {rung['what']:<{WHAT}} "
     found = list(wrapped(first, plain(rung["text"], 1000), width))
-    last = found[-1]
-    if took and len(last) + 2 + len(took) <= width:
-        found[-1] = f"{last:<{width - TOOK}}{took:>{TOOK}}"
-        if len(last) > width - TOOK:
-            found[-1] = f"{last}{took:>{width - len(last)}}"
+    edge, last = min(width, EDGE), found[-1]
+    if took and len(last) + 2 + len(took) <= edge and width != WHOLE:
+        found[-1] = f"{last:<{edge - TOOK}}{took:>{TOOK}}"
+        if len(last) > edge - TOOK:
+            found[-1] = f"{last}{took:>{edge - len(last)}}"
+    elif took and len(last) + 2 + len(took) <= width:
+        found[-1] = f"{last}  {took}"
     elif took:
-        found.append(f"{took:>{width}}")
+        found.append(f"{took:>{edge}}")
     yield from found
 
 

@@ -100,7 +100,9 @@ def _problems(network: Network) -> Iterator[Problem]:
         step = f"write {name.meant}" if name.meant else "write the name as it is there"
         yield Problem(name.problem, (step,), Cause.WRONG_NAME)
     if network.lost is not None:
-        yield _nameless(network)
+        # That a name which nobody can have is not in the DNS is the same once more.
+        if name is None or network.lost.cause is not Cause.DNS_NXDOMAIN:
+            yield _nameless(network)
         return
     yield from _of_roads(network)
     if network.mute:

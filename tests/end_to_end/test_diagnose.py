@@ -168,6 +168,7 @@ def test_a_name_that_twilio_does_not_have_is_told_with_what_was_meant() -> None:
     done = sipwatch("diagnose", "sip:line1@acme.twilio.com", "--timeout", "1s")
     assert "a SIP Domain has .sip. after acme" in done.stdout
     assert "write acme.sip.twilio.com" in done.stdout.lower()
+    assert "check the spelling" not in done.stdout.lower()  # that was said
     assert done.returncode == 2
 
 

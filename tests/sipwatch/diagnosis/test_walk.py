@@ -25,6 +25,7 @@ from sipwatch.diagnose import rung_lines, verdict_lines
 from sipwatch.diagnosis.network import Quest
 from sipwatch.diagnosis.rung import Rung, Verdict, climbed, rung_json, verdict_json
 from sipwatch.diagnosis.walk import of_uri
+from sipwatch.terminal import WHOLE
 from tests.checks.sip.nameserver import NameServer, serving
 from tests.checks.sip.peer import Script, answering, respond
 from tests.servers.loopback import Loopback
@@ -368,6 +369,14 @@ def test_a_time_stands_at_the_end_of_its_line(seconds: float, shown: str) -> Non
     rung = rung_json(Rung("DNS", True, "found", seconds))
     (line,) = rung_lines(rung, 80)
     assert line == f"✓ DNS          found{shown:>60}"
+
+
+def test_a_line_for_a_ticket_or_a_program_stays_whole() -> None:
+    rung = rung_json(Rung("bindings", True, "word " * 30, 0.5))
+    (line,) = rung_lines(rung, WHOLE)
+    assert line == f"✓ bindings     {'word ' * 30} 500 ms"
+    (wide,) = rung_lines(rung_json(Rung("DNS", True, "found", 0.5)), 240)
+    assert wide == f"✓ DNS          found{'500 ms':>80}"
 
 
 def test_a_long_line_is_folded_and_its_time_still_shown() -> None:
