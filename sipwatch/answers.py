@@ -9,6 +9,7 @@ from typing import Any
 from alerting.alarms.core import Alarms
 from alerting.notification.shape import iso
 from alerting.store.database import Store
+from alerting.store.reader import Reader
 from checks.options.check import OptionsCheck
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
@@ -33,6 +34,7 @@ from sipwatch.metrics import Counts
 from sipwatch.people import People
 from sipwatch.registrars import Registrars
 from sipwatch.retelling import retold
+from sipwatch.rollups import Rollups
 from sipwatch.runbook.contents import Contents
 from sipwatch.runbook.page import Page
 from sipwatch.self_test import SelfTests
@@ -43,6 +45,9 @@ from sipwatch.topology import Topology
 from sipwatch.touched import Touched
 from sipwatch.twilio import Twilio
 from sipwatch.vantage import Outlook
+from sipwatch.verifying import Verified, verify
+from sipwatch.views import incidents
+from sipwatch.views.incidents import OneIncident
 
 
 class Answers:
@@ -65,6 +70,7 @@ class Answers:
     selfwatch: SelfWatch
     outlook: Outlook
     chronicle: Chronicle
+    rollups: Rollups
     touched: Touched
     links: Links
     people: People
@@ -107,6 +113,20 @@ class Answers:
     def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
         return status(self)
+
+    @property
+    def reader(self) -> Reader:
+        """What was."""
+        return self.chronicle.reader
+
+    async def incident(self, id: int) -> OneIncident:
+        """An incident in full; LookupError, ReaderError."""
+        await self.flow.settle()
+        return await incidents.one(self, self.reader, id)
+
+    async def verify(self, subject: str, registrar: str) -> Verified:
+        """Test something now; LookupError, ValueError, TooSoonError."""
+        return await verify(self, subject, registrar)
 
     def runbook(self) -> Page:
         """One page of all that is watched."""

@@ -44,6 +44,8 @@ from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
 from sipwatch.registrars import Registrars
 from sipwatch.reloading import swap
+from sipwatch.rollups import TASK as ROLLUPS
+from sipwatch.rollups import Rollups
 from sipwatch.scheduler import Scheduler
 from sipwatch.self_test import SelfTests
 from sipwatch.selfwatch import SelfWatch
@@ -127,6 +129,7 @@ class Daemon(Answers):
         self._make_registrations()
         self._make_twilio()
         self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
+        self.rollups: Rollups = Rollups(self, self.store, self.chronicle.reader)
         self.touched = Touched()
         self._make_people()
         self._make_couriers()
@@ -309,6 +312,8 @@ class Daemon(Answers):
         self.plan_self_tests()
         self.scheduler.start()
         self.followings.pair(self.config)
+        self.rollups.renew()
+        self.tasks.spawn(ROLLUPS, self.rollups.run())
 
     def plan_self_tests(self) -> None:
         """Test ourselves when the configuration wants it."""
@@ -444,5 +449,6 @@ class Daemon(Answers):
             *(listener.close() for listener in self._listeners),
         )
         self.flow.close()
+        await self.rollups.close()
         await self.chronicle.close()
         await asyncio.to_thread(self.store.close)

@@ -6,6 +6,7 @@ from sipwatch.accounts import TICK
 from sipwatch.answers import Answers
 from sipwatch.chronicle import FLUSH
 from sipwatch.keeping.gathering import TASK as GATHERING
+from sipwatch.rollups import TIDY
 from sipwatch.runbook.written import TICK as RUNBOOK_TICK
 from sipwatch.runbook.written import Written
 from sipwatch.scheduler import Scheduler
@@ -19,6 +20,7 @@ def plan_jobs(scheduler: Scheduler, daemon: Answers) -> None:
     scheduler.every(TWILIO_TICK, daemon.twilio.tick, "twilio")
     scheduler.every(RUNBOOK_TICK, Written(daemon).tick, "runbook")
     scheduler.every(FLUSH, daemon.chronicle.keep_habits, "habits")
+    scheduler.every(TIDY, daemon.rollups.tidy, "points")
     scheduler.nightly(daemon.chronicle.tidy, "history")
     scheduler.nightly(daemon.people.tidy, "silences")
     scheduler.nightly(daemon.gathering.tidy, GATHERING)

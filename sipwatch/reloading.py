@@ -41,6 +41,7 @@ def swap(daemon: Daemon, config: Config, plan: Plan, change: Diff) -> None:
         daemon.couriers.hire(name, config.notifiers[name])
         daemon.alarms.retry(name, now)
     daemon.followings.pair(config)
+    daemon.rollups.renew()
     daemon.twilio.replace(config.twilio, now)
     daemon.heartbeat.replace(config.heartbeat)
     if config.heartbeat is None:

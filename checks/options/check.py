@@ -14,10 +14,10 @@ from checks.options.lanes import Lanes
 from checks.options.names import Names, Resolves
 from checks.options.placing import Placing
 from checks.options.rings import rank
-from checks.options.rows import Rows
+from checks.options.rows import ASKED, PROCEEDING, Rows
 from checks.options.streams import Link
 from checks.options.sweep import FIRST_LOOK, TICK, TIMING, Sweep
-from checks.options.targets import ProbeSettings, Target, full_uri, ipv4
+from checks.options.targets import ProbeSettings, Target, floor_of, full_uri, ipv4
 from checks.options.verdict import Marks, Targets
 from checks.options.views import TargetView, Views
 from checks.options.wires import Wires
@@ -25,6 +25,9 @@ from checks.options.wiretap import Wiretap
 
 STALL = 5.0  # s that a tick may be late before it is no more to come
 SLICES = 256  # of a drain before a tick goes on regardless: over twice a full buffer
+
+
+Count = tuple[int, int, int, float]
 
 
 def ignore(ok: bool, detail: str) -> None:
@@ -175,6 +178,28 @@ class OptionsCheck:
         self._arm(now)
         return True
 
+    def free_at(self, key: str) -> float:
+        """From when on the addresses of a target may be asked again, UTC s; 0.0 for
+        one that nobody has asked, or that may always be."""
+        index = self._find(key)
+        if index is None:
+            return 0.0
+        floor = floor_of(
+            self.judge.uris[index], self._placing.settings(index).min_interval
+        )
+        sent = [self.rows.sent[row] for row in self.judge.members(index)]
+        return max(sent, default=0.0) + floor if floor else 0.0
+
+    def ended_since(self, key: str, at: float) -> bool:
+        """Whether every address of a target was asked then or later, to an end."""
+        index = self._find(key)
+        rows = self.judge.members(index) if index is not None else ()
+        under_way = (ASKED, PROCEEDING)
+        return bool(rows) and all(
+            self.rows.sent[row] >= at and self.rows.doing[row] not in under_way
+            for row in rows
+        )
+
     def replace(self, targets: Iterable[Target]) -> Change:
         """These are the targets from now on; what did not change goes on as it is."""
         change, kept, new = Change(), set[int](), list[int]()
@@ -316,6 +341,19 @@ class OptionsCheck:
             self._timer = self._loop.call_later(self._timer_at - now, self._tick)
 
     # Small change
+
+    def counted(self, key: str) -> tuple[Subject, list[Count]] | None:
+        """Of each address of a target that can be asked: its row, questions that were
+        answered and that failed, ever, and the s to its last answer."""
+        index = self._find(key)
+        if index is None:
+            return None
+        rows = self.rows
+        return self._subject(index), [
+            (row, rows.answered[row], rows.failed[row], rows.rtt[row])
+            for row in self.judge.members(index)
+            if rows.address[row] is not None
+        ]
 
     def _subject(self, index: int) -> Subject:
         subject = self.judge.subjects[index]

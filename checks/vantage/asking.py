@@ -62,7 +62,7 @@ class VantageCheck:
     async def _round(self, client: Client, began: float) -> None:
         settings = self.judge.settings
         several = settings.targets.values()
-        replies = await asyncio.gather(*(self._ask(one, client) for one in several))
+        replies = await asyncio.gather(*(self._timed(one, client) for one in several))
         named = dict(zip(settings.targets, replies, strict=True))
         o = self.judge.round(named, began, self._clock())
         if o is not None:
@@ -76,6 +76,11 @@ class VantageCheck:
                 await self._now.wait()
         except TimeoutError:
             return
+
+    async def _timed(self, one: Landmark, client: Client) -> Reply:
+        asked = self._clock()
+        reply = await self._ask(one, client)
+        return reply._replace(rtt=self._clock() - asked) if reply.ok else reply
 
     async def _ask(self, one: Landmark, client: Client) -> Reply:
         timeout = self.judge.settings.timeout

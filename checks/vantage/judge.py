@@ -7,6 +7,7 @@ once what silence proves only in several rounds.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from checks.observation import (
@@ -31,6 +32,16 @@ class Reply(NamedTuple):
     ok: bool
     detail: str = ""  # "no answer in 2 s"
     own: bool = False  # it failed on this machine, before anything was sent
+    rtt: float | None = None  # s to the answer
+
+
+@dataclass(slots=True)
+class Count:
+    """How often one was asked, ever."""
+
+    answered: int = 0
+    failed: int = 0
+    rtt: float | None = None  # s, of the last answer
 
 
 def own_network() -> Subject:
@@ -44,6 +55,7 @@ class Vantage:
     def __init__(self, settings: VantageSettings, subject: Subject, now: float) -> None:
         self.settings, self.subject = settings, subject
         self.replies: Mapping[str, Reply] = {}
+        self.counts = {name: Count() for name in settings.targets}
         self.state: State | None = None
         self.since = now
         self._failures = 0  # rounds in a row
@@ -62,6 +74,7 @@ class Vantage:
         None: nothing yet, as it is the first and has failed.
         """
         self.replies = replies
+        self._tally()
         answered = sum(reply.ok for reply in replies.values())
         if answered >= self.settings.quorum:
             self._failures = 0
@@ -75,6 +88,13 @@ class Vantage:
         if self.state is None:
             return None
         return self._observation(answered, now)
+
+    def _tally(self) -> None:
+        for name, reply in self.replies.items():
+            count = self.counts[name]
+            count.answered += reply.ok
+            count.failed += not reply.ok
+            count.rtt = reply.rtt if reply.ok else count.rtt
 
     def _become(self, state: State, since: float) -> None:
         if self.state is not state:
