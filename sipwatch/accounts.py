@@ -205,6 +205,12 @@ class Accounts(Mapping[str, Account]):
                 self._attempts.ended(account, outcome.at)
         return outcome
 
+    def free_at(self, name: str) -> float:
+        """From when on one may be tested by hand, our time; 0.0: now."""
+        account = self._accounts[name]
+        last = self._answer(account)
+        return 0.0 if last is None else last.at + account.pause
+
     def _answer(self, account: Account) -> Outcome | None:
         """Its last answer, where it is too soon for another one."""
         asked, answer = self._answers.get(account.name, (None, None))

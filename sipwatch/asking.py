@@ -10,6 +10,7 @@ from checks.observation import Cause, Observation
 from checks.options.asks import Inquiry
 from checks.options.heard import Hear
 from checks.options.targets import ProbeSettings
+from checks.registrations.extension import Extension
 from checks.registrations.judge import Judge
 from checks.registrations.readings import ProbeKeys
 
@@ -42,6 +43,12 @@ class Asking:
         if self._timer is None and self._judge.wants_asked:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(PROMPT, self._pass_on)
+
+    def again(self, extension: Extension) -> int:
+        """Ask its contacts now, those that we ask; how many these are."""
+        asks = [contact.ask for contact in extension.contacts if contact.ask]
+        self._inquiry.update({ask.name: ask for ask in asks})
+        return len(asks)
 
     def close(self) -> None:
         """Ask nothing more."""

@@ -13,6 +13,7 @@ from checks.accounts.contact import is_test
 from checks.observation import Observation, Subject
 from checks.registrars import REGISTRARS
 from checks.registrations.audit import Row
+from checks.registrations.extension import Extension
 from checks.registrations.judge import (
     Added,
     Bindings,
@@ -157,6 +158,10 @@ class Following:
         """Read all members now."""
         for registrar in self._registrars.values():
             registrar.relist()
+
+    def ask(self, extension: Extension) -> int:
+        """Ask its contacts now, those that OPTIONS of ours ask; how many these are."""
+        return 0 if self._asking is None else self._asking.again(extension)
 
     def options_answer(self, ok: bool) -> None:
         """How OPTIONS to this PBX went."""

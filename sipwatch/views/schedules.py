@@ -28,6 +28,18 @@ class WindowRow(TypedDict):
     reason: str
 
 
+class Schedules(TypedDict):
+    """What is said by hours and dates."""
+
+    schedules: list[ScheduleRow]
+    maintenance: list[WindowRow]
+
+
+def both(sources: Sources) -> Schedules:
+    """Schedules and maintenance windows."""
+    return {"schedules": listed(sources), "maintenance": windows(sources)}
+
+
 def listed(sources: Sources) -> list[ScheduleRow]:
     """All schedules, as they are configured."""
     lens, muting = Lens(sources), sources.alarms.muting

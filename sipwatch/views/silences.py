@@ -25,6 +25,21 @@ class SilenceRow(TypedDict):
     incidents: int
 
 
+class Maintenance(TypedDict):
+    """A window that is under way."""
+
+    name: str
+    until: str
+    reason: str
+
+
+class Silences(TypedDict):
+    """Silences, and what else mutes now."""
+
+    silences: list[SilenceRow]
+    maintenance: list[Maintenance]
+
+
 def listed(sources: Sources, *, ended: bool = False) -> list[SilenceRow]:
     """Those that begin first at the top; with `ended` those that were, as well."""
     lens = Lens(sources)
