@@ -1,0 +1,399 @@
+"""Charts as SVG strings, made on the server: pure, the same for the same values.
+
+They bear no colour and no style: the page gives both by these classes.
+
+    svg.chart          all of them; also `spark`, `rtt` or `strip`
+    .line .band        mean RTT (stroke), least to greatest (fill, of low opacity)
+    .loss              a mark below, the higher the more was lost (fill)
+    .axis .grid        lines (stroke)
+    .tick              text of axes (fill); 11 units high
+    .state             a stretch of one state (fill), also one of
+                       `good warn bad never unknown`; not by colour alone: the worse the
+                       higher, and each with its own words as a title
+
+    svg.chart { display: block; width: 100%; height: auto }
+    .chart .line { fill: none; stroke: ... } .chart .band { opacity: .25 }
+
+Nothing is drawn where nothing was measured. Of more points than there are columns each
+column keeps the least and the greatest, so that no peak is lost: a chart of a day has
+some 9 kB, and of no time more than 20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from alerting.store.points import MINUTE, QUARTER, Point, joined, merged
+from checks.observation import State
+
+DAY = 86400.0
+COARSE = 1.5 * DAY  # s; a longer time is drawn by quarters of an hour
+MISSING = 2.0  # times the usual distance between points: one may slip over its minute
+CHANGES = 200  # stretches of a strip; the store keeps 50 rows of a subject
+PAD = 1.0  # units that a line needs above it
+
+SPARK = (160.0, 32.0)
+WIDTH, HEIGHT = 480.0, 180.0  # of a chart; on a phone 1 unit is 0.7 pixels
+LEFT, TOP, RIGHT = 50.0, 8.0, 474.0
+PLOT, LOSSES, STATES, FOOT = 120.0, 138.0, 156.0, 174.0  # lower edges
+LOSS = 14.0  # units: all was lost
+STRIP = (480.0, 14.0)
+COLUMN = 2.0  # units
+
+_GRADES = {
+    State.UP: "good",
+    State.OK: "good",
+    State.REGISTERED: "good",
+    State.READABLE: "good",
+    State.DEGRADED: "warn",
+    State.UNREACHABLE: "warn",
+    State.DOWN: "bad",
+    State.UNREGISTERED: "bad",
+    State.REJECTED: "bad",
+    State.FAILING: "bad",
+    State.UNREADABLE: "bad",
+    State.NEVER_REGISTERED: "never",
+}
+_HIGH = {"good": 0.4, "never": 0.4, "unknown": 0.4, "warn": 0.7, "bad": 1.0}
+# Between two ticks of time, s; a day and more counts in days of the zone.
+_STEPS = (60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
+_DAYS = (1, 2, 5, 7, 14)
+TICKS = 6  # of time, at most
+
+
+class Change(NamedTuple):
+    """A state that is held since a moment of the wall clock (UTC s)."""
+
+    at: float
+    state: str
+
+
+class _Frame(NamedTuple):
+    """Where a time and a value are in the picture."""
+
+    since: float
+    until: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    most: float  # the value at the top
+
+    def x(self, at: float) -> float:
+        share = (at - self.since) / max(1.0, self.until - self.since)
+        return self.left + min(1.0, max(0.0, share)) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        return self.bottom - (self.bottom - self.top) * value / self.most
+
+
+def sparkline(
+    points: Sequence[Point], since: float | None = None, until: float | None = None
+) -> str:
+    """RTT and loss of a time in small: no axes; times are of the wall clock."""
+    found = _Drawn.of(points, since, until)
+    width, height = SPARK
+    frame = _Frame(*found.span, PAD, width - PAD, 2.0, height - 7.0, found.peak)
+    body = [
+        *_curves(found, frame),
+        _losses(found, frame, height, 5.0),
+    ]
+    return _svg("spark", width, height, "RTT and loss", found.words(), body)
+
+
+def rtt_chart(
+    points: Sequence[Point],
+    states: Sequence[Change],
+    zone: tzinfo,
+    since: float | None = None,
+    until: float | None = None,
+) -> str:
+    """RTT with axes, losses below it, and the states below these."""
+    found = _Drawn.of(points, since, until)
+    most = _round_up(found.peak)
+    frame = _Frame(*found.span, LEFT, RIGHT, TOP, PLOT, most)
+    body = [
+        *_values(frame),
+        *_times(frame, zone),
+        *_curves(found, frame),
+        _text(LEFT - 6, LOSSES - 3, "lost", "end"),
+        _line("axis", LEFT, LOSSES, RIGHT, LOSSES),
+        _losses(found, frame, LOSSES, LOSS),
+        *_stretches(states, frame._replace(top=STATES - 12, bottom=STATES), zone),
+    ]
+    if not found.points:
+        middle = (LEFT + RIGHT) / 2
+        body.append(_text(middle, (TOP + PLOT) / 2, "nothing measured", "middle"))
+    return _svg("rtt", WIDTH, HEIGHT, "RTT, loss and states", found.words(), body)
+
+
+def state_strip(
+    changes: Sequence[Change], since: float, until: float, zone: tzinfo = UTC
+) -> str:
+    """How a subject stood, as one strip; before its first change nothing is drawn."""
+    width, height = STRIP
+    frame = _Frame(since, until, 0.0, width, 0.0, height, 1.0)
+    told = "; ".join(_told(one, frame, zone) for one in _held(changes, frame)[-5:])
+    body = _stretches(changes, frame, zone)
+    return _svg("strip", width, height, "States", told or "nothing is known", body)
+
+
+class _Drawn(NamedTuple):
+    """The points of a time, and what is to be said of them."""
+
+    points: list[Point]
+    span: tuple[float, float]
+
+    @classmethod
+    def of(
+        cls, points: Sequence[Point], since: float | None, until: float | None
+    ) -> _Drawn:
+        first = points[0].at if points else 0.0
+        last = points[-1].at + MINUTE if points else DAY
+        span = (
+            first if since is None else since,
+            last if until is None else until,
+        )
+        inside = [point for point in points if span[0] <= point.at < span[1]]
+        if span[1] - span[0] > COARSE:
+            inside = joined(inside, QUARTER)
+        return cls(inside, span)
+
+    @property
+    def peak(self) -> float:
+        """The greatest RTT, s; never 0."""
+        found = (point.rtt_max for point in self.points if point.rtt_max)
+        return max(found, default=0.001)
+
+    def words(self) -> str:
+        """What it shows, for those who cannot see it."""
+        if not self.points:
+            return "nothing measured"
+        sent = sum(point.sent for point in self.points)
+        lost = sum(point.lost for point in self.points)
+        loss = f"{lost:,} of {sent:,} questions lost ({_percent(lost / sent)})"
+        whole = self.points[0]
+        for point in self.points[1:]:
+            whole = merged(whole, point)
+        if whole.rtt_mean is None or whole.rtt_min is None:
+            return f"no answer; {loss}"
+        least, mean = seconds(whole.rtt_min), seconds(whole.rtt_mean)
+        return f"RTT {least} to {seconds(self.peak)}, mean {mean}; {loss}"
+
+    def runs(self) -> Iterator[list[Point]]:
+        """Points with an RTT that follow each other without a gap."""
+        far = MISSING * self._distance()
+        run: list[Point] = []
+        before: Point | None = None
+        for point in self.points:
+            if before and (point.rtt_mean is None or point.at - before.at > far):
+                if run:
+                    yield run
+                run = []
+            if point.rtt_mean is not None:
+                run.append(point)
+            before = point
+        if run:
+            yield run
+
+    def _distance(self) -> float:
+        ats = [point.at for point in self.points]
+        apart = [b - a for a, b in pairwise(ats)]
+        return max(MINUTE, median(apart)) if apart else MINUTE
+
+
+def _curves(found: _Drawn, frame: _Frame) -> Iterator[str]:
+    """The band from least to greatest, and the mean in it."""
+    bands, lines = [], []
+    for run in found.runs():
+        columns = list(_columns(run, frame))
+        if any(c.rtt_min != c.rtt_max for c in columns) and len(columns) > 1:
+            upper = [(frame.x(c.at), frame.y(c.rtt_max or 0.0)) for c in columns]
+            lower = [(frame.x(c.at), frame.y(c.rtt_min or 0.0)) for c in columns]
+            bands.append(_path([*upper, *reversed(lower)]) + "Z")
+        mean = [(frame.x(c.at), frame.y(c.rtt_mean or 0.0)) for c in columns]
+        if len(columns) == 1:  # a point alone: from its least to its greatest
+            (only,), x = columns, mean[0][0]
+            high, low = frame.y(only.rtt_max or 0.0), frame.y(only.rtt_min or 0.0)
+            mean = [(x, high), (x + 0.1, low)]
+        lines.append(_path(mean))
+    if bands:
+        yield f'<path class="band" d="{"".join(bands)}"/>'
+    if lines:
+        yield (
+            '<path class="line" fill="none" stroke-linecap="round"'
+            f' stroke-linejoin="round" d="{"".join(lines)}"/>'
+        )
+
+
+def _columns(points: Iterable[Point], frame: _Frame) -> Iterator[Point]:
+    """Points of one column of the picture as one."""
+    under_way: Point | None = None
+    place = -1
+    for point in points:
+        column = int(frame.x(point.at) // COLUMN)
+        if under_way is None or column != place:
+            if under_way is not None:
+                yield under_way
+            under_way, place = point, column
+        else:
+            under_way = merged(under_way, point)
+    if under_way is not None:
+        yield under_way
+
+
+def _losses(found: _Drawn, frame: _Frame, bottom: float, height: float) -> str:
+    """Marks where something was lost, one for each column."""
+    marks = []
+    for column in _columns(found.points, frame):
+        if column.lost:
+            high = max(0.25, column.lost / column.sent) * height
+            x = frame.x(column.at)
+            marks.append(f"M{_n(x)} {_n(bottom)}v{_n(-high)}h{_n(COLUMN)}v{_n(high)}z")
+    return f'<path class="loss" d="{"".join(marks)}"/>' if marks else ""
+
+
+# --- states ---------------------------------------------------------------------------
+
+
+class _Stretch(NamedTuple):
+    state: str
+    since: float
+    until: float
+
+
+def _held(changes: Sequence[Change], frame: _Frame) -> list[_Stretch]:
+    """Who stood how, from when to when, as far as it is in the picture."""
+    found: list[_Stretch] = []
+    for change in changes:
+        if found and found[-1].state == change.state:
+            continue
+        if found:
+            found[-1] = found[-1]._replace(until=change.at)
+        found.append(_Stretch(change.state, change.at, frame.until))
+    shown = [s for s in found if s.until > frame.since and s.since < frame.until]
+    return shown[-CHANGES:]
+
+
+def _stretches(changes: Sequence[Change], frame: _Frame, zone: tzinfo) -> Iterator[str]:
+    for one in _held(changes, frame):
+        grade = _GRADES.get(State(one.state), "unknown") if one.state else "unknown"
+        left, right = frame.x(one.since), frame.x(one.until)
+        high = _HIGH[grade] * (frame.bottom - frame.top)
+        yield (
+            f'<rect class="state {grade}" x="{_n(left)}" y="{_n(frame.bottom - high)}"'
+            f' width="{_n(max(1.0, right - left))}" height="{_n(high)}">'
+            f"<title>{_told(one, frame, zone)}</title></rect>"
+        )
+
+
+def _told(one: _Stretch, frame: _Frame, zone: tzinfo) -> str:
+    word = one.state.replace("_", " ")
+    since = f" since {_moment(one.since, zone)}"
+    if one.until >= frame.until:
+        return word + since
+    return f"{word} {_moment(one.since, zone)} to {_moment(one.until, zone)}"
+
+
+def _moment(at: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(at, zone).strftime("%d %b %H:%M")
+
+
+# --- axes -----------------------------------------------------------------------------
+
+
+def _values(frame: _Frame) -> Iterator[str]:
+    """Lines at 0, half and all of it."""
+    for value in (0.0, frame.most / 2, frame.most):
+        y = frame.y(value)
+        yield _line("grid" if value else "axis", frame.left, y, frame.right, y)
+        said = seconds(value) if value else "0"
+        yield _text(frame.left - 6, y + 4, said, "end")
+
+
+def _times(frame: _Frame, zone: tzinfo) -> Iterator[str]:
+    for at, said in ticks(frame.since, frame.until, zone):
+        x = frame.x(at)
+        yield _line("grid", x, frame.top, x, STATES)
+        place = "end" if x > frame.right - 14 else "middle"
+        yield _text(x, FOOT, said, place)
+
+
+def ticks(since: float, until: float, zone: tzinfo) -> list[tuple[float, str]]:
+    """Round times of a zone, at most TICKS; with the date where a day begins."""
+    long = until - since
+    step = next((s for s in _STEPS if long / s <= TICKS), None)
+    days = next((d for d in _DAYS if long / (d * DAY) <= TICKS), _DAYS[-1])
+    start = datetime.fromtimestamp(since, zone)
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    apart = timedelta(seconds=step) if step else timedelta(days=days)
+    found: list[tuple[float, str]] = []
+    while len(found) <= 2 * TICKS and (at := midnight.timestamp()) < until:
+        # Of a night with another hour, one that is there twice is one tick.
+        if at >= since and (not found or at > found[-1][0]):
+            dated = step is None or (midnight.hour, midnight.minute) == (0, 0)
+            said = midnight.strftime("%d %b" if dated else "%H:%M").lstrip("0")
+            found.append((at, said if dated else midnight.strftime("%H:%M")))
+        midnight += apart
+    return found
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10 times a power of ten."""
+    power = 1e-6
+    while True:
+        for digit in (1, 2, 5):
+            if digit * power >= value * 0.999:
+                return digit * power
+        power *= 10
+
+
+def seconds(value: float) -> str:
+    """A time as one reads it: 0.4 ms, 21 ms, 1.5 s."""
+    if value < 0.9995:
+        ms = value * 1000
+        return f"{ms:.2g} ms" if ms < 10 else f"{ms:.0f} ms"
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace(".0%", "%").replace("%", " %")
+
+
+# --- SVG ------------------------------------------------------------------------------
+
+
+def _svg(
+    kind: str, width: float, height: float, title: str, said: str, body: Iterable[str]
+) -> str:
+    return (
+        f'<svg class="chart {kind}" viewBox="0 0 {_n(width)} {_n(height)}" role="img"'
+        f' font-size="11"><title>{title}</title><desc>{said}</desc>'
+        f"{''.join(body)}</svg>"
+    )
+
+
+def _path(places: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in places)
+
+
+def _line(name: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    way = f"h{_n(x2 - x1)}" if y1 == y2 else f"v{_n(y2 - y1)}"
+    return f'<path class="{name}" d="M{_n(x1)} {_n(y1)}{way}"/>'
+
+
+def _text(x: float, y: float, said: str, anchor: str) -> str:
+    return (
+        f'<text class="tick" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">'
+        f"{said}</text>"
+    )
+
+
+def _n(value: float) -> str:
+    """A number in one tenth, as short as it goes."""
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text
