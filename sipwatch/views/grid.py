@@ -33,10 +33,10 @@ class Cell(NamedTuple):
 
 
 def cells(
-    sources: Sources, *, registrar: str = "", site: str = ""
+    sources: Sources, *, registrar: str = "", site: str | None = None
 ) -> Iterator[tuple[str, list[Cell]]]:
-    """The cells of a registrar, or of a site, by AOR, in slices of one registrar:
-    the loop should have a turn between any two."""
+    """The cells of a registrar, or of a site ("": of none), by AOR, in slices of one
+    registrar: the loop should have a turn between any two."""
     lens = Lens(sources)
     for judge in list(sources.judges.values()):
         if registrar not in ("", judge.name):
@@ -45,11 +45,11 @@ def cells(
             yield judge.name, _cells(lens, judge, names, site)
 
 
-def _cells(lens: Lens, judge: Judge, names: list[str], site: str) -> list[Cell]:
+def _cells(lens: Lens, judge: Judge, names: list[str], site: str | None) -> list[Cell]:
     made, ahead = [], lens.sources.clock.skew
     for name in names:
         e = judge.extensions.get(name)
-        if e is None or (site and site_of(e.subject) != site):
+        if e is None or (site is not None and site_of(e.subject) != site):
             continue  # it went meanwhile
         letter = LETTERS[effective(lens, judge, e)]
         since = int(e.since + ahead) if e.since else 0

@@ -1,0 +1,153 @@
+"""What all pages have: templates, static files, and how an answer is written."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sipwatch.web.access import Role, caller_of
+from sipwatch.web.pages import words
+
+BUSY = 0.004  # s of writing before others on the loop have a turn
+PIECE = 16_384  # characters that are sent together
+STATIC = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "mark-good.svg": "image/svg+xml",
+    "mark-critical.svg": "image/svg+xml",
+    "mark-warning.svg": "image/svg+xml",
+    "mark-info.svg": "image/svg+xml",
+    "mark-unknown.svg": "image/svg+xml",
+}
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; "
+        "img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
+HOLE = "\0"  # where a template leaves room for what is written without one
+
+Hole = Iterator[str] | AsyncIterator[str]
+
+
+@cache
+def static_file(name: str) -> tuple[bytes, str]:
+    """One of our files and its hash; KeyError for what is none."""
+    STATIC[name]
+    data = (files("sipwatch.web") / "static" / name).read_bytes()
+    return data, hashlib.sha256(data).hexdigest()[:16]
+
+
+def static(name: str) -> str:
+    """Where a file is: another one after every change of it."""
+    return f"/static/{name}?v={static_file(name)[1]}"
+
+
+@cache
+def environment() -> Environment:
+    """The templates; whatever they are given is escaped."""
+    made = Environment(
+        loader=PackageLoader("sipwatch.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals.update(
+        static=static,
+        marks=words.mark,
+        words=words.words,
+        stamp=words.stamp,
+        path_of=words.path_of,
+        by_state=words.by_state,
+        counted=words.counted,
+        ms=words.milliseconds,
+        percent=words.percent,
+        hole=hole,
+    )
+    return made
+
+
+def hole(number: int) -> Markup:
+    """What a template writes where something else is to be put."""
+    return Markup(f"{HOLE}{number:04d}")  # noqa: S704 - a number
+
+
+async def pieces(
+    name: str, values: Mapping[str, Any], holes: Iterable[Hole] = ()
+) -> AsyncIterator[str]:
+    """A template as it is written; the loop has a turn every few milliseconds."""
+    fills = list(holes)
+    kept: list[str] = []
+    size, began = 0, time.perf_counter()
+    async for part in _parts(environment().get_template(name).generate(values), fills):
+        kept.append(part)
+        size += len(part)
+        if size > PIECE:
+            yield "".join(kept)
+            kept, size = [], 0
+        if time.perf_counter() - began > BUSY:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+    yield "".join(kept)
+
+
+async def _parts(written: Iterable[str], fills: list[Hole]) -> AsyncIterator[str]:
+    for text in written:
+        head, *rest = text.split(HOLE)
+        yield head
+        for one in rest:
+            fill = fills[int(one[:4])]
+            if isinstance(fill, AsyncIterator):
+                async for part in fill:
+                    yield part
+            else:
+                for part in fill:
+                    yield part
+            yield one[4:]
+
+
+async def page(
+    name: str,
+    values: Mapping[str, Any],
+    holes: Iterable[Hole] = (),
+    *,
+    status: int = 200,
+) -> Response:
+    """A page that is written while it is sent; what fails in its first lines is an
+    error as any other."""
+    written = pieces(name, values, holes)
+    first = await anext(written)
+
+    async def rest() -> AsyncIterator[str]:
+        yield first
+        async for part in written:
+            yield part
+
+    kind = "text/html; charset=utf-8"
+    return StreamingResponse(rest(), status, HEADERS, media_type=kind)
+
+
+async def fragment(name: str, values: Mapping[str, Any]) -> Response:
+    """A part of a page, whole."""
+    text = "".join([part async for part in pieces(name, values)])
+    return HTMLResponse(text, headers=HEADERS)
+
+
+def asker(request: Request) -> dict[str, Any]:
+    """Who asks, and whether what changes something is offered."""
+    caller = caller_of(request)
+    return {"caller": caller.name, "operates": caller.role >= Role.OPERATE}
