@@ -8,6 +8,9 @@ The real daemon is in this process; Asterisk and the mail server are in another,
     switch    45 phones of a branch refresh no more: their bindings of an hour end one
               after the other
 
+Memory is compared with that of the same daemon while all of its phones are well, have
+their names and have refreshed a few times, as after its first hour.
+
 An hour is gone through in steps of seconds, after each of which all that was due has
 been done. The loop's stalls are CPU time of its thread, as in `bench.mass`.
 
@@ -43,6 +46,8 @@ SLACK = 2.0  # s by which a mail may come later than `for` and the group's wait
 FOR, WAIT = 30.0, 2.0
 HOUR, STEP = 3600.0, 4.0  # s; a step is less than any patience
 INTERVAL = 30.0  # s between two lists
+NAMED = 400  # phones in one s whose names are asked for after the first list, at least
+REFRESHED = 3  # times, by everybody: then it is known when they use to
 BRANCH = 45  # phones behind the switch
 SINGLES = 10  # of them: told before they were many, or not yet missing
 SWITCH_MOST = 6  # mails: of those, one each 5 min, and of the many
@@ -131,6 +136,9 @@ class Storm(Mass):
         await self.start()
         await asyncio.sleep(0)  # the start is over, its turn of the loop is not counted
         await self.step("first list", lambda: self.all_are(State.REGISTERED))
+        await asyncio.sleep(self.number / NAMED)
+        for _ in range(REFRESHED):
+            await self.leap(INTERVAL + STEP)
         await asyncio.sleep(2 * BEAT)  # what was read is out of the collector's sight
         gc.collect()
         self.before = self.most = anonymous()
