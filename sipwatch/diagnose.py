@@ -23,6 +23,7 @@ from checks.observation import plain
 from checks.options.targets import full_uri
 from checks.settings import duration
 from checks.sip.uri import SipUri
+from sipwatch import floors
 from sipwatch.remote import NoAnswerError, lines
 from sipwatch.terminal import WHOLE, columns, wrapped
 
@@ -165,7 +166,9 @@ def _account(uri: SipUri, options: dict[str, Any]) -> AccountSettings:
 async def _register(settings: AccountSettings) -> Outcome:
     from checks.accounts.contact import OwnContact
     from sipwatch.diagnosis.walk import AGENT
+    from sipwatch.registering import claim
 
+    claim(settings)
     own = OwnContact.of(f"by-hand@{os.uname().nodename}", settings.username)
     return await Trial(settings, own, Around(clock=time.time, agent=AGENT)).run()
 
@@ -195,8 +198,11 @@ def _configured(subject: str, options: dict[str, Any]) -> Any:
 def _here(quest: Any) -> Iterator[Line]:
     """In this process; who stops it has a phone that rings hung up all the same."""
     from alerting.notification.shape import iso
+    from sipwatch.diagnosis.network import wrong_name
     from sipwatch.diagnosis.walk import of_uri, stream
 
+    if wrong_name(quest) is None:  # else nobody is asked
+        floors.claim(floors.options([str(quest.uri)]))
     found = stream(lambda tell: of_uri(quest, tell), iso)
     with asyncio.Runner() as runner:
         while (line := runner.run(_next(found))) is not None:

@@ -18,6 +18,7 @@ from checks.options.targets import (
     TargetTls,
     address_family,
     check_uri,
+    floor_of,
     healthy_codes,
     read_file,
 )
@@ -60,6 +61,7 @@ def run(
         options = _options(timeout, from_uri, user_agent, source, ca_file, healthy)
         if nameserver:
             options["resolver"] = _resolver(nameserver, options["timeout"])
+        _claim(asked)
         results = probe(asked, agent=agent, exchange=verbose, **options)
     except (ValueError, OSError) as error:
         for line in _said(error, source):
@@ -88,6 +90,14 @@ def _asked(uris: Sequence[str], file: str | None) -> list[str]:
     if not asked:
         raise ValueError("no target: give a SIP URI, or a file by --targets")
     return asked
+
+
+def _claim(asked: Sequence[str]) -> None:
+    """Leave alone who bans those that ask too often; TooSoonError."""
+    if any(floor_of(uri, 0.0) for uri in asked):
+        from sipwatch import floors
+
+        floors.claim(floors.options(asked))
 
 
 def _options(

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from checks.accounts.contact import OwnContact
 from checks.accounts.settings import (
     BIND,
+    FLOOR,
     AccountSettings,
     aor_uri,
     ip_address,
@@ -178,9 +179,19 @@ async def _next(found: AsyncIterator[bytes]) -> bytes | None:
 
 
 async def _tried(name: str, settings: AccountSettings, tell: Tell) -> Outcome:
+    claim(settings)
     own = OwnContact.of(f"by-hand@{os.uname().nodename}", name)
     around = Around(clock=time.time, agent=f"sipwatch/{__version__}", tell=tell)
     return await Trial(settings, own, around).run()
+
+
+def claim(settings: AccountSettings) -> None:
+    """Leave alone who bans those that register too often; TooSoonError."""
+    if settings.floor > FLOOR:
+        from sipwatch import floors
+
+        aor = settings.identity.aor
+        floors.claim([floors.Claim("REGISTER", aor, settings.floor)])
 
 
 # --- to print -------------------------------------------------------------------------

@@ -200,6 +200,11 @@ class OptionsCheck:
             for row in rows
         )
 
+    def claim(self, hosts: Iterable[str]) -> float:
+        """A question beside the targets' own goes to these IP addresses: s until it
+        may, as `min_interval` has it; it is counted then."""
+        return self.sweep.claim(hosts, self._clock())
+
     def replace(self, targets: Iterable[Target]) -> Change:
         """These are the targets from now on; what did not change goes on as it is."""
         change, kept, new = Change(), set[int](), list[int]()

@@ -6,7 +6,7 @@ import heapq
 from array import array
 from bisect import bisect
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -111,6 +111,15 @@ class Gates:
         self._rows.doing[row] = LATER
         return False
 
+    def claim(self, hosts: Iterable[str], now: float) -> float:
+        """Somebody beside the sweep asks these addresses: s until he may; their rows
+        wait for another floor from then on."""
+        gates = [gate for host in hosts if (gate := self._gates.get(host))]
+        at = max([now, *(gate.open_at for gate in gates)])
+        for gate in gates:
+            gate.open_at = at + gate.floor
+        return at - now
+
     def opened(self, now: float) -> list[int]:
         """The rows that may be asked now."""
         rows = []
@@ -118,6 +127,9 @@ class Gates:
             _, host = heapq.heappop(self._waiting)
             gate = self._gates[host]
             if not gate.queue:
+                continue
+            if gate.open_at > now:  # somebody else was before them
+                heapq.heappush(self._waiting, (gate.open_at, host))
                 continue
             rows.append(gate.queue.popleft())
             gate.open_at = now + gate.floor

@@ -115,6 +115,10 @@ class Sweep:
             self.rows.doing[row] = LATER
             heapq.heappush(self._later, (due, row))
 
+    def claim(self, hosts: Iterable[str], now: float) -> float:
+        """Somebody else asks these IP addresses: s until he may (`min_interval`)."""
+        return self._gates.claim(hosts, now)
+
     def withdraw(self, row: int) -> None:
         """It could not be asked yet, and nothing was sent: as if it had not been."""
         if self.rows.nonce[row]:

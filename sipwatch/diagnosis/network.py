@@ -35,11 +35,13 @@ from sipwatch.diagnosis.lookups import records
 from sipwatch.diagnosis.provider import Provider
 from sipwatch.diagnosis.roads import Means, Road, road_rung
 from sipwatch.diagnosis.rung import Rung
+from sipwatch.floors import TooSoonError
 
 TRANSPORTS = ("udp", "tcp", "tls")
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 PATIENCE = 1.0  # s for the way that is asked for, before another one is taken
 TIMEOUT = 5.0  # s for each question
+SHORT = 1.0  # s that nobody is told to wait
 AGO = 15.0  # s after which an answer is an old one, which is said of it
 # A phone or a proxy says so of a user; of a host all but 2xx and a few is a fault.
 _ABOUT_A_USER = frozenset({480, 486, 600, 603})
@@ -67,6 +69,8 @@ class Quest:
     who: str = ""  # it is about, where the URI does not name it
     twilio: TwilioSettings | None = None  # whose account there is looked at
     healthy_codes: frozenset[int] | None = None  # of a target; None: the usual ones
+    floor: float = 0.0  # s that are to lie between two questions to an address
+    claim: Callable[[list[str]], float] | None = None  # s until these may be asked
 
     @property
     def wanted(self) -> str | None:
@@ -85,7 +89,7 @@ class Network:
     def __init__(self, quest: Quest) -> None:
         """OSError or ssl.SSLError for a bad `ca`."""
         self.quest = quest
-        self.wrong_name = _wrong_name(quest)
+        self.wrong_name = wrong_name(quest)
         self.lost: SipError | None = None  # why the name leads nowhere
         self.wanted = quest.wanted or "udp"
         self.roads: dict[str, Road] = {}
@@ -119,7 +123,7 @@ class Network:
         )
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._steps: tuple[str, ...] = ()
-        self._looked = 0.0
+        self._looked = self._claimed_at = 0.0
 
     def close(self) -> None:
         """Close every socket."""
@@ -131,7 +135,8 @@ class Network:
         """All that are to be looked at, in the order in which they are told."""
         ways = [self._way_rung(transport) for transport in TRANSPORTS]
         last = [self._register(), self.provider.rung(), self.call_rung()]
-        return [self._name(), self._dns(), *ways, self._options(), *last]
+        first = [self._name(), self._dns(), self._pause()]
+        return [*first, *ways, self._options(), *last]
 
     # --- name and DNS ---------------------------------------------------------------
 
@@ -194,6 +199,31 @@ class Network:
             )
         return port
 
+    # --- to leave alone -------------------------------------------------------------
+
+    async def _pause(self) -> Rung | None:
+        """How long its addresses are to be left alone yet, where others ask them."""
+        wait = await self._claim()
+        if wait < SHORT:
+            return None
+        text = f"asked a moment ago: it is left alone for {wait:.0f} s more"
+        return Rung("pause", None, text)
+
+    async def _claim(self) -> float:
+        """s until it may be asked; it is our turn then, and nobody else's."""
+        return await self._once("claim", self._claimed)
+
+    async def _claimed(self) -> float:
+        places = await self._places()
+        self._claimed_at = time.monotonic()
+        ips = dict.fromkeys(one.ip for some in places.values() for one in some)
+        return self.quest.claim(list(ips)) if self.quest.claim and ips else 0.0
+
+    async def _let_alone(self) -> None:
+        """Wait until it may be asked."""
+        wait = await self._claim()
+        await asyncio.sleep(max(0.0, self._claimed_at + wait - time.monotonic()))
+
     # --- ways -----------------------------------------------------------------------
 
     async def _way_rung(self, transport: str) -> Rung | None:
@@ -205,11 +235,25 @@ class Network:
 
     async def _look(self, transport: str) -> Road | None:
         places = (await self._places()).get(transport, ())
+        if transport == "udp":
+            if self._guarded and await self._is_open(self.wanted):
+                return None  # it is asked there, and must not be asked twice
+            await self._let_alone()
         port = places[0].port if places else 0
         road = await self._means.look(transport, port, places)
         if road is not None:
             self.roads[transport] = road
         return road
+
+    async def _is_open(self, transport: str) -> bool:
+        """Whether a way other than UDP, which alone is looked at by a question, is."""
+        road = await self._road(transport) if transport != "udp" else None
+        return road is not None and bool(road.open)
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether an address may be asked only now and then."""
+        return self.quest.floor > 0 or twilio.is_twilio(self.quest.uri.host)
 
     async def _best(self) -> Road | None:
         """The way that is asked for, or else one that is open, once it is known."""
@@ -253,9 +297,9 @@ class Network:
 
     async def _asked(self, road: Road) -> list[tuple[Address, Heard]]:
         # Twilio bans who asks one address twice within its floor.
-        at_twilio = twilio.is_twilio(self.quest.uri.host)
-        if road.answers and (self.quest.uri.user is None or at_twilio):
+        if road.answers and (self.quest.uri.user is None or self._guarded):
             return list(road.answers)
+        await self._let_alone()
         several = road.open
         found = await asyncio.gather(
             *(self._means.ask(place) for place in several), return_exceptions=True
@@ -271,8 +315,7 @@ class Network:
     async def _host_answers(self, road: Road) -> bool:
         """Whether SIP answers for the host, whatever a user of it does: that somebody
         takes a connection does not show it."""
-        at_twilio = twilio.is_twilio(self.quest.uri.host)
-        if road.answers or self.quest.uri.user is None or at_twilio:
+        if road.answers or self.quest.uri.user is None or self._guarded:
             return bool(road.answers)
         found = await asyncio.gather(*(self._means.ask_host(p) for p in road.open))
         return any(isinstance(one, Heard) for one in found)
@@ -307,7 +350,10 @@ class Network:
         if road is not None and road.transport != self.wanted:
             account = replace(account, registrar=str(_over(account.uri, road)))
         began = time.monotonic()
-        outcome = self.registered = await register(account)
+        try:
+            outcome = self.registered = await register(account)
+        except TooSoonError as soon:
+            return Rung("REGISTER", None, f"not asked: {soon}")
         took = outcome.rtt if outcome.rtt is not None else time.monotonic() - began
         text, ago = plain(outcome.sentence), time.time() - outcome.at
         if ago > AGO:
@@ -413,7 +459,7 @@ def _at_provider(quest: Quest) -> tuple[str, str]:
     return account.uri.host, account.auth_username or account.username
 
 
-def _wrong_name(quest: Quest) -> twilio.Finding | None:
+def wrong_name(quest: Quest) -> twilio.Finding | None:
     """What is wrong with a name; a trunk is one that takes calls, if no REGISTER."""
     if quest.account is None and _is_trunk(quest.uri.host):
         return None

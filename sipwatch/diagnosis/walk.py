@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from checks.accounts.settings import AccountSettings
 from checks.observation import Kind, Subject, plain
-from checks.options.targets import TargetSettings, full_uri
+from checks.options.targets import TargetSettings, floor_of, full_uri
 from checks.sip.resolver import Resolver
 from checks.sip.uri import SipUri
 from sipwatch import __version__
@@ -133,6 +133,7 @@ def _of_account(daemon: Asked, name: str, call: bool) -> Quest:
         call=call,
         resolver=daemon.resolver,
         twilio=daemon.config.twilio,
+        claim=daemon.options.claim,
     )
 
 
@@ -144,6 +145,8 @@ def _of_target(daemon: Asked, subject: Subject, call: bool) -> Quest:
             call=call,
             resolver=daemon.resolver,
             twilio=daemon.config.twilio,
+            floor=floor_of(settings.uri, settings.min_interval),
+            claim=daemon.options.claim,
         )
     uri = daemon.options.targets[subject.key].uri  # a line of a file
     return Quest(
@@ -151,6 +154,7 @@ def _of_target(daemon: Asked, subject: Subject, call: bool) -> Quest:
         agent=AGENT,
         call=call,
         resolver=daemon.resolver,
+        claim=daemon.options.claim,
     )
 
 
@@ -162,7 +166,9 @@ def _pbx(daemon: Asked, subject: Subject) -> Pbx:
 
 
 def _of_server(daemon: Asked, uri: SipUri) -> Quest:
-    return Quest(uri=uri, agent=AGENT, resolver=daemon.resolver)
+    return Quest(
+        uri=uri, agent=AGENT, resolver=daemon.resolver, claim=daemon.options.claim
+    )
 
 
 # --- lines ----------------------------------------------------------------------------

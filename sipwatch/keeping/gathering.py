@@ -22,7 +22,7 @@ from alerting.incident import Incident
 from alerting.notification.shape import iso
 from checks.observation import Kind, Subject, plain
 from checks.options.probe import probe_once
-from checks.options.targets import ProbeSettings, full_uri
+from checks.options.targets import full_uri
 from checks.options.views import TargetView
 from checks.sip.resolver import Resolver
 from checks.sip.trace import Exchanged
@@ -230,7 +230,7 @@ class Gathering:
         view = daemon.options.targets.get(subject.key)
         if settings is None or view is None:
             return ()
-        await asyncio.sleep(_rest(view, settings, daemon.clock.now()))
+        await asyncio.sleep(daemon.options.claim(_addresses(view)))
         options = {key: getattr(settings, key) for key in _OF_PROBE}
         try:
             async with asyncio.timeout(settings.timeout + PATIENCE):
@@ -336,9 +336,3 @@ def _ips(places: Iterable[str]) -> Iterable[str]:
             yield str(ipaddress.ip_address(host))
         except ValueError:
             continue
-
-
-def _rest(view: TargetView, settings: ProbeSettings, now: float) -> float:
-    """How long its addresses are still to be left alone, in s."""
-    asked = max((one.asked_at for one in view.addresses), default=0.0)
-    return min(max(0.0, asked + settings.min_interval - now), settings.min_interval)

@@ -257,6 +257,23 @@ def test_an_address_is_not_asked_more_often_than_its_least_interval() -> None:
     assert max(uris.values()) - min(uris.values()) <= 1  # all get their turn
 
 
+def test_who_asks_beside_the_sweep_is_one_of_those_that_wait_for_an_address() -> None:
+    network = Network()
+    for number in range(2):
+        network.add(f"t{number}.example.com", ["192.0.2.1"], floor=15.0, soon=True)
+    network.run_until(1)  # one was asked at once, the other one waits for its floor
+    assert network.sweep.claim(["192.0.2.1", "192.0.2.7"], network.now) == (
+        pytest.approx(14, abs=0.1)
+    )
+    assert network.sweep.claim(["192.0.2.1"], network.now) == (
+        pytest.approx(29, abs=0.1)
+    )
+    network.run_until(70)
+    times = [round(sent.at - START) for sent in network.sent]
+    assert times[:3] == [0, 45, 60]
+    assert network.sweep.claim(["192.0.2.7"], network.now) == 0.0
+
+
 def test_the_longest_floor_of_an_address_holds_for_all_its_rows() -> None:
     network = Network()
     network.add("a.example.com", ["192.0.2.1"], floor=5.0, soon=True)

@@ -268,6 +268,37 @@ async def test_twilio_is_asked_once_though_a_user_is_named(
     assert (asked, verdict.ok) == (["OPTIONS"], True)
 
 
+async def test_who_must_not_be_asked_twice_is_asked_over_the_way_that_is_meant(
+    authority: tuple[trustme.CA, str], loopback: Loopback
+) -> None:
+    """And only once its time has come, which the sweep then waits for."""
+    asked: list[str] = []
+    claimed: list[list[str]] = []
+
+    def counting(request: Request, number: int) -> Sequence[bytes]:
+        asked.append(request.via.transport)
+        return twilio(request, number)
+
+    def claim(ips: list[str]) -> float:
+        claimed.append(ips)
+        return 1.2
+
+    ip = loopback.address()
+    async with AsyncExitStack() as stack:
+        site = Site(stack, authority[0], "*.sip.twilio.com")
+        await site.known({DOMAIN: {"A": [ip]}})
+        await site.open(ip, udp=counting, tcp=counting)
+        uri = SipUri.parse(f"sip:{DOMAIN};transport=tcp")
+        quest = Quest(
+            uri=uri, agent="x", timeout=2.0, resolver=site.resolver, claim=claim
+        )
+        rungs, verdict = await walked(quest)
+    assert (asked, claimed, verdict.ok) == (["TCP"], [[ip]], True)
+    assert [r.what for r in rungs if r.what in ("pause", "UDP 5060")] == ["pause"]
+    (pause,) = [r for r in rungs if r.what == "pause"]
+    assert pause.text == "asked a moment ago: it is left alone for 1 s more"
+
+
 @pytest.mark.parametrize(
     ("zone", "sentence", "step"),
     [
