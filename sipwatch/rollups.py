@@ -343,7 +343,13 @@ class Rollups:
     async def points(self, key: str, since: float, until: float) -> list[Point] | None:
         """What is stored of a subject in this time of the wall clock, the oldest first;
         None where nothing ever was. ReaderError."""
-        return await self._reader.points(key, since, until)
+        return (await self.points_of([key], since, until)).get(key)
+
+    async def points_of(
+        self, keys: Iterable[str], since: float, until: float
+    ) -> dict[str, list[Point]]:
+        """The same of several; those of whom nothing ever was stored are not in it."""
+        return await self._reader.points(keys, since, until)
 
     async def tidy(self) -> None:
         """Make minutes of yesterday coarser, and forget what is a month old."""

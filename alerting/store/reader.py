@@ -131,10 +131,16 @@ class Reader:
         """Why something was done, or not, with a subject; the oldest first."""
         return await self._read(lambda: [*map(trail_row, self._query(TRAIL, key))])
 
-    async def points(self, key: str, since: float, until: float) -> list[Point] | None:
-        """What was measured of a subject in this time of the wall clock, the oldest
-        first; None where nothing ever was."""
-        return await self._read(lambda: self._points(key, since, until))
+    async def points(
+        self, keys: Iterable[str], since: float, until: float
+    ) -> dict[str, list[Point]]:
+        """What was measured of subjects in this time of the wall clock, the oldest
+        first; of those of whom nothing ever was, none."""
+        asked = list(keys)
+        found = await self._read(
+            lambda: [(key, self._points(key, since, until)) for key in asked]
+        )
+        return {key: points for key, points in found if points is not None}
 
     def _points(self, key: str, since: float, until: float) -> list[Point] | None:
         charted = self._query(CHARTED, key).fetchone()

@@ -37,9 +37,9 @@ CHANGES = 200  # stretches of a strip; the store keeps 50 rows of a subject
 PAD = 1.0  # units that a line needs above it
 
 SPARK = (160.0, 32.0)
-WIDTH, HEIGHT = 480.0, 180.0  # of a chart; on a phone 1 unit is 0.7 pixels
+WIDTH, HEIGHT = 480.0, 184.0  # of a chart; on a phone 1 unit is 0.7 pixels
 LEFT, TOP, RIGHT = 50.0, 8.0, 474.0
-PLOT, LOSSES, STATES, FOOT = 120.0, 138.0, 156.0, 174.0  # lower edges
+PLOT, LOSSES, STATES, FOOT = 116.0, 140.0, 160.0, 178.0  # lower edges
 LOSS = 14.0  # units: all was lost
 STRIP = (480.0, 14.0)
 COLUMN = 2.0  # units
@@ -117,17 +117,18 @@ def rtt_chart(
     most = _round_up(found.peak)
     frame = _Frame(*found.span, LEFT, RIGHT, TOP, PLOT, most)
     body = [
-        *_values(frame),
+        *(_values(frame) if found.points else ()),
         *_times(frame, zone),
         *_curves(found, frame),
-        _text(LEFT - 6, LOSSES - 3, "lost", "end"),
+        _text(LEFT - 6, LOSSES - 2, "lost", "end"),
+        _text(LEFT - 6, STATES - 2, "state", "end"),
         _line("axis", LEFT, LOSSES, RIGHT, LOSSES),
         _losses(found, frame, LOSSES, LOSS),
         *_stretches(states, frame._replace(top=STATES - 12, bottom=STATES), zone),
     ]
     if not found.points:
         middle = (LEFT + RIGHT) / 2
-        body.append(_text(middle, (TOP + PLOT) / 2, "nothing measured", "middle"))
+        body.append(_text(middle, PLOT / 2, "nothing measured", "middle"))
     return _svg("rtt", WIDTH, HEIGHT, "RTT, loss and states", found.words(), body)
 
 

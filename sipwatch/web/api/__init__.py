@@ -10,6 +10,7 @@ from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.api.docs import add_docs
 from sipwatch.web.api.incidents import add_incidents
 from sipwatch.web.api.operations import add_operations
+from sipwatch.web.api.points import add_points
 from sipwatch.web.api.reasons import add_reasons
 from sipwatch.web.api.silences import add_silences
 from sipwatch.web.api.status import add_status
@@ -25,6 +26,7 @@ def add_api(app: FastAPI, daemon: Daemon, people: People | None) -> None:
     add_watched(app, daemon)
     add_incidents(app, daemon, people)
     add_reasons(app, daemon)
+    add_points(app, daemon)
     if people is not None:
         add_silences(app, people)
     add_docs(app)
