@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 WORKERS ?= 4
 
-.PHONY: run demo test lint bench soak dashboards install clean venv
+.PHONY: run demo test lint bench soak dashboards docs install clean venv
 
 run demo: $(VENV)/.demo
 	$(BIN)/sipwatch demo
@@ -31,6 +31,10 @@ soak: $(VENV)/.test
 dashboards: $(VENV)/.test
 	$(BIN)/python -m configs.grafana
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo build/site/index.html
+
 install:
 	systemd/install.sh
 
@@ -49,6 +53,10 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
+$(VENV)/.docs: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,test,dev]'
-	touch $@ $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,test,dev,docs]'
+	touch $@ $(VENV)/.demo $(VENV)/.docs

@@ -69,7 +69,7 @@ class SmtpSettings:
 
     host: str  # its name or address
     tls: Literal["none", "starttls", "tls"] = "starttls"  # tls: from the first byte
-    port: int | None = None  # none: 25, starttls: 587, tls: 465
+    port: int | None = None  # default: 25, 587 with starttls, 465 with tls
     username: str = ""  # empty: without a log-in
     password: Secret | None = None  # of that user
     ca_file: str | None = None  # trusted instead of the system's authorities

@@ -93,7 +93,7 @@ class AsteriskSettings(RegistrarSettings):
     username: str = "sipwatch"  # its section in manager.conf
     password: Secret = field(default_factory=lambda: Secret(""))  # its `secret` there
     tls: bool = False  # AMI over TLS
-    ca: str | None = None  # file with the CA's certificate; None: the system's
+    ca: str | None = None  # file with the CA's certificate; default: the system's
     timeout: Duration = 10.0  # to connect, and for every answer
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A notifier of one's own, as the README shows it, and what the README says of ours."""
+"""A notifier of one's own, as the docs show it, and what the docs say of ours."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from sipwatch.config.load import load as configured
 from tests.alerting.mails import CASES, INSTANCE, NOW, PARIS
 from tests.alerting.receiving import receiving
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "notifiers.md").read_text()
 TOLD = render(CASES["unregistered"], instance=INSTANCE, zone=PARIS, now=NOW)
 
 
 def block(language: str, word: str) -> str:
     """The one code block of a language that has this word in it."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
     (found,) = [text for of, text in blocks if of == language and word in text]
     return str(found)
 
 
 def row(type: str) -> str:
-    (found,) = re.findall(rf"^\| `{type}` \|.*\|$", README, re.M)
+    (found,) = re.findall(rf"^\| `{type}` \|.*\|$", PAGE, re.M)
     return str(found)
 
 
-async def test_the_class_of_the_readme_is_a_notifier(
+async def test_the_class_of_the_docs_is_a_notifier(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "acme_board.py").write_text(block("python", "class Board"))
@@ -56,7 +56,7 @@ async def test_the_class_of_the_readme_is_a_notifier(
         await board.send(TOLD)
 
 
-async def test_the_templates_of_the_readme_are_taken(
+async def test_the_templates_of_the_docs_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with receiving() as receiver:
@@ -80,15 +80,15 @@ def test_every_notifier_stands_in_the_table(type: str) -> None:
     assert row(type)
 
 
-def test_the_readme_names_every_field_and_every_status() -> None:
-    assert all(f"`${name}`" in README for name in FIELDS)
+def test_the_docs_name_every_field_and_every_status() -> None:
+    assert all(f"`${name}`" in PAGE for name in FIELDS)
     said = re.findall(r"\d+", row("command").split("|")[3])
     assert tuple(map(int, said)) == NEVER
     said = re.findall(r"\d{3}", row("sip_message").split("but")[1])
     assert tuple(map(int, said)) == TRY_AGAIN
 
 
-async def test_the_shape_in_the_readme_has_every_key() -> None:
+async def test_the_shape_in_the_docs_has_every_key() -> None:
     async with receiving() as receiver:
         await Webhook(WebhookSettings(url=Secret(receiver.url))).send(TOLD)
     body = json.loads(receiver.got[0].body)
