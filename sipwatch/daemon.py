@@ -56,6 +56,7 @@ from sipwatch.twilio import Twilio
 from sipwatch.twiml import Calls
 from sipwatch.vantage import Outlook
 from sipwatch.web.app import application
+from sipwatch.web.doors import Doors
 from sipwatch.web.listen import Listener, sockets_of
 
 HOSTS = Path("/etc/hosts")
@@ -105,7 +106,8 @@ class Daemon(Answers):
         plan = prepare(self.config, self.topology.site)
         self.store = Store.open(self.config.database)
         try:
-            sockets = sockets_of(self.config.web)
+            self.doors = Doors(self.config.web)
+            sockets = sockets_of(self.config.web, self.doors)
             self._make(plan)
         except BaseException:
             self.store.close()
@@ -295,11 +297,7 @@ class Daemon(Answers):
             self.alarms.unwatch_missing(kind, self.clock.now())
 
     def _start_parts(self, sockets: list[tuple[Any, dict[str, Any]]]) -> None:
-        for sock, rights in sockets:
-            app = application(self, people=self.people, twilio=self.calls, **rights)
-            listener = Listener(app, sock)
-            listener.start()
-            self._listeners.append(listener)
+        self._listen(sockets)
         self.tasks.spawn("options", self.options.run())
         self.tasks.spawn("selfwatch", self.selfwatch.run(self._beat))
         self.tasks.spawn("heartbeat", self.heartbeat.run())
@@ -314,6 +312,14 @@ class Daemon(Answers):
         self.followings.pair(self.config)
         self.rollups.renew()
         self.tasks.spawn(ROLLUPS, self.rollups.run())
+
+    def _listen(self, sockets: list[tuple[Any, dict[str, Any]]]) -> None:
+        for sock, rights in sockets:
+            app = application(self, people=self.people, twilio=self.calls, **rights)
+            doors = rights.get("doors")
+            listener = Listener(app, sock, doors and doors.certificate)
+            listener.start()
+            self._listeners.append(listener)
 
     def plan_self_tests(self) -> None:
         """Test ourselves when the configuration wants it."""

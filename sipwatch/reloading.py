@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from checks.observation import Subject
@@ -49,6 +50,7 @@ def swap(daemon: Daemon, config: Config, plan: Plan, change: Diff) -> None:
     daemon.plan_self_tests()
     daemon.flow.flush()
     daemon.couriers.wake()
+    _swap_doors(daemon, config)
     _warn(old, config)
 
 
@@ -93,10 +95,26 @@ def _swap_accounts(
     return [daemon.accounts[name].subject for name in (*changed, *added)]
 
 
+def _swap_doors(daemon: Daemon, config: Config) -> None:
+    """Users, tokens and the certificate, which may be another in the same file."""
+    try:
+        daemon.doors.replace(config.web)
+    except (OSError, ValueError) as error:
+        log.error("reload: the old certificate stays: %s", error)
+
+
 def _warn(old: Config, config: Config) -> None:
     """Say what is doubtful in the new configuration, and what of it must wait."""
     for line in notices(config):
         log.warning("%s", line)
     for section in ("web", "database", "resolver"):
-        if getattr(old, section) != getattr(config, section):
+        if _fixed(old, section) != _fixed(config, section):
             log.warning("reload: %s changes with the next restart", section)
+
+
+def _fixed(config: Config, section: str) -> object:
+    """What of a section is not swapped."""
+    if section != "web":
+        return getattr(config, section)
+    with_tls = config.web.tls is not None
+    return replace(config.web, users={}, tokens={}, tls=None), with_tls

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from fastapi import Depends, HTTPException, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import HTTPConnection
 
 KEY = "sipwatch.caller"  # of the scope of a request
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
 
 class Role(IntEnum):
@@ -46,21 +50,62 @@ def _operates(request: Request) -> None:
 
 def _needs(request: Request, role: Role) -> None:
     if caller_of(request).role < role:
-        raise HTTPException(403, f"this needs the role {role.name.lower()}")
+        raise HTTPException(FORBIDDEN, f"this needs the role {role.name.lower()}")
 
 
 READ = Depends(_reads)
 OPERATE = Depends(_operates)
 
 
-class Gate:
-    """All who come to one application are the same caller."""
+class Access(Protocol):
+    """Who may come in at one listener."""
 
-    def __init__(self, app: ASGIApp, caller: Caller) -> None:
-        self._app = app
+    async def admit(self, request: HTTPConnection) -> Caller:
+        """Who asks; HTTPException for who may not come in."""
+
+
+class Anybody:
+    """Whoever can connect is this caller: the Unix socket, what is signed anyway."""
+
+    def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let them in, under their name."""
-        scope[KEY] = self._caller
-        await self._app(scope, receive, send)
+    async def admit(self, request: HTTPConnection) -> Caller:
+        """Who asks."""
+        return self._caller
+
+
+class Networks:
+    """Whoever asks from these networks may read; from anywhere where there are none."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(one) for one in allowed]
+
+    async def admit(self, request: HTTPConnection) -> Caller:
+        """Who asks; HTTPException for another network."""
+        if self._networks and not self.hold(address_of(request)):
+            raise HTTPException(FORBIDDEN, "not allowed from here")
+        return Caller("", Role.READ)
+
+    def hold(self, address: str) -> bool:
+        """Whether an address is in one of them."""
+        try:
+            one = unmapped(ipaddress.ip_address(address))
+        except ValueError:  # a proxy may pass on anything
+            return False
+        return any(one in network for network in self._networks)
+
+
+def unmapped(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """IPv4 over an IPv6 socket, as the IPv4 that it is."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or address
+    return address
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where a request comes from, as a proxy on this machine tells it; "" for a Unix
+    socket."""
+    return request.client.host if request.client else ""

@@ -16,11 +16,15 @@ from typing import Any
 import uvicorn
 
 from sipwatch.config.settings import WebSettings
+from sipwatch.web.connection import Connection
+from sipwatch.web.doors import Doors
+from sipwatch.web.tls import Certificate
 
 BACKLOG = 128
 STOP = 1  # s that open requests have to end when the daemon stops
 IDLE = 30  # s that an idle connection is kept
-CONCURRENT = 100  # connections and requests at once; more are answered 503
+UNSENT = 65_536  # bytes that the kernel holds for a reader that takes no more
+GONE = 60_000  # ms without a word of a peer that we send to: then it is not there
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +37,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-def sockets_of(web: WebSettings) -> list[tuple[socket.socket, dict[str, Any]]]:
+def sockets_of(
+    web: WebSettings, doors: Doors
+) -> list[tuple[socket.socket, dict[str, Any]]]:
     """All that is listened on, with what may be done there; OSError for any of it."""
     opened: list[tuple[socket.socket, dict[str, Any]]] = []
     try:
-        opened.append((tcp_socket(web.listen), {}))
+        opened.append((tcp_socket(web.listen), {"doors": doors}))
         opened.append((unix_socket(web.socket), {"operate": True}))
         if web.metrics.listen:
             limits = {"metrics_only": True, "allow": web.metrics.allow}
@@ -59,6 +65,9 @@ def tcp_socket(listen: str) -> socket.socket:
     s = socket.socket(family, socket.SOCK_STREAM)
     try:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What it accepts has these from here.
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         s.bind((host, int(port)))
         s.listen(BACKLOG)
     except OSError as e:
@@ -104,20 +113,29 @@ def _answered(path: str) -> bool:
         return True
 
 
+def _with(certificate: Certificate) -> dict[str, Any]:
+    return {"ssl_context_factory": lambda config, default: certificate.context}
+
+
 class Listener:
     """One HTTP application on one bound socket, until closed."""
 
-    def __init__(self, app: Any, sock: socket.socket) -> None:
+    def __init__(
+        self, app: Any, sock: socket.socket, certificate: Certificate | None = None
+    ) -> None:
+        shown = {} if certificate is None else _with(certificate)
         config = uvicorn.Config(
             app,
+            http=Connection,
             lifespan="off",
             log_config=None,
+            log_level="error",  # less is what anybody can have it say, as often
             access_log=False,
             ws="none",
             server_header=False,
-            limit_concurrency=CONCURRENT,
             timeout_keep_alive=IDLE,
             timeout_graceful_shutdown=STOP,
+            **shown,
         )
         self._server = _Server(config)
         self._socket = sock
@@ -135,6 +153,8 @@ class Listener:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=STOP + 0.5)
             self._task.cancel()
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()  # who does not read
         self._socket.close()
         if self._path:
             with contextlib.suppress(FileNotFoundError):
