@@ -23,6 +23,7 @@ import asyncio
 import gc
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -290,7 +291,13 @@ def main(words: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[log])
     number = next((int(word) for word in words if word.isdigit()), HELD)
     names = [word for word in words if word in STORMS] or list(STORMS)
-    held = [measure(name, number) for name in names]
+    if len(names) == 1:
+        held = [measure(names[0], number)]
+    else:  # each in a process of its own, which no other has left larger than it was
+        command = [sys.executable, "-m", "bench.storm", str(number)]
+        held = [
+            not subprocess.run([*command, n], check=False).returncode for n in names
+        ]
     return 0 if all(held) or number > HELD else 1
 
 

@@ -53,6 +53,7 @@ class Adopting:
         self.relink()
         for w in self._watched.values():
             self._recompile(w)
+        self._observing.look_at_masses()  # of who has moved with many others
         for w in [w for w in self._watched.values() if w.trouble is not None]:
             self._observing.review(w)
 
@@ -129,14 +130,17 @@ class Adopting:
         self._doubts.forget(w)
 
     def moved(self, subject: Subject) -> None:
-        """A subject has another scope than before: it belongs elsewhere."""
+        """A subject has another scope than before: it belongs elsewhere.
+
+        It is looked at once those who move with it have: they may be many there.
+        """
         w = self._watched.get(subject)
         if w is None:
             return
         self._masses.leave(w, moves=True)
         self._recompile(w)
         self._masses.admit(w)
-        self._observing.review(w)
+        self._deadlines.set(w, self._observing.now)
 
     def relink(self) -> None:
         """What depends on what has changed."""

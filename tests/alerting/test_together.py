@@ -284,6 +284,25 @@ def test_an_extension_that_moves_away_during_the_event_is_told_by_itself() -> No
     site.tells(200, 1000, f"firing 3000 {GONE}")
 
 
+@pytest.mark.parametrize("reload", [False, True])
+def test_who_moves_with_many_others_in_mid_outage_is_told_with_them(
+    reload: bool,
+) -> None:
+    """Some of those that Lyon has lost are found to belong to Nice."""
+    site, lyon = lyon_of(40)
+    site.crowd("nice", 5)
+    site.lose(100, lyon[:31])
+    site.tells(100, 300, f"firing lyon {MASS}")
+    for phone in lyon[:20]:
+        phone.scope = site.scopes["nice"]
+        if not reload:
+            site.alarms.moved(phone)
+    if reload:
+        replace(site)
+    site.tells(300, 1000, f"firing nice {MASS}")
+    assert site.alarms.owed() == []
+
+
 def test_a_route_that_changes_tells_who_is_to_know_now() -> None:
     site, lyon = lyon_of(40, routes=(route("anna"),), notifiers=("anna", "ben"))
     site.lose(100, lyon[:31])
