@@ -55,7 +55,8 @@ class Meter:
         *("_read", "_before", "_sent", "_lost", "_times", "_total", "_least", "_most"),
     )
 
-    def __init__(self, key: str, read: Read, *, quick: bool) -> None:
+    def __init__(self, key: str, read: Read, quick: bool) -> None:
+        """`quick`: to be looked at more than once a minute."""
         self.key, self.quick = key, quick
         self.hidden = self.was_hidden = False  # in this minute, in the last one
         self._read = read
@@ -189,21 +190,22 @@ def landmark_key(name: str) -> str:
     return f"{Kind.VANTAGE}:network/{name}"
 
 
-def configured_meters(sources: Sources) -> Iterator[Meter]:
-    """Of whom the configuration says by name that they are charted."""
+def configured(sources: Sources) -> Iterator[tuple[str, Read, bool]]:
+    """Of whom the configuration says by name that they are charted: their keys, where
+    they are counted, and whether they are asked more than once a minute."""
     config = sources.config
     for name in config.vantage.targets:
-        yield Meter(landmark_key(name), LandmarkRead(sources, name), quick=True)
+        yield landmark_key(name), LandmarkRead(sources, name), True
     for name, following in sources.followings.items():
         key = following.judge.subject.key
-        yield Meter(key, ListRead(sources, name), quick=True)
+        yield key, ListRead(sources, name), True
     peers = sources.peers
     wanted = dict.fromkeys(charted_targets(config))
     refused = {n for n, one in config.targets.items() if one.history is False}
     for name in wanted | dict.fromkeys(n for n in peers if n not in refused):
         key = f"{Kind.TARGET}:{name}"
         quick = config.targets[name].interval < SLOW
-        yield Meter(key, TargetRead(sources, key), quick=quick)
+        yield key, TargetRead(sources, key), quick
 
 
 def file_intervals(config: Config) -> dict[str, float]:

@@ -50,7 +50,7 @@ from sipwatch.charted import (
     Meter,
     ReachRead,
     TargetRead,
-    configured_meters,
+    configured,
     file_intervals,
 )
 from sipwatch.config.charting import CHARTED
@@ -58,10 +58,10 @@ from sipwatch.sources import Sight, Sources, sliced
 
 TASK = "rollups"
 LOOK = 5.0  # s between two looks at those who are asked more than once a minute
-AT_ONCE = 250  # subjects in one turn of the loop, some 2 ms
+AT_ONCE = 200  # subjects in one turn of the loop, some 2 ms
 CONSIDERED = 2_000  # extensions or targets in one turn, to find those who are charted
 LOT = 500  # subjects of one transaction
-COARSENED = 50  # hours of subjects made coarser in one turn of the loop, some 3 ms
+COARSENED = 20  # hours of subjects made coarser in one turn of the loop, some 2 ms
 DOUBTED = 2  # minutes before blindness is noticed whose losses may be our own
 MINUTES_KEPT = 24  # hours of minutes, before they become quarters
 QUARTERS_KEPT = 30 * 24  # hours of quarters
@@ -147,11 +147,11 @@ class Rollups:
         """The configuration in force is another one: chart whom it names."""
         self._considered.clear()
         self._passed_over.clear()
-        wanted = {meter.key: meter for meter in configured_meters(self._sources)}
-        for key, meter in wanted.items():
-            if (known := self._meters.get(key)) is not None:
-                known.quick, wanted[key] = meter.quick, known
-        self._meters = wanted
+        known, self._meters = self._meters, {}
+        for key, read, quick in configured(self._sources):
+            meter = known.get(key) or Meter(key, read, quick)
+            meter.quick = quick
+            self._meters[key] = meter
         files = file_intervals(self._sources.config)
         for key in list(self._crowd):
             if not self._still(key, files):
@@ -188,7 +188,7 @@ class Rollups:
                     for aor in (aor for aor in new if matches(patterns, aor)):
                         key = f"{Kind.EXTENSION}:{name}/{aor}"
                         read = ReachRead(self._sources, name, aor)
-                        self._admit(Meter(key, read, quick=False), name)
+                        self._admit(Meter(key, read, False), name)
                     await asyncio.sleep(0)
         if files := file_intervals(self._sources.config):
             everybody = list(self._sources.options.judge.subjects)
@@ -198,7 +198,7 @@ class Rollups:
                     if file in files and subject.key not in self._crowd:
                         read_of = TargetRead(self._sources, subject.key)
                         quick = files[file] < SLOW
-                        self._admit(Meter(subject.key, read_of, quick=quick), file)
+                        self._admit(Meter(subject.key, read_of, quick), file)
                 await asyncio.sleep(0)
 
     def _admit(self, meter: Meter, group: str) -> None:

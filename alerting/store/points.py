@@ -16,7 +16,7 @@ record: a gap, never a zero.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 MINUTE, QUARTER, HOUR = 60, 900, 3600  # s
@@ -43,33 +43,33 @@ class Point(NamedTuple):
     rtt_max: float | None
 
 
-def merged(a: Point, b: Point) -> Point:
-    """Both as one, at the time of the first: what was asked twice counts twice."""
-    sent, lost = a.sent + b.sent, a.lost + b.lost
-    if a.rtt_mean is None or b.rtt_mean is None:
-        known = b if a.rtt_mean is None else a
-        return Point(a.at, sent, lost, *known[3:])
-    weight_a, weight_b = max(1, a.sent - a.lost), max(1, b.sent - b.lost)
-    total = a.rtt_mean * weight_a + b.rtt_mean * weight_b
-    return Point(
-        a.at,
-        sent,
-        lost,
-        min(_known(a.rtt_min), _known(b.rtt_min)),
-        total / (weight_a + weight_b),
-        max(_known(a.rtt_max), _known(b.rtt_max)),
-    )
+def merged(points: Sequence[Point]) -> Point:
+    """Several as one, at the time of the first: what was asked twice counts twice."""
+    first = points[0]
+    if len(points) == 1:
+        return first
+    sent = lost = answered = 0
+    total, least, most = 0.0, float("inf"), 0.0
+    for _, questions, failed, low, mean, high in points:
+        sent += questions
+        lost += failed
+        if low is not None and mean is not None and high is not None:
+            weight = questions - failed or 1
+            answered += weight
+            total += mean * weight
+            least = low if low < least else least
+            most = high if high > most else most
+    if not answered:
+        return Point(first.at, sent, lost, None, None, None)
+    return Point(first.at, sent, lost, least, total / answered, most)
 
 
 def joined(points: Iterable[Point], step: int = MINUTE) -> list[Point]:
     """Points of any order, one for each step in which there are some."""
-    found: dict[int, Point] = {}
+    found: dict[int, list[Point]] = {}
     for point in points:
-        at = point.at - point.at % step
-        before = found.get(at)
-        at_step = point._replace(at=at)
-        found[at] = at_step if before is None else merged(before, at_step)
-    return [found[at] for at in sorted(found)]
+        found.setdefault(point.at - point.at % step, []).append(point)
+    return [merged(found[at])._replace(at=at) for at in sorted(found)]
 
 
 def record(point: Point) -> bytes:

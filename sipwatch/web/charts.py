@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -177,9 +177,7 @@ class _Drawn(NamedTuple):
         sent = sum(point.sent for point in self.points)
         lost = sum(point.lost for point in self.points)
         loss = f"{lost:,} of {sent:,} questions lost ({_percent(lost / sent)})"
-        whole = self.points[0]
-        for point in self.points[1:]:
-            whole = merged(whole, point)
+        whole = merged(self.points)
         if whole.rtt_mean is None or whole.rtt_min is None:
             return f"no answer; {loss}"
         least, mean = seconds(whole.rtt_min), seconds(whole.rtt_mean)
@@ -233,18 +231,8 @@ def _curves(found: _Drawn, frame: _Frame) -> Iterator[str]:
 
 def _columns(points: Iterable[Point], frame: _Frame) -> Iterator[Point]:
     """Points of one column of the picture as one."""
-    under_way: Point | None = None
-    place = -1
-    for point in points:
-        column = int(frame.x(point.at) // COLUMN)
-        if under_way is None or column != place:
-            if under_way is not None:
-                yield under_way
-            under_way, place = point, column
-        else:
-            under_way = merged(under_way, point)
-    if under_way is not None:
-        yield under_way
+    for _, several in groupby(points, lambda one: int(frame.x(one.at) // COLUMN)):
+        yield merged(list(several))
 
 
 def _losses(found: _Drawn, frame: _Frame, bottom: float, height: float) -> str:
