@@ -29,6 +29,7 @@ from sipwatch.terminal import WHOLE, columns, wrapped
 
 MISUSED = 3  # UNKNOWN to a monitoring system
 MARKS = {True: "✓", False: "✗", None: "·"}
+BUSY = 409  # of HTTP: it knows of several, or it is being called
 WHAT = 12  # characters of the column that says what was looked at
 TOOK = 9  # characters of the column of times
 EDGE = 100  # where it ends, however wide the terminal is
@@ -90,8 +91,8 @@ def _or_here(
     """By the daemon; a host, or a user at one, that it does not know from here."""
     try:
         first = next(there)
-    except NoAnswerError:
-        if not _is_host(subject):
+    except NoAnswerError as error:
+        if error.status == BUSY or not _is_host(subject):
             raise
         yield from _here(_given(subject, options))
         return

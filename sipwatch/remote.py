@@ -29,7 +29,11 @@ class _Connection(http.client.HTTPConnection):
 
 
 class NoAnswerError(Exception):
-    """The daemon did not answer, in one sentence."""
+    """The daemon did not answer, or not this, in one sentence."""
+
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status  # of HTTP; 0: there was no answer
 
 
 @contextlib.contextmanager
@@ -83,7 +87,8 @@ def lines(path: str, method: str, url: str) -> Iterator[Any]:
         connection.request(method, url)
         response = connection.getresponse()
         if response.status != 200:
-            raise NoAnswerError(_refusal(response.status, response.read(BODY)))
+            why = _refusal(response.status, response.read(BODY))
+            raise NoAnswerError(why, response.status)
         while line := response.readline(BODY):
             yield _decoded(path, line)
 

@@ -13,6 +13,10 @@ class AmbiguousError(LookupError):
     """Several are named so; the text says which."""
 
 
+class BusyError(Exception):
+    """Somebody else does with it what is done once at a time; the text says what."""
+
+
 def named(sources: Sources, name: str, registrar: str = "") -> Subject | None:
     """The one that is watched under this key or name; AmbiguousError.
 

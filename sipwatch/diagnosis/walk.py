@@ -27,7 +27,7 @@ from sipwatch.diagnosis.rung import (
     verdict_json,
 )
 from sipwatch.diagnosis.verdict import of_network
-from sipwatch.subjects import named
+from sipwatch.subjects import BusyError, named
 
 AGENT = f"sipwatch/{__version__}"
 KINDS = (
@@ -51,13 +51,48 @@ class Asked(Daemon, Protocol):
 
 
 def walk_of(daemon: Asked, name: str, *, call: bool) -> Walk:
-    """How something configured is looked at; LookupError where it is not."""
+    """How something configured is looked at; LookupError where it is not, BusyError
+    where it is to be called, and is being called."""
+    subject = _subject(daemon, name)
+    walk = _walk(daemon, subject, call=call)
+    if not call:
+        return walk
+    if subject in _calling:
+        raise BusyError(
+            f"{plain(subject.name)} is being called by another diagnosis: a phone is"
+            " called by one at a time, so try again in a minute"
+        )
+    return lambda tell: _alone(subject, walk, tell)
+
+
+_calling: dict[Subject, asyncio.Event] = {}  # who is called now, and its end
+
+
+async def _alone(subject: Subject, walk: Walk, tell: Tell) -> Verdict:
+    while (other := _calling.get(subject)) is not None:  # asked in the same moment
+        await other.wait()
+    ended = _calling[subject] = asyncio.Event()
+    try:
+        return await walk(tell)
+    finally:
+        del _calling[subject]
+        ended.set()
+
+
+def _subject(daemon: Asked, name: str) -> Subject:
     for account, one in daemon.accounts.items():
         if name in (account, one.settings.identity.aor):
-            return lambda tell: of_uri(_of_account(daemon, account, call), tell)
+            return one.subject
     subject = named(daemon, name)
     if subject is None:
         raise LookupError(f"nothing is watched as {plain(name) or 'an empty name'}")
+    return subject
+
+
+def _walk(daemon: Asked, subject: Subject, *, call: bool) -> Walk:
+    if subject.kind is Kind.ACCOUNT:
+        account = subject.scope.name
+        return lambda tell: of_uri(_of_account(daemon, account, call), tell)
     if subject.kind is Kind.EXTENSION:
         phone = Phone(daemon, subject, AGENT, call)
         return lambda tell: _of_whole(phone, tell)

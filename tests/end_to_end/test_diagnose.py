@@ -17,7 +17,9 @@ import pytest
 import trustme
 
 from checks.observation import Cause, State
+from checks.sip.message import Request
 from checks.twilio.alerts import Alert
+from sipwatch.subjects import BusyError
 from tests.checks.sip.peer import answering as peer
 from tests.checks.sip.peer import respond
 from tests.conftest import StartAnswering, StartAsterisk, StartBaresip, StartKamailio
@@ -372,6 +374,41 @@ async def test_a_call_through_the_pbx_finds_who_is_registered_and_rings(
     assert rung(found, "call")[0] is True
     assert found["sentence"] == "1001 rings"
     assert found["status"] == 0
+
+
+async def test_one_phone_is_called_by_one_at_a_time(
+    watching: StartWatch, loopback: Loopback
+) -> None:
+    """The second is told so; who only looks is not held up."""
+    ip, calls = loopback.address(), list[bytes]()
+
+    def ringing(request: Request, number: int) -> list[bytes]:
+        if request.method == "OPTIONS":
+            return [respond(request, 200, "OK")]
+        calls.append(request.method.encode())
+        return [respond(request, 100, "Trying")] if request.method == "INVITE" else []
+
+    async with peer(ringing, "udp", ip=ip, port=5060):
+        watch = await watching(f'targets: {{desk: {{uri: "sip:1001@{ip}"}}}}\n')
+        daemon = watch.daemon
+        await eventually(lambda: daemon.ready, 20, "the first pass")
+        first = asyncio.create_task(told(daemon.diagnose("desk", call=True)))
+        await eventually(lambda: calls, 20, "the call")
+        with pytest.raises(BusyError) as refused:
+            daemon.diagnose("desk", call=True)
+        looked = await told(daemon.diagnose("desk", call=False))
+        await first
+        again = await told(daemon.diagnose("desk", call=True))
+    assert str(refused.value) == (
+        "desk is being called by another diagnosis: a phone is called by one at a time,"
+        " so try again in a minute"
+    )
+    assert "verdict" in looked[-1]
+    assert any(line.get("rung", {}).get("what") == "call" for line in again)
+
+
+async def told(lines: AsyncIterator[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(line) async for line in lines]
 
 
 @pytest.mark.real("kamailio")
