@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from typing import Any
 
 from typing_extensions import TypedDict
 
 from alerting.incident import Incident
+from alerting.notification.render import why
 from checks.observation import plain
-from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced
-from sipwatch.views.incidents import IncidentRow, row
+from sipwatch.views.incidents import IncidentRow, row, step_of
 from sipwatch.views.lens import Lens
 
 MADE = 10  # rows made in one turn of the loop: some 3 ms
@@ -55,12 +54,19 @@ def _order(one: Incident) -> tuple[bool, int, float, int]:
 
 
 def _row(lens: Lens, one: Incident) -> BoardRow:
-    found: dict[str, Any] = {}
-    if (cause := lens.sources.findings.of(one.subject, one, around=False)) is not None:
-        found = finding_json(cause, lens.at)
-    steps = found.get("steps") or [one.next_step]
+    said = row(lens, one)
+    because, step = told(lens.sources, one)
+    # Its sentence may have said it already, in brackets.
     return {
-        "incident": row(lens, one),
-        "why": plain(one.detail) or found.get("sentence", ""),
-        "next_step": plain(steps[0]),
+        "incident": said,
+        "why": "" if because and because in said["text"] else because,
+        "next_step": step,
     }
+
+
+def told(sources: Sources, one: Incident) -> tuple[str, str]:
+    """Why an open incident is and what to do first, as its mail says it."""
+    found = sources.findings.explained(one)
+    if found is not None:
+        return plain(found.why), plain(found.steps[0]) if found.steps else ""
+    return plain(why(one)), step_of(sources, one)

@@ -9,6 +9,8 @@ from typing_extensions import TypedDict
 
 from alerting.alarms.restoring import incident_of, snapshot
 from alerting.incident import Incident
+from alerting.notification.headline import alone
+from alerting.notification.render import next_step
 from alerting.store.reader import Past, Reader
 from alerting.store.rows import IncidentRow as Stored
 from alerting.store.rows import shifted
@@ -145,10 +147,15 @@ async def one(sources: Sources, reader: Reader, id: int) -> OneIncident:
         **told,  # type: ignore[typeddict-item]
         "incident": _named(told["incident"], live and live.subject),
         "finding": None if found is None else finding_json(found, lens.at),
-        "next_step": plain(live.next_step) if live else "",
+        "next_step": step_of(sources, live) if live else "",
         "history": past,
         "parts": [i.id for i in sources.alarms.incidents if i.part_of == id],
     }
+
+
+def step_of(sources: Sources, open_: Incident) -> str:
+    """What to do first, as its mail says it."""
+    return plain(next_step(alone(open_, sources.config.instance)))
 
 
 def row(lens: Lens, one: Incident | Stored) -> IncidentRow:

@@ -25,10 +25,10 @@ from sipwatch.views import (
 from sipwatch.views.registrars import RegistrarRow
 from sipwatch.web.access import READ
 from sipwatch.web.api.daemon import Daemon
+from sipwatch.web.pages.charts import sparks
 from sipwatch.web.pages.daemon import clockwork, common
 from sipwatch.web.pages.grid import CHIPS, written
 from sipwatch.web.pages.shell import asker, fragment, page, pieces
-from sipwatch.web.pages.sparks import sparks
 
 INCIDENTS = 40  # on the first page; more have a page of their own
 INLINE = 2000  # extensions on one page; of more a site or registrar opens on demand
@@ -174,7 +174,7 @@ async def _aside(daemon: Daemon) -> dict[str, Any]:
     pbxs = await _listed(daemon, "pbx")
     rows = trunks["items"] + pbxs["items"]
     down = await targets.listed(daemon, role="phone", state="down", limit=SILENT)
-    drawn = await sparks(daemon, [row["key"] for row in rows])
+    drawn = await sparks(daemon, [row["key"] for row in rows], clockwork(daemon))
     return {
         "registrars": registrars.listed(daemon),
         "trunks": {"items": rows, "total": trunks["total"] + pbxs["total"]},

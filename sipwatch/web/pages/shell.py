@@ -150,4 +150,4 @@ async def fragment(name: str, values: Mapping[str, Any]) -> Response:
 def asker(request: Request) -> dict[str, Any]:
     """Who asks, and whether what changes something is offered."""
     caller = caller_of(request)
-    return {"caller": caller.name, "operates": caller.role >= Role.OPERATE}
+    return {"who": caller.name, "operates": caller.role >= Role.OPERATE}
