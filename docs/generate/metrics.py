@@ -18,6 +18,9 @@ from sipwatch.exposition import Family
 from sipwatch.series import EXTENSION
 
 INTRO = """\
+---
+hide: [toc]
+---
 # Metrics
 
 `/metrics` has these, in Prometheus' text format. Labels are few and bounded: there is

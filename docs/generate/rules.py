@@ -11,6 +11,9 @@ from checks.settings import written_duration
 from docs.generate.tables import code, table
 
 INTRO = """\
+---
+hide: [toc]
+---
 # Rules
 
 Each is in force without a line of configuration. What they are for is told in
