@@ -59,7 +59,7 @@ def _row(lens: Lens, one: Incident) -> BoardRow:
     # Its sentence may have said it already, in brackets.
     return {
         "incident": said,
-        "why": "" if because and because in said["text"] else because,
+        "why": "" if said["detail"] and said["detail"] in said["text"] else because,
         "next_step": step,
     }
 

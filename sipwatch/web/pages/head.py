@@ -10,7 +10,7 @@ from sipwatch.views.overview import Overview
 from sipwatch.web.pages.words import Clockwork, counted
 
 OVERDUE = 300.0  # s that a notifier may owe something before the page says so
-KNOWN = ("registered", "up")
+NAMES = {"critical": "critical incident", "warning": "warning", "info": "notice"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,7 @@ def head_of(told: Overview, now: Clockwork) -> Head:
 
 def _sentence(open_: dict[str, int], ready: bool) -> str:
     if open_:
-        severities = [f"{n:,d} {severity}" for severity, n in open_.items()]
-        several = sum(open_.values()) > 1
-        return f"{' and '.join(severities)} incident{'s' if several else ''} open"
+        return f"{', '.join(counted(n, NAMES[s]) for s, n in open_.items())} open"
     return "All is well" if ready else "The first pass is under way"
 
 
@@ -71,10 +69,11 @@ def _more(told: Overview) -> Iterator[str]:
     for what, well, many in (
         (told["extensions"], "registered", "extensions"),
         (told["targets"], "up", "targets"),
-        (told["registrars"], "readable", "registrars"),
     ):
         if total := sum(what.values()):
             yield f"{what.get(well, 0):,d} of {total:,d} {many} {well}"
+    if unread := told["registrars"]["unreadable"]:
+        yield f"{counted(unread, 'registrar')} cannot be read"
     if told["acknowledged"]:
         yield f"{counted(told['acknowledged'], 'incident')} acknowledged"
 

@@ -11,14 +11,16 @@ from sipwatch.web.pages.ladder import Ladder, Message
 from sipwatch.web.pages.words import Clockwork, milliseconds
 
 PHONE, SELF = "phone", "sipwatch"
+ENDED = "the registration ends"
 SHOWN = 4  # contacts of one extension
 
 # What evidence says -> who says it to whom, and how it looks.
 _SAID = (
-    (re.compile(r"refresh|registered|REGISTER", re.I), "phone", "registrar", "good"),
     (re.compile(r"our OPTIONS"), "sipwatch", "phone", "bad"),
     (re.compile(r"the PBX's OPTIONS"), "registrar", "phone", "bad"),
-    (re.compile(r"\bread\b|no binding"), "sipwatch", "registrar", "warn"),
+    (re.compile(r"no binding"), "registrar", "sipwatch", "warn"),
+    (re.compile(r"seen with|\bread\b|still registered"), "registrar", "sipwatch", ""),
+    (re.compile(r"refresh|REGISTER|granted", re.I), "phone", "registrar", "good"),
     (re.compile(r"\bend\b|expire|removed|gone"), "registrar", "phone", "bad"),
 )
 
@@ -62,6 +64,6 @@ def _told(
             if pattern.search(fact["text"]):
                 yield Message(
                     now.clock(fact["at"]), ends[sender], ends[receiver], "", "",
-                    fact["text"], "", look,
+                    ENDED if fact["text"] == "end" else fact["text"], "", look,
                 )  # fmt: skip
                 break
