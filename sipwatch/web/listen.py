@@ -62,7 +62,9 @@ def tcp_socket(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    s = socket.socket(family, socket.SOCK_STREAM)
+    # By its protocol asyncio knows that it may switch Nagle's algorithm off: an answer
+    # in two writes would wait 40 ms for the reader's delayed ACK.
+    s = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # What it accepts has these from here.
