@@ -30,6 +30,7 @@ from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, diff, timetables
 from sipwatch.couriers import Couriers
 from sipwatch.exposition import Exposition
+from sipwatch.feed import Feed
 from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
@@ -243,7 +244,13 @@ class Daemon(Answers):
         key = key_of(self.store, self.flow)
         self.links = Links(key, self.alarms, self.clock, lambda: self.config)
         self.people = People(
-            self.alarms, self.flow, self.clock, self.links, self._wake, self._renew
+            self.alarms,
+            self.flow,
+            self.clock,
+            self.links,
+            self._wake,
+            self._renew,
+            silenced=lambda one: self.feed.silence(one),
         )
         self.gathering = Gathering(self, self.bus, self.flow)
         self.passing = Passing(
@@ -271,6 +278,7 @@ class Daemon(Answers):
             self.bus, lambda i: findings.of(i.subject, i, around=False)
         )
         self.exposition: Exposition = metrics.exposition(self)
+        self.feed: Feed = Feed(self, self.bus, self.topology.carries)
         self.scheduler = Scheduler(
             self.flow, self.clock.now, audit=lambda: summarize(self.followings.values())
         )
@@ -309,13 +317,18 @@ class Daemon(Answers):
         plan_jobs(self.scheduler, self)
         self.plan_self_tests()
         self.scheduler.start()
-        self.followings.pair(self.config)
         self.rollups.renew()
         self.tasks.spawn(ROLLUPS, self.rollups.run())
 
     def _listen(self, sockets: list[tuple[Any, dict[str, Any]]]) -> None:
         for sock, rights in sockets:
-            app = application(self, people=self.people, twilio=self.calls, **rights)
+            app = application(
+                self,
+                people=self.people,
+                feed=self.feed,
+                twilio=self.calls,
+                **rights,
+            )
             doors = rights.get("doors")
             listener = Listener(app, sock, doors and doors.certificate)
             listener.start()
@@ -344,6 +357,7 @@ class Daemon(Answers):
             self.alarms.adopt(site)
         self.topology.link(self.config, self._find)
         self.alarms.relink()
+        self.followings.pair(self.config, self._find)
 
     def _locate(
         self, target: Subject, settings: ProbeSettings, hosts: list[str]
@@ -429,23 +443,26 @@ class Daemon(Answers):
             plan = await asyncio.to_thread(prepare, config, self.topology.site)
         except (OSError, ValueError) as error:
             log.error("reload: %s", error)
-            self.reload_ok = False
+            self.refused_reload()
             return
         change = diff(self.config, config)
         left = change.changed | change.removed
         await self.couriers.dismiss(change.named("notifiers", left))
         swap(self, config, plan, change)
         self.reload_ok = True
+        self.feed.reloaded(change.summary(), ok=True)
         log.info("reload: %s", change.summary())
 
     def refused_reload(self) -> None:
         """A configuration was wrong; the old one stays."""
         self.reload_ok = False
+        self.feed.reloaded("the new configuration is wrong", ok=False)
 
     # --- stop -----------------------------------------------------------------------
 
     async def stop(self) -> None:
         """End all parts within two seconds; what is owed stays owed on the disk."""
+        self.feed.close()
         self.scheduler.stop()
         for following in self.followings.values():
             following.close()  # so that it ends even where a library ate the cancelling

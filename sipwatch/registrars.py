@@ -21,6 +21,8 @@ from sipwatch.follow import MEMO, Following
 from sipwatch.peers import peers
 from sipwatch.tasks import Tasks
 
+Find = Callable[[Kind, str], Subject | None]  # an entry of the configuration
+
 TASK = "registrar "  # what the names of their tasks begin with
 
 
@@ -142,7 +144,7 @@ class Registrars(Mapping[str, Following]):
         for following in self._followings.values():
             following.relocate(places)
 
-    def pair(self, config: Config) -> None:
+    def pair(self, config: Config, find: Find) -> None:
         """Find out which target speaks for which registrar."""
         old, self.peers = self.peers, peers(config, self._followings)
         paired = {id(one) for several in self.peers.values() for one in several}
@@ -150,6 +152,13 @@ class Registrars(Mapping[str, Following]):
             for following in several:
                 if id(following) not in paired:
                     following.options_answer(True)  # nobody says the contrary now
+        found = ((find(Kind.TARGET, name), f) for name, f in self.peers.items())
+        self._alarms.pair(
+            (target, following.judge.subject)
+            for target, several in found
+            for following in several
+            if target is not None
+        )
 
     def _judge(
         self, name: str, settings: RegistrarSettings, listed: Iterable[Listed]

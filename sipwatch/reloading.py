@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from checks.observation import Subject
 from sipwatch.config.crosscheck import notices
-from sipwatch.config.settings import Config, Diff, timetables
+from sipwatch.config.settings import Config, Diff, WebSettings, timetables
 from sipwatch.peers import marks
 from sipwatch.plan import Plan
 
@@ -41,7 +41,6 @@ def swap(daemon: Daemon, config: Config, plan: Plan, change: Diff) -> None:
     for name in change.named("notifiers", change.changed | change.added):
         daemon.couriers.hire(name, config.notifiers[name])
         daemon.alarms.retry(name, now)
-    daemon.followings.pair(config)
     daemon.rollups.renew()
     daemon.twilio.replace(config.twilio, now)
     daemon.heartbeat.replace(config.heartbeat)
@@ -50,7 +49,7 @@ def swap(daemon: Daemon, config: Config, plan: Plan, change: Diff) -> None:
     daemon.plan_self_tests()
     daemon.flow.flush()
     daemon.couriers.wake()
-    _swap_doors(daemon, config)
+    _swap_doors(daemon, old.web, config)
     _warn(old, config)
 
 
@@ -95,12 +94,14 @@ def _swap_accounts(
     return [daemon.accounts[name].subject for name in (*changed, *added)]
 
 
-def _swap_doors(daemon: Daemon, config: Config) -> None:
+def _swap_doors(daemon: Daemon, old: WebSettings, config: Config) -> None:
     """Users, tokens and the certificate, which may be another in the same file."""
     try:
         daemon.doors.replace(config.web)
     except (OSError, ValueError) as error:
         log.error("reload: the old certificate stays: %s", error)
+    if (old.users, old.tokens) != (config.web.users, config.web.tokens):
+        daemon.feed.backlog.dismiss()  # who follows may not be let in any more
 
 
 def _warn(old: Config, config: Config) -> None:

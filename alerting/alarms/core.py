@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from alerting.alarms.acknowledging import Acknowledging
 from alerting.alarms.adopting import NO_LONGER_WATCHED, Adopting
@@ -82,7 +82,7 @@ class Alarms:
         self._adopting = Adopting(self._observing, self._incidents, self._changes)
         self._watched = self._observing.watched
         self._ancestors = self._observing.ancestors
-        self._gate.part_of = self._observing.massing.part_of
+        self._gate.part_of = self._part_of
         self._gate.parts = self._observing.massing.parts
         if restored is not None:
             self._restore(restored, now)
@@ -140,6 +140,10 @@ class Alarms:
     def relink(self) -> None:
         """What depends on what has changed."""
         self._adopting.relink()
+
+    def pair(self, several: Iterable[tuple[Subject, Subject]]) -> None:
+        """Each two of these are one machine: its outage is told once."""
+        self._observing.twins.pair(several)
 
     def knows(self, subject: Subject) -> bool:
         """Whether anything is remembered of it, so that its first success is news."""
@@ -303,6 +307,11 @@ class Alarms:
     def blind(self, subject: Subject) -> Subject | None:
         """The ancestor that makes the state of a subject unknown, if any."""
         return self._ancestors.explain(subject)
+
+    def _part_of(self, row: Delivery) -> str:
+        """Why a row is not told by itself: of what it is part, which is told."""
+        found = self._observing.massing.part_of(row)
+        return found or self._observing.twins.part_of(row)
 
     # State in and out
 

@@ -28,6 +28,9 @@ from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 HERE = (State.REGISTERED, State.UNREACHABLE)
 GROUPS = (Kind.REGISTRAR, Kind.SITE)
 COVERED = "covered by MassUnregistration of"
+# s; with the `for` of the rule as long as a single one has to come back, and as what a
+# restart of the PBX has until it is critical that many are not.
+SETTLES = 90.0
 LOOKED_AT = 1000  # of a group: some ms, however many of it may be told now
 
 Told = Callable[[Subject, Rule, int], frozenset[str]]
@@ -236,6 +239,19 @@ class Masses:
         the same time as any other to come back."""
         ends = (g.ended_at for g in w.groups if w.since <= g.ended_at)
         return max(ends, default=0.0)
+
+    def settled_at(self, w: Watched, seen: float) -> float:
+        """When the registrars of a group have been well for long enough that those who
+        had to wait for them are back, where they were `seen` to be missing only after
+        that: while nobody could register, that many were lost is no event of its own,
+        and phones come back when they try again."""
+        group = self._groups.get(w.subject)
+        if group is None:
+            return 0.0
+        several = [group] if group.is_registrar else list(group.others)
+        found = [self._watched.get(g.subject) for g in several if g.is_registrar]
+        well_since = max((r.well_since for r in found if r is not None), default=0.0)
+        return well_since + SETTLES if 0 < well_since <= seen else 0.0
 
     def release(self, group: Group) -> dict[Watched, None]:
         """It covers nobody any more: who has waited for that."""

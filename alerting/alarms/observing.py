@@ -22,6 +22,7 @@ from alerting.alarms.masses import GROUPS, Masses
 from alerting.alarms.massing import Massing
 from alerting.alarms.restoring import is_idle
 from alerting.alarms.review import Review, happened, watching
+from alerting.alarms.twins import Twins
 from alerting.alarms.watched import QUIET, Trouble, Watched, is_well
 from alerting.announcement import Announcement, Transition
 from alerting.muting.muting import Muting
@@ -57,6 +58,7 @@ class Observing:
         self.flaps = Flaps(incidents.rules)
         self.masses = Masses(self.watched, self.ancestors, incidents.heard_by)
         self.massing = Massing(self.masses, deliveries, changes, incidents.open, census)
+        self.twins = Twins(self.watched, incidents.open, deliveries, changes)
         self._incidents = incidents
         self._changes = changes
         self._muting = muting
@@ -187,7 +189,7 @@ class Observing:
             self._examine(w, o)
             return
         times = self._look(w, w.trouble) if w.trouble is not None else []
-        later = (self.doubts.until(w), self.flaps.calm_at(w))
+        later = (self.doubts.until(w), self.flaps.calm_at(w), self.twins.until(w))
         times += [at for at in later if at is not None and at > self.now]
         self.deadlines.set(w, min(times, default=None))
         if is_idle(w):
@@ -206,6 +208,8 @@ class Observing:
             opened = self._incidents.decide(w, t, family, self.now)
             if opened is not None and self.flaps.opened(w, opened, self.now):
                 review.deadlines.append(self.now)  # another rule has something to say
+        for other in self.twins.look(w, self.now):
+            self.deadlines.set(other, self.now)
         if w.groups:
             self.massing.belongs(w, self.now)
         elif w.subject.kind in GROUPS:

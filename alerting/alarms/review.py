@@ -5,7 +5,8 @@ the tracks, the ancestors and `now`. It is made when an observation changes some
 when a deadline has come, and when an ancestor that is waited for was seen well.
 
     due = max(since, not_before, ancestors well since, start of its hours + 30m,
-              end of a mass event that it was part of) + for
+              end of a mass event that it was part of,
+              of a mass event: registrar well since + 90s) + for
 
 covers the grace after a restart, the recovery of a parent, children that notice before
 their parent, phones that are started in the morning, and the last of a mass.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 
 from alerting.alarms.ancestors import Ancestors
 from alerting.alarms.flapping import Flaps
+from alerting.alarms.group import MASS
 from alerting.alarms.masses import Masses
 from alerting.alarms.watched import QUIET, Track, Trouble, Watched
 from alerting.announcement import Suppressed
@@ -90,6 +92,9 @@ class Review:
                 continue
             start = self._start(w, o, rule, track, i)
             due = self._due(w, o, start, rule.grades[i])
+            if rule.family == MASS:
+                settled = self.masses.settled_at(w, start)
+                due = max(due, settled + rule.grades[i].for_)
             if rule.during and due <= self.now:
                 due = self._in_hours(w, rule, track, rule.grades[i])
             if due <= self.now:
@@ -115,11 +120,12 @@ class Review:
         """When a grade is due, with all that this is counted from."""
         since = self._start(w, o, rule, track, grade)
         during = rule.during and self.muting.settled_at(rule.during, self.now)
+        settled = self.masses.settled_at(w, since) if rule.family == MASS else 0.0
         return Terms(
             since,
             rule.grades[grade].for_,
             self.ancestors.well_since(w.subject),
-            o.not_before,
+            max(o.not_before, settled),
             max(self.masses.over_since(w), 0.0) if w.groups else 0.0,
             during or 0.0,
             self.ancestors.seen(w.subject, since),

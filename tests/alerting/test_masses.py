@@ -131,6 +131,50 @@ def test_a_small_site_is_one_event_when_all_of_it_is_gone(
     assert (f"lyon {MASS}" in site.opened) is event
 
 
+def hung(number: int) -> tuple[Branches, list]:
+    """The PBX hangs from 100 to 700: who cannot register then is lost."""
+    site, lyon = lyon_of(number)
+    site.unreadable(100, options_failed=True)
+    site.readable(700)
+    site.lose(700, lyon, since=200)
+    return site, lyon
+
+
+PBX = [f"{change} hq RegistrarUnreadable" for change in ("firing", "resolved")]
+
+
+def test_after_a_pbx_that_hung_its_phones_have_time_to_come_back() -> None:
+    site, lyon = hung(40)
+    site.back(705, lyon, every=2)  # as they try again
+    site.tells(0, 4000, *PBX)
+
+
+def test_who_is_not_back_two_minutes_after_a_pbx_that_hung_is_a_mass_event() -> None:
+    site, lyon = hung(40)
+    site.back(705, lyon[:10], every=2)
+    site.tells(0, 820, *PBX)
+    site.tells(820, 821, f"firing lyon {MASS}")
+
+
+def test_a_branch_that_goes_dark_long_after_that_has_no_more_time() -> None:
+    site, lyon = hung(40)
+    site.back(705, lyon)
+    site.lose(900, lyon)
+    site.tells(900, 930)
+    site.tells(930, 931, f"firing lyon {MASS}")
+
+
+def test_a_mass_event_of_the_pbx_itself_waits_as_well() -> None:
+    site = Branches().begin()
+    paris = site.crowd("paris", 40)
+    site.unreadable(100, options_failed=True)
+    site.readable(700)
+    site.lose(700, paris, since=300)
+    site.back(800, paris[:38])
+    site.tells(0, 819, *PBX)
+    site.tells(819, 1000, "firing 1038 1039 ExtensionUnregistered")
+
+
 def test_two_phones_are_no_site() -> None:
     site, lyon = lyon_of(2)
     site.lose(100, lyon)
