@@ -4,209 +4,102 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from alerting.incident import Batch, Delivery, Incident, Told
 from alerting.notification.headline import Times, headline, tale
 from checks.accounts.account import Account
 from checks.cause import Finding
-from checks.observation import State, Subject
-from checks.options.rows import STATES
+from checks.observation import Subject
 from checks.registrations.judge import Judge
-from checks.registrations.reaching import reach
 from sipwatch import __version__, outbound, telling
 from sipwatch.config.settings import local_zone
 from sipwatch.findings import Findings, finding_json
-from sipwatch.sources import Sight, Sources, owed_since, readable
+from sipwatch.sources import Sources
 from sipwatch.surroundings import Surroundings
+from sipwatch.views import accounts, certificates, overview, registrars, schedules
+from sipwatch.views.lens import Lens
 
 INCIDENTS = 250  # listed: 10 ms to word them; the count beside tells how many there are
 CERTIFICATES = 20  # listed, the first to end: the metrics have them all
-UNKNOWN = "unknown"  # not seen yet, or not to be seen now
 
-_TARGETS = (State.UP, State.DEGRADED, State.DOWN)
-_EXTENSIONS = (
-    State.REGISTERED,
-    State.UNREACHABLE,
-    State.UNREGISTERED,
-    State.NEVER_REGISTERED,
+_OF_REGISTRAR = ("name", "type", "state", "cause", "since", "detail", "extensions")
+_UNTESTED = ("name", "registrar", "aor", "mode", "state", "cause", "since")
+_OF_ACCOUNT = (
+    *_UNTESTED,
+    *("tested_at", "next_at", "detail", "next_step", "address", "transport", "rtt"),
+    "bindings",
 )
 
 
 def status(sources: Sources) -> dict[str, Any]:
     """What is shown of the daemon; times are ISO 8601 UTC."""
-    iso = _Iso(sources.clock.to_wall)
+    lens = Lens(sources)
     incidents = sources.alarms.incidents
     return {
         "version": __version__,
         "ready": sources.ready,
-        "since": iso(sources.started_at),
-        "registrars": [
-            _registrar(judge, sources, iso) for judge in sources.judges.values()
-        ],
-        "targets": _targets(sources),
-        "accounts": [_account(account, iso) for account in sources.accounts.values()],
-        "reload": sources.touched.shown(iso),
-        "certificates": _certificates(sources),
-        "incidents": _incidents(incidents, sources, iso),
+        "since": lens.at(sources.started_at),
+        "registrars": [_registrar(lens, one) for one in sources.judges.values()],
+        "targets": overview.targets(lens),
+        "accounts": [_account(lens, one) for one in sources.accounts.values()],
+        "reload": sources.touched.shown(lens.at),
+        "certificates": _certificates(lens),
+        "incidents": _incidents(incidents, lens),
         "incidents_open": len(incidents),
         "packets": {
             "kept": len(sources.gathering.kept),
             "missed": sources.gathering.missed,
             "error": sources.gathering.error,
         },
-        "outbox": _outbox(sources, iso),
-        "notifiers": telling.notifiers(sources, iso),
-        "heartbeat": telling.heartbeat(sources, iso),
-        "vantage": telling.vantage(sources, iso),
+        "outbox": overview.outbox(lens),
+        "notifiers": telling.notifiers(sources, lens.at),
+        "heartbeat": telling.heartbeat(sources, lens.at),
+        "vantage": telling.vantage(sources, lens.at),
         "twilio": sources.twilio.status(),
         "silences": telling.silences(sources),
         "maintenance": telling.maintenance(sources),
-        "schedules": telling.schedules(sources, iso),
+        "schedules": schedules.listed(sources),
     }
 
 
-class _Iso:
-    """Our times as the wall clock tells them: 2026-03-01T10:02:14.250Z."""
-
-    def __init__(self, to_wall: Callable[[float], float]) -> None:
-        self._to_wall = to_wall
-
-    def __call__(self, at: float) -> str:
-        return _utc(self._to_wall(at))
-
-
-def _utc(at: float) -> str:
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
-
-
-# --- registrars -----------------------------------------------------------------------
-
-
-def _registrar(judge: Judge, sources: Sources, iso: _Iso) -> dict[str, Any]:
-    members = list(judge.members.values())
-    shown: dict[str, Any] = {
-        "name": judge.name,
-        "type": judge.settings.type,
-        "state": judge.state or UNKNOWN,
-        "cause": judge.cause,
-        "since": iso(judge.since),
-        "detail": _detail(judge),
-        "extensions": _extensions(judge, sources),
-        "registrations": outbound.shown(judge, sources, iso),
-        "registrations_kept": len(judge.outgoing.registrations),
-    }
-    if judge.settings.probe_contacts and readable(judge, sources.alarms):
-        shown["contacts"] = reach(judge.extensions.values())
-    if len(members) > 1:
-        shown["members"] = [
-            {
-                "address": member.name,
-                "state": _member_state(member.readable),
-                "cause": member.cause,
-                "since": iso(member.since) if member.since else None,
-                "detail": member.detail,
-            }
-            for member in members
-        ]
+def _registrar(lens: Lens, judge: Judge) -> dict[str, Any]:
+    row = registrars.row(lens, judge)
+    shown: dict[str, Any] = {name: row[name] for name in _OF_REGISTRAR}  # type: ignore[literal-required]
+    shown["registrations"] = outbound.shown(judge, lens.sources, lens.at)
+    shown["registrations_kept"] = row["registrations"]
+    if "contacts" in row:
+        shown["contacts"] = row["contacts"]
+    if row["members"]:
+        shown["members"] = row["members"]
     return shown
 
 
-def _detail(judge: Judge) -> str:
-    """Why it, or a member of it, cannot be read."""
-    members = judge.members.values()
-    why = [(m.name, m.detail) for m in members if m.detail and not m.readable]
-    if len(members) == 1:
-        return why[0][1] if why else ""
-    return "; ".join(f"{name}: {detail}" for name, detail in why)
+def _account(lens: Lens, account: Account) -> dict[str, Any]:
+    row = accounts.row(lens, account)
+    names = _OF_ACCOUNT if account.outcome else _UNTESTED
+    return {name: row[name] for name in names}  # type: ignore[literal-required]
 
 
-def _member_state(readable: bool | None) -> str:
-    if readable is None:
-        return UNKNOWN
-    return State.READABLE if readable else State.UNREADABLE
-
-
-def _extensions(judge: Judge, sources: Sources) -> dict[str, int]:
-    """How many are in each state; all are unknown while nobody can see them."""
-    total = len(judge.extensions)
-    if not readable(judge, sources.alarms):
-        return {UNKNOWN: total}
-    counts = judge.counts()
-    shown = {str(state): counts.get(state, 0) for state in _EXTENSIONS}
-    return {**shown, UNKNOWN: total - sum(shown.values())}
-
-
-# --- targets --------------------------------------------------------------------------
-
-
-def _targets(sources: Sources) -> dict[str, int]:
-    judge, sight = sources.options.judge, Sight(sources.alarms)
-    counts = [0] * len(STATES)
-    # Files of targets put thousands of one scope behind each other.
-    scope, seen = None, True
-    for subject, state in zip(judge.subjects, judge.state, strict=True):
-        if subject is None:
-            continue
-        if subject.scope is not scope:
-            scope, seen = subject.scope, sight.of(subject)
-        counts[state if seen else 0] += 1
-    found = dict(zip(STATES, counts, strict=True))
-    return {**{str(state): found[state] for state in _TARGETS}, UNKNOWN: found[None]}
-
-
-def _certificates(sources: Sources) -> list[dict[str, Any]]:
-    """Those that end first, by address; their ends are of the wall clock already."""
+def _certificates(lens: Lens) -> list[dict[str, Any]]:
+    """Those that end first, by address."""
     return [
         {
-            "target": subject.key,
-            "address": str(link),
-            "transport": link.address.transport,
-            "not_after": _utc(link.not_after or 0.0),
+            "target": row["key"],
+            "address": row["address"],
+            "transport": row["transport"],
+            "not_after": row["not_after"],
         }
-        for subject, link in sources.options.certificates(CERTIFICATES)
+        for row in certificates.of_targets(lens, CERTIFICATES)
     ]
 
 
-# --- accounts -------------------------------------------------------------------------
+# --- incidents ------------------------------------------------------------------------
 
 
-def _account(account: Account, iso: _Iso) -> dict[str, Any]:
-    outcome, settings = account.outcome, account.settings
-    shown: dict[str, Any] = {
-        "name": account.name,
-        "registrar": settings.registrar,
-        "aor": settings.identity.aor,
-        "mode": settings.mode,
-        "state": account.state or UNKNOWN,
-        "cause": None,
-        "since": None,
-    }
-    if outcome is None:
-        return shown
-    return shown | {
-        "cause": outcome.cause,
-        "since": iso(account.since),
-        "tested_at": iso(outcome.at),
-        "next_at": iso(account.due),
-        "detail": outcome.sentence,
-        "next_step": outcome.step,
-        "address": outcome.address,
-        "transport": outcome.transport,
-        "rtt": outcome.rtt,
-        "bindings": len(outcome.bindings),
-    }
-
-
-# --- incidents and outbox -------------------------------------------------------------
-
-
-def _incidents(
-    incidents: list[Incident], sources: Sources, iso: _Iso
-) -> list[dict[str, Any]]:
+def _incidents(incidents: list[Incident], lens: Lens) -> list[dict[str, Any]]:
     """The worst and oldest first."""
+    sources, iso = lens.sources, lens.at
     first = heapq.nsmallest(
         INCIDENTS, incidents, key=lambda i: (-i.severity, i.since, i.id)
     )
@@ -238,7 +131,9 @@ def _incidents(
     ]
 
 
-def _finding(found: Finding | None, iso: _Iso) -> dict[str, Any] | None:
+def _finding(
+    found: Finding | None, iso: Callable[[float], str]
+) -> dict[str, Any] | None:
     return None if found is None else finding_json(found, iso)
 
 
@@ -265,9 +160,3 @@ def _text(
     row = Delivery(incident, "", "", Told.FIRING)
     story = tale(Batch("", "", Told.FIRING, (row,), ""), times, instance, count)
     return headline(story).removeprefix(f"[{incident.severity}] ")
-
-
-def _outbox(sources: Sources, iso: _Iso) -> dict[str, Any]:
-    now, owed = sources.clock.now(), sources.alarms.owed()
-    oldest = min((owed_since(row, now) for row in owed), default=None)
-    return {"pending": len(owed), "oldest": None if oldest is None else iso(oldest)}

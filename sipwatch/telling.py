@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import isfinite
 from typing import Any
 
 from alerting.incident import Incident
@@ -74,18 +73,6 @@ def maintenance(sources: Sources) -> list[dict[str, Any]]:
         for window in sources.alarms.muting.windows
         if (until := window.until(now)) is not None
     ]
-
-
-def schedules(sources: Sources, iso: Iso) -> list[dict[str, Any]]:
-    """Each schedule: whether it is open, and until when."""
-    now, muting = sources.clock.now(), sources.alarms.muting
-    shown = []
-    for name in muting.schedules:
-        shut = muting.outside(name, now)
-        ends = shut or muting.within(name, now)
-        until = iso(ends.until) if ends and isfinite(ends.until) else None
-        shown.append({"name": name, "open": shut is None, "until": until})
-    return shown
 
 
 def families(sources: Sources) -> Iterator[Family]:

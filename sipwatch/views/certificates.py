@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from typing_extensions import TypedDict
 
-from checks.observation import plain
+from checks.observation import Subject, plain
+from sipwatch.reasons import utc
 from sipwatch.sources import Sources
 from sipwatch.views.lens import Lens
 
@@ -28,36 +30,35 @@ class CertificateRow(TypedDict):
 def listed(sources: Sources, most: int = MOST) -> list[CertificateRow]:
     """By their ends, at most so many."""
     lens = Lens(sources)
-    now = sources.clock.to_wall(lens.now)
-    found: list[tuple[float, CertificateRow]] = []
-    for subject, link in sources.options.certificates(most):
-        ends = link.not_after or 0.0
-        transport = link.address.transport
-        found.append(
-            (ends, _row(subject.key, "target", str(link), transport, ends, now))
-        )
-    for account in list(sources.accounts.values()):
+    rows = [*of_targets(lens, most), *_of_accounts(lens)]
+    return sorted(rows, key=lambda row: row["not_after"])[:most]
+
+
+def of_targets(lens: Lens, most: int) -> list[CertificateRow]:
+    """Those of targets, by address."""
+    return [
+        _row(lens, subject, str(link), link.address.transport, link.not_after or 0.0)
+        for subject, link in lens.sources.options.certificates(most)
+    ]
+
+
+def _of_accounts(lens: Lens) -> Iterator[CertificateRow]:
+    for account in list(lens.sources.accounts.values()):
         outcome = account.outcome
-        if outcome is not None and outcome.not_after is not None:
-            key, ends = account.subject.key, outcome.not_after
-            where, over = outcome.address, outcome.transport
-            found.append((ends, _row(key, "account", where, over, ends, now)))
-    return [row for _, row in sorted(found, key=lambda one: one[0])[:most]]
+        if outcome is not None and (ends := outcome.not_after) is not None:
+            where, transport = outcome.address, outcome.transport
+            yield _row(lens, account.subject, where, transport, ends)
 
 
 def _row(
-    key: str,
-    kind: Literal["target", "account"],
-    address: str,
-    transport: str,
-    ends: float,
-    now: float,
+    lens: Lens, subject: Subject, address: str, transport: str, ends: float
 ) -> CertificateRow:
+    now = lens.sources.clock.to_wall(lens.now)
     return {
-        "key": key,
-        "kind": kind,
+        "key": subject.key,
+        "kind": subject.kind,  # type: ignore[typeddict-item]
         "address": plain(address),
         "transport": transport,
-        "not_after": Lens.wall(ends) or "",
+        "not_after": utc(ends),
         "days": round((ends - now) / DAY, 1),
     }
