@@ -41,14 +41,17 @@ class People:
         links: Links,
         wake: Callable[[], None],
         renew: Callable[[], None] = lambda: None,
+        silenced: Callable[[dict[str, Any]], None] = lambda one: None,
     ) -> None:
-        """`wake` who delivers, `renew` what they told: an incident was taken."""
+        """`wake` who delivers, `renew` what they told: an incident was taken; a silence
+        that was made or ended is `silenced`."""
         self.links = links
         self._alarms = alarms
         self._flow = flow
         self._clock = clock
         self._wake = wake
         self._renew = renew
+        self._silenced = silenced
 
     # --- acknowledging --------------------------------------------------------------
 
@@ -137,7 +140,9 @@ class People:
         words = ", ".join(map(str, made.matchers))
         log.info("silence %s by %s: %s (%s)", made.id, made.author, words, made.reason)
         await self._stored()
-        return self._silence(made, self._wall())  # it begins a moment after `wall`
+        shown = self._silence(made, self._wall())  # it begins a moment after `wall`
+        self._silenced(shown)
+        return shown
 
     async def unsilence(self, id: str) -> dict[str, Any]:
         """End a silence; LookupError, NotStoredError."""
@@ -146,7 +151,9 @@ class People:
             raise LookupError(f"no silence {plain(id, 40)} is in force or to come")
         log.info("silence %s is ended", ended.id)
         await self._stored()
-        return self._silence(ended, self._wall())
+        shown = self._silence(ended, self._wall())
+        self._silenced(shown)
+        return shown
 
     def _silence(self, one: Silence, wall: float) -> dict[str, Any]:
         state = "pending" if wall < one.starts else "active"

@@ -43,6 +43,10 @@ class Topology:
         """The sites that something belongs to, or belonged to."""
         return list(self._sites.values())
 
+    def carries(self, subject: Subject) -> bool:
+        """Whether something depends on it by the configuration's word."""
+        return any(subject in scope.depends_on for scope in self._linked)
+
     def places(self, config: Config) -> Sites:
         """By what the sites of extensions are known."""
         return Sites(config.sites, self.site)

@@ -16,6 +16,7 @@ from sipwatch.web.api import add_api
 from sipwatch.web.api.answers import documented
 from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.doors import HERE, Doors
+from sipwatch.web.events import Follows, add_events
 from sipwatch.web.gate import Gated
 from sipwatch.web.links import add_links
 from sipwatch.web.pages import add_pages
@@ -42,6 +43,7 @@ def application(
     operate: bool = False,
     doors: Doors | None = None,
     people: People | None = None,
+    feed: Follows | None = None,
     twilio: Public | None = None,
 ) -> FastAPI:
     """The application of a listener.
@@ -69,6 +71,8 @@ def application(
     _add_metrics(app, watched)
     if not metrics_only:
         add_api(app, watched, people)
+    if feed is not None and not metrics_only:
+        add_events(app, feed)
     if people is not None and not metrics_only:
         add_pages(app, watched, people)
     return app
