@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
@@ -101,10 +101,10 @@ def _back(form: dict[str, str], said: str) -> Response:
 
 def own_path(back: str) -> str:
     """A path of ours, or the first page."""
-    found = urlsplit(back) if back.isprintable() and "\\" not in back else None
-    if found is None or found.scheme or found.netloc or not back.startswith("/"):
+    ours = back.startswith("/") and not back.startswith("//")
+    if not ours or not back.isprintable() or "\\" in back:
         return "/"
-    return found.path if not found.path.startswith("//") else "/"
+    return quote(back.partition("#")[0].partition("?")[0], safe="/:@%")
 
 
 async def _form(request: Request) -> dict[str, str]:

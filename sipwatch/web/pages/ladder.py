@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from checks.observation import plain
 
@@ -65,8 +66,8 @@ def read(text: str) -> Ladder | None:
 
 def _messages(text: str) -> Iterator[Message]:
     lines = text.split("\n")
-    heads = [n for n, line in enumerate(lines) if _begins(lines, n, line)][:MESSAGES]
-    for n, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+    heads = [n for n, line in enumerate(lines) if _begins(lines, n, line)]
+    for n, end in list(pairwise([*heads, len(lines)]))[:MESSAGES]:
         found = _HEAD.fullmatch(lines[n])
         if found is not None:
             body = [line.removeprefix(INDENT) for line in lines[n + 1 : end]]

@@ -29,6 +29,7 @@ from sipwatch.web.pages.charts import sparks
 from sipwatch.web.pages.daemon import clockwork, common
 from sipwatch.web.pages.grid import CHIPS, written
 from sipwatch.web.pages.shell import asker, fragment, page, pieces
+from sipwatch.web.pages.told import told
 
 INCIDENTS = 40  # on the first page; more have a page of their own
 INLINE = 2000  # extensions on one page; of more a site or registrar opens on demand
@@ -92,6 +93,7 @@ def add_overview(app: FastAPI, daemon: Daemon) -> None:
     @app.get("/", include_in_schema=False, dependencies=[READ])
     async def overview(request: Request) -> Response:
         values = common(daemon) | asker(request)
+        values |= {"told": told(request)}
         values["board"] = await board.board(daemon, INCIDENTS)
         values |= await _extensions(daemon)
         inline = values["inline"]

@@ -1,0 +1,117 @@
+"""A real daemon on a simulated site, and its pages over TCP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from checks.observation import State
+from sipwatch.daemon import Daemon
+from sipwatch.demo.site import Site
+from tests.end_to_end.watch import Watch
+from tests.servers import eventually
+from tests.sipwatch.test_web import Answer, ask
+from tests.sipwatch.web_api.conftest import served
+
+PHONES = 6  # 1001 to 1006
+WATCHED = """
+registrars:
+  hq:
+    type: sip
+    address: "sip:{registrar[0]}:{registrar[1]}"
+    domain: demo.example.com
+    interval: 1s
+    extensions: {{file: {names}, required: ["1001"]}}
+targets:
+  provider:
+    uri: "sip:{trunk[0]}:{trunk[1]}"
+    interval: 1s
+    confirm: 200ms
+    timeout: 500ms
+sites:
+  lyon: {{timezone: Europe/Paris}}
+  paris: {{timezone: Europe/Paris}}
+rules:
+  ExtensionUnregistered: {{for: 1s, keep_firing_for: 1s}}
+  OptionsFailing: {{for: 1s}}
+"""
+
+
+@dataclass
+class Pages:
+    """A daemon that is looked at by somebody who may operate or only read."""
+
+    daemon: Daemon
+    site: Site
+    operate: int  # ports
+    read: int
+
+    async def get(self, path: str, *, port: int = 0) -> Answer:
+        """A page."""
+        return await ask(port or self.operate, path)
+
+    async def text(self, path: str, *, port: int = 0) -> str:
+        """The HTML of a page that there is."""
+        answer = await self.get(path, port=port)
+        assert answer.status == 200, (path, answer.body)
+        return answer.body.decode()
+
+    async def post(self, path: str, *, port: int = 0, **fields: str) -> Answer:
+        """Press a button."""
+        body = urlencode(fields).encode()
+        kind = "application/x-www-form-urlencoded"
+        return await ask(port or self.operate, path, "POST", body, Content_Type=kind)
+
+    async def incident(self, key: str) -> int:
+        """The number of the incident of a subject, once it is open."""
+
+        def found() -> list[int]:
+            known = self.daemon.alarms.incidents
+            return [one.id for one in known if one.subject.key == key]
+
+        numbers = await eventually(found, 30, f"an incident of {key}")
+        assert isinstance(numbers, list)
+        number: int = numbers[0]
+        return number
+
+
+def rows(site: Site) -> list[str]:
+    """The names of the phones: every other one in Lyon."""
+    return [
+        f"{user},Phone {user},{'paris' if int(user) % 2 else 'lyon'}"
+        for user in site.phones
+    ]
+
+
+@pytest.fixture
+async def pages(tmp_path: Path) -> AsyncIterator[Pages]:
+    """Everything is well, and read once."""
+    site = Site(PHONES, expires=5)
+    await site.start()
+    names = tmp_path / "names.csv"
+    written = ["extension,name,site", *rows(site), "1009,Nobody <b>,lyon", ""]
+    names.write_text("\n".join(written))
+    watch = Watch(
+        tmp_path,
+        WATCHED.format(
+            registrar=site.registrar.address, trunk=site.trunk.address, names=names
+        ),
+    )
+    await watch.start()
+    try:
+        daemon = watch.daemon
+        judge = daemon.judges["hq"]
+        await eventually(
+            lambda: daemon.ready and judge.counts().get(State.REGISTERED) == PHONES,
+            20,
+            "all phones",
+        )
+        async with served(daemon, operate=True) as operate, served(daemon) as read:
+            yield Pages(daemon, site, operate, read)
+    finally:
+        await watch.stop()
+        site.close()

@@ -1,0 +1,185 @@
+"""The pages of a real daemon, as a browser without JavaScript sees them."""
+
+from __future__ import annotations
+
+import re
+
+from sipwatch.web.pages.shell import STATIC, static
+from tests.servers import eventually
+from tests.sipwatch.pages.conftest import PHONES, Pages
+
+TEXT = re.compile(r"<[^>]*>")
+
+
+def words(html: str) -> str:
+    """What is read of it."""
+    return " ".join(TEXT.sub(" ", html).split())
+
+
+async def test_the_first_page_shows_all_that_is_watched(pages: Pages) -> None:
+    html = await pages.text("/")
+    assert "<h1>All is well</h1>" in html
+    assert "<p>6 of 7 extensions registered · 1 of 1 targets up</p>" in html
+    assert "No incident is open." in html
+    assert html.count('class="c r"') == PHONES
+    assert html.count('class="c n"') == 1
+    assert 'aria-label="1009 Nobody &lt;b&gt;: never registered"' in html
+    for site in ("lyon", "paris"):
+        assert f'<details class="place" id="place-site-{site}"' in html
+    assert '<tr id="target:provider" data-row>' in html
+    assert '<tr id="registrar:hq" data-row>' in html
+    assert html.rstrip().endswith("</html>")
+
+
+async def test_nothing_is_inline_and_nothing_comes_from_elsewhere(pages: Pages) -> None:
+    for path in ("/", "/e/extension:hq/1001", "/t/provider", "/search", "/incidents"):
+        answer = await pages.get(path)
+        html = answer.body.decode()
+        assert answer.status == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! type)", html), path
+        assert re.findall(r"<script[^>]*>", html) == [
+            f'<script type="module" src="{static("page.js")}">'
+        ]
+        assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', html), path
+
+
+async def test_a_static_file_is_kept_for_as_long_as_it_is_the_same(
+    pages: Pages,
+) -> None:
+    for name, kind in STATIC.items():
+        answer = await pages.get(static(name))
+        assert (answer.status, answer.headers["content-type"]) == (200, kind)
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        old = await pages.get(f"/static/{name}?v=old")
+        assert old.headers["cache-control"] == "no-cache"
+
+
+async def test_what_there_is_not_is_said_with_the_search_at_hand(pages: Pages) -> None:
+    for path in ("/e/extension:hq/9999", "/t/nosuch", "/i/99", "/i/nonsense"):
+        answer = await pages.get(path)
+        assert (answer.status, path) == (404, path)
+        assert "<h1>Not found</h1>" in answer.body.decode()
+        assert 'role="search"' in answer.body.decode()
+    for path in ("/static/nosuch", "/parts/nosuch", "/grid?registrar=nosuch"):
+        assert (await pages.get(path)).status == 404
+
+
+async def test_who_may_only_read_sees_no_button_and_changes_nothing(
+    pages: Pages,
+) -> None:
+    pages.site.trunk.silent = True
+    number = await pages.incident("target:provider")
+    html = await pages.text(f"/i/{number}", port=pages.read)
+    assert 'method="post"' not in html
+    assert 'method="post"' in await pages.text(f"/i/{number}")
+    for path, fields in (
+        (f"/i/{number}/acknowledge", {"by": "anna"}),
+        ("/silences", {"subject": "target:provider", "lasts": "2h", "reason": "x"}),
+        ("/silences/1/end", {}),
+        ("/t/target:provider/verify", {}),
+        ("/e/extension:hq/1001/verify", {}),
+    ):
+        answer = await pages.post(path, port=pages.read, **fields)
+        assert (answer.status, path) == (403, path)
+    assert not pages.daemon.alarms.muting.silences
+    assert not any(one.acknowledged_by for one in pages.daemon.alarms.incidents)
+
+
+async def test_an_incident_is_taken_and_silenced_by_its_buttons(pages: Pages) -> None:
+    pages.site.trunk.silent = True
+    number = await pages.incident("target:provider")
+    html = await pages.text("/")
+    assert "1 critical incident open" in html
+    assert f'<article class="incident critical" id="incident-{number}" data-row>' in (
+        html
+    )
+    assert "nobody is on it" in html
+    taken = await pages.post(
+        f"/i/{number}/acknowledge", by="anna <b>", note="on it", back=f"/i/{number}"
+    )
+    assert taken.status == 303
+    assert taken.headers["location"] == f"/i/{number}?said=taken"
+    html = await pages.text(taken.headers["location"])
+    assert "It is yours now" in html
+    assert "anna &lt;b&gt; is on it since" in html
+    hushed = await pages.post(
+        "/silences", subject="target:provider", author="anna", reason="work", lasts="2h"
+    )
+    assert hushed.headers["location"] == "/?said=silenced"
+    (silence,) = pages.daemon.alarms.muting.silences.values()
+    assert list(map(str, silence.matchers)) == ["target=provider"]
+    assert "target=provider" in await pages.text("/")
+    ended = await pages.post(f"/silences/{silence.id}/end")
+    assert ended.headers["location"] == "/?said=ended"
+
+
+async def test_a_form_that_lacks_something_is_led_back_and_told_so(
+    pages: Pages,
+) -> None:
+    for path, fields, said in (
+        ("/silences", {"subject": "target:provider", "lasts": "2h"}, "incomplete"),
+        ("/silences", {"lasts": "99d"}, "incomplete"),
+        ("/silences", {"subject": "nonsense", "lasts": "2h"}, "incomplete"),
+        ("/i/77/acknowledge", {"by": "anna"}, "over"),
+        ("/silences/77/end", {}, "over"),
+        ("/e/extension:hq/9999/verify", {}, "over"),
+    ):
+        answer = await pages.post(path, **fields)
+        assert (answer.status, answer.headers["location"]) == (303, f"/?said={said}")
+    assert "Something was not filled in" in await pages.text("/?said=incomplete")
+    assert 'class="notice' not in await pages.text("/?said=nonsense")
+    assert (await pages.post("/silences", reason="x" * 10_000)).status == 413
+
+
+async def test_the_page_of_a_phone_that_died_tells_why_and_draws_it(
+    pages: Pages,
+) -> None:
+    pages.site.phones["1003"].die()
+    number = await pages.incident("extension:hq/1003")
+    html = await pages.text("/e/extension:hq/1003")
+    read = words(html)
+    assert "unregistered since" in read
+    assert "its registration expired" in read
+    assert 'class="arrow' in html
+    assert "registrar tells it" in read
+    assert f'href="/i/{number}"' in html
+    assert 'action="/e/extension:hq/1003/verify"' in html
+    assert 'class="c u" id="extension:hq/1003"' in await pages.text("/")
+
+
+async def test_the_page_of_a_trunk_draws_what_its_incident_kept(pages: Pages) -> None:
+    pages.site.trunk.silent = True
+    number = await pages.incident("target:provider")
+    await eventually(lambda: number in pages.daemon.gathering.kept, 20, "an exchange")
+    for path in ("/t/target:provider", f"/i/{number}"):
+        html = await pages.text(path)
+        assert "<b>OPTIONS</b>" in html
+        assert "OPTIONS sip:" in html
+    assert "oncall is told that it is firing" in words(html)
+
+
+async def test_search_leads_to_the_one_that_is_meant(pages: Pages) -> None:
+    answer = await pages.get("/search?q=1003")
+    assert (answer.status, answer.headers["location"]) == (303, "/e/extension:hq/1003")
+    html = await pages.text("/search?q=phone")
+    assert '<p class="soft">6 extensions</p>' in html
+    assert "Nothing. A part of a number" in await pages.text("/search?q=nosuchthing")
+    strange = await pages.text("/search?q=%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>alert" not in strange
+    assert "Found for “&lt;script&gt;alert(1)&lt;/script&gt;”" in strange
+
+
+async def test_each_part_is_what_the_page_has(pages: Pages) -> None:
+    page = await pages.text("/")
+    for part in ("head", "incidents", "extensions", "aside"):
+        html = await pages.text(f"/parts/{part}")
+        assert "<html" not in html
+        for id in re.findall(r'id="([^"]+)"', html):
+            assert f'id="{id}"' in page
+    cells = await pages.text("/parts/cells?registrar=hq")
+    assert cells.count("<a ") == PHONES + 1
+    assert (await pages.text("/parts/cells?site=lyon")).count("<a ") == 4
+    assert "<html" in await pages.text("/grid?registrar=hq")
