@@ -10,9 +10,10 @@ is the client's.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,7 +24,6 @@ from checks.register import (
     RefusedError,
     bindings,
 )
-from checks.registrars.clocks import pause
 from checks.sip.client import Answer
 from checks.sip.errors import SipError
 from checks.sip.fields import CSeq
@@ -35,6 +35,11 @@ from checks.sip.transport import UdpSocket, failure_of, local_ip
 from checks.sip.uri import SipUri
 from checks.sip.via import MAGIC_COOKIE
 
+AT_ONCE = 8  # queries under way; a registrar has bigger things to do
+WINDOW = 64  # where it answers them at once
+SLOW = 0.05  # s for an answer of a registrar that is asked less at a time
+TICK = 0.01  # s between two looks at what has come
+NONCE = 16  # octets of a Call-ID; half of them are the branch's, half the tag's
 LOCAL_FOR = 1.0  # s for which our address towards the registrar is taken to be the same
 METHOD = "REGISTER"
 CSEQ = CSeq(1, METHOD)
@@ -51,7 +56,16 @@ _CONTACT = re.compile(
     r"(?:;q=[0-9.]+)?(?:;expires=([0-9]{1,10}))?(?:;q=[0-9.]+)?[ \t]*"
 )
 _BRANCH = re.compile(r";branch=([^;,\s]+)")
-_NAMES = {"v": "via", "i": "call-id", "m": "contact"}
+# What counts, as most write it; what is known not to is "". Others are looked up in
+# small letters.
+_FIELDS = {
+    **dict.fromkeys(("Via", "via", "v"), "via"),
+    **dict.fromkeys(("Call-ID", "call-id", "i"), "call-id"),
+    **dict.fromkeys(("Contact", "contact", "m"), "contact"),
+    **dict.fromkeys(("CSeq", "cseq"), "cseq"),
+    **dict.fromkeys(("Expires", "expires"), "expires"),
+    **dict.fromkeys(("From", "To", "Server", "Date", "Content-Length"), ""),
+}
 
 
 @dataclass(slots=True)
@@ -62,12 +76,6 @@ class Round:
     rows: list[Binding] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)  # AORs, by their canonical names
     failures: list[SipError] = field(default_factory=list)
-
-    def add(self, later: Round) -> None:
-        """Take what came after it as well."""
-        self.rows += later.rows
-        self.answered |= later.answered
-        self.failures += later.failures
 
 
 class Reply(NamedTuple):
@@ -95,25 +103,31 @@ def plain_reply(data: bytes) -> Reply | None:
     """Read a 200 that is written as most are; None for any other message."""
     if not data.startswith(b"SIP/2.0 200 ") or len(data) > HEADER_LIMIT:
         return None
-    head, end, body = data.partition(b"\r\n\r\n")
-    if not end or body or not head.isascii():
+    if data.find(b"\r\n\r\n") != len(data) - 4 or not data.isascii():
+        return None
+    text = data.decode("ascii")
+    lines = text.split("\r\n")[1:-2]
+    if text.count("\n") != len(lines) + 2:  # bare ones
         return None
     found: dict[str, str] = {}
     contacts: list[tuple[str, str, int | None]] = []
-    for line in head.decode("ascii").split("\r\n")[1:]:
+    for line in lines:
         name, colon, value = line.partition(":")
-        name = name.rstrip().lower()
-        name = _NAMES.get(name, name)
-        if not colon or line[0] in " \t" or "\n" in line:
-            return None
-        if name == "contact":
-            one = _CONTACT.fullmatch(value)
-            if one is None:
+        field = _FIELDS.get(name)
+        if field is None:
+            if not colon or line[0] in " \t":
                 return None
-            uri, place, left = one.groups()
-            contacts.append((uri, place, None if left is None else int(left)))
-        else:
-            found.setdefault(name, value)
+            field = _FIELDS.get(name.rstrip().lower(), "")
+        if not field:
+            continue
+        if field != "contact":
+            found.setdefault(field, value)
+            continue
+        one = _CONTACT.fullmatch(value)
+        if one is None:
+            return None
+        uri, place, left = one.groups()
+        contacts.append((uri, place, None if left is None else int(left)))
     branch = _BRANCH.search(found.get("via", "").partition(",")[0])
     if branch is None or found.get("cseq", "").split() != ["1", METHOD]:
         return None
@@ -124,36 +138,52 @@ def plain_reply(data: bytes) -> Reply | None:
 
 
 def template(query: Query) -> str:
-    """A query to be filled with Via's host and port, 32 digits, user and domain."""
+    """A query to be filled: Via's host and port, branch, user and domain twice and a
+    tag between, Call-ID."""
     uri = register_request(
         query.registrar, aor=SipUri("example.invalid"), user_agent=""
     ).uri.replace("%", "%%")
     agent = query.user_agent.replace("%", "%%")
     return (
         f"{METHOD} {uri} SIP/2.0\r\n"
-        f"Via: SIP/2.0/UDP %(by)s;branch={MAGIC_COOKIE}%(nonce).16s;rport\r\n"
+        "Via: SIP/2.0/UDP %s;branch=%s;rport\r\n"
         f"Max-Forwards: {MAX_FORWARDS}\r\n"
-        "From: <sip:%(user)s@%(domain)s>;tag=%(tag)s\r\n"
-        "To: <sip:%(user)s@%(domain)s>\r\n"
+        "From: <sip:%s@%s>;tag=%s\r\n"
+        "To: <sip:%s@%s>\r\n"
         f"User-Agent: {agent}\r\n"
-        "Call-ID: %(nonce)s\r\n"
+        "Call-ID: %s\r\n"
         f"CSeq: {CSEQ}\r\n"
         "Content-Length: 0\r\n\r\n"
     )
 
 
-@dataclass(slots=True, eq=False)
-class _Sent:
+class _Sent(NamedTuple):
     """A query that waits for its answer."""
 
     aor: str
     name: str
     data: bytes
     call_id: str
+    began: float
+    timer: ClientTransaction  # of all that were sent with it
+
+
+class _Batch(NamedTuple):
+    """What was sent in one turn, and when it is to be looked at."""
+
+    at: float
+    number: int
+    timer: ClientTransaction
+    branches: list[str]
 
 
 class PlainQueries:
-    """Asks one address for several AORs at a time; one socket, no task for each."""
+    """Asks one address for several AORs at a time; one socket, no task for each.
+
+    What has come is taken each TICK: a registrar answers one after the other, and to
+    wake for each costs more than to read it. As many are under way as it answers in
+    a few ticks: fewer where it slows down or loses some, WINDOW at most.
+    """
 
     def __init__(
         self, query: Query, address: Address, clock: Callable[[], float]
@@ -163,16 +193,23 @@ class PlainQueries:
         self._query, self._clock = query, clock
         self._template = template(query)
         self._waiting: dict[str, _Sent] = {}  # by branch
+        self._batches: list[_Batch] = []  # a heap
+        self._serial = 0
+        self._window = AT_ONCE
         self._told: dict[str, Told] = {}  # by AOR
-        self._began = 0.0
-        self._sends = 1
+        self._well = True  # as far as is known in this round
+        self._now = clock()  # of the turn
         self._malformed = ""
-        self._done = asyncio.Event()
         self._by, self._by_until = "", 0.0
         any_ip = "::" if ":" in address.ip else "0.0.0.0"  # noqa: S104 - a client's
         try:
-            loop = asyncio.get_running_loop()
-            self._udp = UdpSocket(loop, (any_ip, 0), self._received, self._failed)
+            self._udp = UdpSocket(
+                asyncio.get_running_loop(),
+                (any_ip, 0),
+                self._received,
+                self._failed,
+                wakes=False,
+            )
         except OSError as error:
             raise self._error(*failure_of(error)) from None
 
@@ -191,56 +228,91 @@ class PlainQueries:
     ) -> dict[str, Told]:
         """What the registrar has of each AOR, or why that is not known.
 
-        Those that are left out are the client's; `name` gives their canonical names.
+        `aors` is asked for more as long as all is well. Those that are left out are
+        the client's; `name` gives their canonical names.
         """
-        self._began, self._malformed, self._told = self._clock(), "", {}
-        timer = ClientTransaction(
-            "", METHOD, self._began, reliable=False, timeout=self._query.timeout
-        )
+        self._malformed, self._told, self._well = "", {}, True
+        more = iter(aors)
+        self._udp.drain()  # what came too late to be waited for
         try:
-            for aor in aors:
-                if (found := _PLAIN_AOR.fullmatch(aor)) is not None:
-                    self._begin(
-                        aor, name(aor), found[1], found[2] or self._query.registrar.host
-                    )
-            while self._waiting and (due := timer.deadline) is not None:
-                self._done.clear()
-                await pause(self._done, max(0.0, due - self._clock()))
-                if self._waiting and timer.advance(self._clock()):
-                    self._sends = timer.sends
-                    for branch in list(self._waiting):
-                        self._send(branch)
-            self._give_up()
+            self._begin_some(more, name)
+            while self._waiting:
+                await asyncio.sleep(TICK)
+                self._now = self._clock()
+                self._udp.drain()
+                self._look()
+                if self._well:
+                    self._begin_some(more, name)
         finally:
             self._waiting.clear()
-            self._sends = 1
+            self._batches.clear()
         return self._told
 
     # --- out ------------------------------------------------------------------------
 
-    def _begin(self, aor: str, name: str, user: str, domain: str) -> None:
-        nonce = secrets.token_hex(16)
-        data = self._template % {
-            "by": self._sent_by(),
-            "nonce": nonce,
-            "tag": nonce[16:],
-            "user": user,
-            "domain": domain,
-        }
-        branch = MAGIC_COOKIE + nonce[:16]
-        self._waiting[branch] = _Sent(aor, name, data.encode("utf-8"), nonce)
-        self._send(branch)
+    def _begin_some(self, more: Iterator[str], name: Callable[[str], str]) -> None:
+        """Send as many as may be under way."""
+        free = self._window - len(self._waiting)
+        if free <= 0:
+            return
+        now = self._now = self._clock()
+        by, host = self._sent_by(), self._query.registrar.host
+        timer = ClientTransaction(
+            "", METHOD, now, reliable=False, timeout=self._query.timeout
+        )
+        branches = []
+        nonces = secrets.token_hex(NONCE * free)
+        # The numbers first: none is taken from `more` that is not asked.
+        for at, aor in zip(range(0, 2 * NONCE * free, 2 * NONCE), more, strict=False):
+            if (found := _PLAIN_AOR.fullmatch(aor)) is None:
+                continue
+            nonce = nonces[at : at + 2 * NONCE]
+            branch, tag = MAGIC_COOKIE + nonce[:NONCE], nonce[NONCE:]
+            user, domain = found[1], found[2] or host
+            filled = (by, branch, user, domain, tag, user, domain, nonce)
+            data = (self._template % filled).encode("utf-8")
+            self._waiting[branch] = _Sent(aor, name(aor), data, nonce, now, timer)
+            branches.append(branch)
+            self._send(branch)
+        self._wait_for(timer, branches)
+
+    def _wait_for(self, timer: ClientTransaction, branches: list[str]) -> None:
+        if branches and (due := timer.deadline) is not None:
+            self._serial += 1
+            heapq.heappush(self._batches, _Batch(due, self._serial, timer, branches))
+
+    def _look(self) -> None:
+        """Send again what was lost, give up what is over, and find the right pace."""
+        oldest = next(iter(self._waiting.values()), None)
+        if oldest is not None and self._now - oldest.began > SLOW:
+            self._window = max(AT_ONCE, self._window // 2)
+        else:
+            self._window = min(WINDOW, 2 * self._window)
+        while self._batches and self._batches[0].at <= self._now:
+            _, _, timer, branches = heapq.heappop(self._batches)
+            if left := [branch for branch in branches if branch in self._waiting]:
+                self._go_on(timer, left)
+
+    def _go_on(self, timer: ClientTransaction, left: list[str]) -> None:
+        """These have not been answered until now."""
+        self._window = AT_ONCE
+        if timer.advance(self._now):
+            for branch in left:
+                self._send(branch)
+        elif timer.deadline is None:
+            self._give_up(left, timer.sends)
+        self._wait_for(timer, left)
 
     def _sent_by(self) -> str:
         """Our host and port, as they stand in Via."""
-        now = self._clock()
-        if now >= self._by_until:
+        if self._now >= self._by_until:
             try:
                 ip = local_ip(self.address.ip)
             except OSError:
                 return self._by or "0.0.0.0:0"  # to send will fail, and say why
             host = f"[{ip}]" if ":" in ip else ip
-            self._by, self._by_until = f"{host}:{self._udp.port}", now + LOCAL_FOR
+            self._by = f"{host}:{self._udp.port}"
+            self._by_until = self._now + LOCAL_FOR
         return self._by
 
     def _send(self, branch: str) -> None:
@@ -261,7 +333,7 @@ class PlainQueries:
             return
         sent = self._waiting.get(reply.branch)
         if sent is not None and sent.call_id == reply.call_id:
-            self._end(reply.branch, reply.bindings(sent.name, self._clock()))
+            self._end(reply.branch, reply.bindings(sent.name, self._now))
 
     def _read(self, data: bytes, source: tuple[str, int]) -> None:
         """Read what is not so plain."""
@@ -281,15 +353,14 @@ class PlainQueries:
             return
         if not isinstance(message, Response) or not message.final:
             return
-        now = self._clock()
         if message.status < 300:
-            self._end(branch, bindings(message, sent.name, now))
+            self._end(branch, bindings(message, sent.name, self._now))
             return
         answer = Answer(
             response=message,
-            rtt=now - self._began,
+            rtt=self._now - sent.began,
             source=source,
-            sends=self._sends,
+            sends=sent.timer.sends,
             via_other_address=not asked,
             not_after=None,
             exchange=(),
@@ -305,16 +376,16 @@ class PlainQueries:
         sent = self._waiting.pop(branch, None)
         if sent is not None:
             self._told[sent.aor] = told
-        if not self._waiting:
-            self._done.set()
+            if isinstance(told, SipError) and told.cause is not Cause.NOT_FOUND:
+                self._well = False
 
-    def _give_up(self) -> None:
-        """Nobody answers the rest in time."""
-        text = f"no final response from {self.address} to {self._sends} sends"
+    def _give_up(self, branches: Iterable[str], sends: int) -> None:
+        """Nobody answers these in time."""
+        text = f"no final response from {self.address} to {sends} sends"
         silent = SipError(Cause.TIMEOUT, text)
         if self._malformed:
             silent = SipError(Cause.MALFORMED, self._malformed)
-        for branch in list(self._waiting):
+        for branch in branches:
             self._end(branch, silent)
 
     def _error(self, cause: Cause, text: str) -> SipError:

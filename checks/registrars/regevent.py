@@ -24,9 +24,10 @@ the Contact is another; where the registrar's address changed all begin anew.
 
 from __future__ import annotations
 
+import heapq
 import math
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from checks.registrars.regchanges import Followed
@@ -49,6 +50,7 @@ TIMER_N = 32.0  # s for the first NOTIFY (RFC 6665 4.1.2.4)
 TRY_AGAIN = 3600.0  # s until who refused is asked again
 STRIKES = 3  # AORs refused in a row by who never granted one
 READING_LIMIT = 10_000  # not taken yet; beyond them AORs are queried instead
+SPARE = 64  # places in the queue, beside two for each subscription
 RETRY = 60.0  # s until one is tried again that failed where others did not
 
 # What a registrar answers that does not know the package, or no events at all.
@@ -72,7 +74,8 @@ class _Subscription:
     """One AOR, and its dialog where there is one."""
 
     aor: str  # as it is watched
-    due: float
+    due: float = math.inf
+    turn: float = math.inf  # when it is looked at: its place in the queue
     followed: Followed = field(default_factory=Followed)  # what documents said of it
     call_id: str = ""  # of the dialog; empty: there is none
     tag: str = ""  # ours
@@ -108,7 +111,11 @@ class Subscriptions:
         """`domain` is that of AORs without one, `name` says how an AOR is called."""
         self._domain, self._agent, self._user = domain, user_agent, username
         self._name = name
-        self._rows: dict[str, _Subscription] = {}
+        self._aors: Sequence[str] = ()
+        self._since = -math.inf  # when they came
+        self._next = 0  # of them: the first that may not have been tried
+        self._rows: dict[str, _Subscription] = {}  # of those that were tried
+        self._queue: list[tuple[float, float, str]] = []  # a heap: turn, sent, AOR
         self._by_call: dict[str, _Subscription] = {}
         self._offered = False  # it has sent us a NOTIFY
         self._strikes = 0
@@ -120,17 +127,12 @@ class Subscriptions:
 
     # --- whom, and when -------------------------------------------------------------
 
-    def watch(self, aors: Collection[str], now: float) -> None:
-        """These are the AORs from now on."""
-        for aor in self._rows.keys() - set(aors):
-            self._by_call.pop(self._rows.pop(aor).call_id, None)
-        self.add(aors, now)
-
-    def add(self, aors: Iterable[str], now: float) -> None:
-        """These are some more."""
-        for aor in aors:
-            if aor not in self._rows:
-                self._rows[aor] = _Subscription(aor, now)
+    def watch(self, aors: Sequence[str], now: float) -> None:
+        """These are the AORs from now on; who is new is due at once."""
+        if self._rows:
+            for aor in self._rows.keys() - set(aors):
+                self._by_call.pop(self._rows.pop(aor).call_id, None)
+        self._aors, self._next, self._since = aors, 0, now
 
     def lead(self, address: Address, contact: SipUri, now: float) -> None:
         """The registrar is there, and reaches us here."""
@@ -145,42 +147,88 @@ class Subscriptions:
                 self._end(row, now)
             else:
                 row.due = now
+                self._place(row)
 
     def due(self, now: float, most: int) -> list[str]:
         """The AORs to subscribe to, or to refresh; one alone while that is a try."""
-        self._expire(now)
-        if now < self._not_before:
-            return []
-        waiting = [row for row in self._rows.values() if row.due <= now]
-        waiting.sort(key=lambda row: (row.due, row.sent))
-        return [row.aor for row in waiting[: most if self._offered else 1]]
-
-    def next_due(self) -> float:
-        """When `due` has something to say again."""
-        rows = self._rows.values()
-        soonest = min((min(r.due, r.silent_from) for r in rows), default=math.inf)
-        return max(soonest, self._not_before)
-
-    def _expire(self, now: float) -> None:
-        for row in list(self._by_call.values()):
+        most = most if self._offered else 1
+        waiting: list[_Subscription] = []
+        while len(waiting) < most and (row := self._first()) and row.turn <= now:
+            heapq.heappop(self._queue)
+            row.turn = math.inf
             if now >= row.silent_from:
                 self._end(row, now)
                 self._strike(row, now)
             elif now >= row.ends:
                 self._end(row, now)
+            else:
+                waiting.append(row)
+        for row in waiting:
+            self._place(row)
+        if now < self._not_before:
+            return []
+        aors = [row.aor for row in waiting]
+        if not self._offered:  # another one may be granted what these were not
+            return self._untried(1) or aors
+        return aors + self._untried(most - len(aors))
+
+    def next_due(self) -> float:
+        """When `due` has something to say again."""
+        row = self._first()
+        soonest = math.inf if row is None else row.turn
+        if self._untried(1):
+            soonest = min(soonest, self._since)
+        return max(soonest, self._not_before)
+
+    def _untried(self, most: int) -> list[str]:
+        """Some of those who are not subscribed to yet."""
+        aors, found = self._aors, list[str]()
+        while self._next < len(aors) and aors[self._next] in self._rows:
+            self._next += 1
+        at = self._next
+        while len(found) < most and at < len(aors):
+            if aors[at] not in self._rows:
+                found.append(aors[at])
+            at += 1
+        return found
+
+    def _first(self) -> _Subscription | None:
+        """Whose turn is next; places that are out of date are left out."""
+        while self._queue:
+            turn, _, aor = self._queue[0]
+            row = self._rows.get(aor)
+            if row is not None and row.turn == turn:
+                return row
+            heapq.heappop(self._queue)
+        return None
+
+    def _place(self, row: _Subscription) -> None:
+        """Look at one when something of it is due; the place it had is passed over."""
+        turn = min(row.due, row.silent_from)
+        if turn == row.turn:
+            return
+        row.turn = turn
+        if turn < math.inf:
+            heapq.heappush(self._queue, (turn, row.sent, row.aor))
+        if len(self._queue) > 2 * len(self._rows) + SPARE:
+            rows = self._rows.values()
+            self._queue = [(r.turn, r.sent, r.aor) for r in rows if r.turn < math.inf]
+            heapq.heapify(self._queue)
 
     def _end(self, row: _Subscription, due: float) -> None:
         self._by_call.pop(row.call_id, None)
         row.forget(due)
+        self._place(row)
 
     # --- what goes out, and what comes of it ----------------------------------------
 
     def request(self, aor: str, now: float) -> Request:
         """The SUBSCRIBE of an AOR: the first of a dialog, or a refresh in it."""
-        row = self._rows[aor]
         if self._way is None:
             raise LookupError("no way to the registrar is known")
+        row = self._rows.setdefault(aor, _Subscription(aor))
         row.sent, row.due = now, math.inf
+        self._place(row)
         if not row.call_id:
             row.call_id, row.tag = secrets.token_hex(16), secrets.token_hex(8)
             self._by_call[row.call_id] = row
@@ -230,6 +278,7 @@ class Subscriptions:
         row.due = min(row.due, now + max(LEAST, granted / 2))  # a NOTIFY may have come
         if row.heard < 0:
             row.silent_from = min(row.silent_from, now + TIMER_N)
+        self._place(row)
 
     def refused(self, request: Request, status: int | None, now: float) -> None:
         """No 2xx came: `status` did, or None for silence."""
@@ -238,6 +287,7 @@ class Subscriptions:
             return
         if row.target and status != 481 and now < row.ends:
             row.due = row.ends  # RFC 6665 4.1.2.3: it stands until it ends
+            self._place(row)
             return
         refresh = bool(row.target)
         self._end(row, now)
@@ -248,9 +298,11 @@ class Subscriptions:
         self._strike(row, now)
         if self._offered and (status is None or status >= 500):
             row.due = now + RETRY
+            self._place(row)
 
     def _strike(self, row: _Subscription, now: float) -> None:
         row.due = now + TRY_AGAIN
+        self._place(row)
         if self._offered:
             return
         self._strikes += 1
@@ -286,6 +338,7 @@ class Subscriptions:
             row.heard, row.silent_from = cseq.number, math.inf
             self._offered, self._strikes = True, 0
             self._notified(row, request, now)
+            self._place(row)
         return self._say(request, 200, "OK")
 
     def take(self) -> tuple[list[Added | Gone], set[str]]:

@@ -9,21 +9,23 @@ they are told as they come; the queries stay, and are what counts.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from collections.abc import AsyncGenerator, Callable
+import math
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
-from checks.observation import Binding, Cause, plain
+from checks.observation import Cause, plain
 from checks.register import Query, RefusedError, binding_query, bindings
 from checks.registrars.aor import canonical
 from checks.registrars.clocks import pause
 from checks.registrars.complaints import Complaint
 from checks.registrars.failures import HOLD_BACK, REJECTED, HoldBack, trusting
-from checks.registrars.queries import PlainQueries, Round, Told
+from checks.registrars.queries import AT_ONCE, PlainQueries, Round, Told
 from checks.registrars.subscriber import Subscriber
+from checks.registrars.turns import NEVER, Turns
 from checks.registrations.judge import (
     Added,
     Bindings,
@@ -43,13 +45,11 @@ from checks.sip.message import Response
 from checks.sip.resolver import Address, Resolver
 from checks.sip.uri import SipUri
 
-AT_ONCE = 8  # queries under way; a registrar has bigger things to do
-NEVER = float("-inf")
 FLOORS = {"twilio.com": 600.0}  # s between two queries for one AOR, by domain
 FLOOR = 2.0  # s for any other registrar
 SLICE = 2_000  # AORs named in one turn of the loop
-GATHERED = 40  # answers that are judged together, where so many come
-GATHERING = 0.1  # s, after which those that came are judged
+GATHERED = 400  # AORs asked for in a row that are judged together, some ms
+GATHERING = 0.1  # s, after which nobody else is asked until those are judged
 LOOK = 1.0  # s between two looks at who is watched, while queries are under way
 AFTER_END = 1.0  # s from a binding's end to the query that looks for it
 OVERLOADED = Cause.OVERLOADED
@@ -65,25 +65,9 @@ class SipSettings(RegistrarSettings):
     username: str = ""  # who may ask for bindings
     password: Secret = field(default_factory=lambda: Secret(""))  # of that user
     user_agent: str = "sipwatch"  # the User-Agent of our requests
-    ca: str | None = None  # file with the CA's certificate; None: the system's
+    ca: str | None = None  # file with the CA's certificate; default: the system's
     timeout: Duration = 5.0  # for each query
     subscribe: bool = True  # to the reg event package (RFC 3680), where it is offered
-
-
-@dataclass(slots=True)
-class Asked:
-    """When an AOR was asked, and when it shall be again."""
-
-    aor: str
-    phase: float  # 0 to 1: its place in the interval
-    last: float = NEVER
-    due: float = NEVER
-    not_before: float = NEVER  # nobody's wish is worth a ban
-    unknown: bool = False  # the registrar has no such AOR; said once in the log
-
-
-def _last(asked: Asked) -> float:
-    return asked.last
 
 
 @lru_cache(maxsize=64)
@@ -121,8 +105,8 @@ class Sip:
         only = settings.extensions
         named = (self._name(one.name) for one in only.include if one.name)
         self._included = [aor for aor in named if not matches(only.exclude, aor)]
-        self._asked: dict[str, Asked] = {}
-        self._queue: list[tuple[float, float, str]] = []  # a heap: due, last, AOR
+        self._turns = Turns()
+        self._unknown: set[str] = set()  # AORs it does not have; said once in the log
         self._known: list[str] = []  # the AORs as they were last looked at
         self._look_at = NEVER
         self._stirred = asyncio.Event()
@@ -135,27 +119,17 @@ class Sip:
 
     def relist(self) -> None:
         """Ask now for those that were asked the longest ago, as many as at once."""
-        now, head = self._clock(), self._head()
-        if head is not None and head[0] <= now:
+        now, due = self._clock(), self._turns.next_due()
+        if due is not None and due <= now:
             return  # somebody is asked at this moment, and they are among the next
-        for asked in heapq.nsmallest(AT_ONCE, self._asked.values(), key=_last):
-            self._wish(asked, now)
+        for n in self._turns.oldest(AT_ONCE):
+            self._turns.wish(n, now)
         self._stirred.set()
-
-    def _wish(self, asked: Asked, now: float) -> None:
-        """Ask for one as soon as it may be asked again."""
-        self._wait(asked, min(asked.due, max(now, asked.not_before)))
-
-    def _wait(self, asked: Asked, due: float) -> None:
-        """Ask for one then; what was in the queue of it before is passed over."""
-        asked.due = due
-        heapq.heappush(self._queue, (due, asked.last, asked.aor))
-        if len(self._queue) > 2 * len(self._asked) + AT_ONCE:
-            self._order()
 
     async def watch(self) -> AsyncGenerator[Reading, None]:
         """Ask without end; raises Unreadable when the registrar gives no answers."""
         self._hold_back.check(self._clock())
+        self._turns.resume(self._clock())
         self.relist()
         query = self._query()
         events = self._subscriber(query)
@@ -170,24 +144,22 @@ class Sip:
                     self._adopt(aors)
                     yield Expected(await self._roster(aors))
                     if events is not None:
-                        await events.watch(aors)
+                        events.watch(aors)
                 if events is not None and self._proven:
                     for reading in self._heard(events):
                         yield reading
                     events.keep(client, self._places[0])
-                chosen = self._due(AT_ONCE if self._proven else 1)
-                if not chosen:
+                if not self._is_due():
                     await self._rest(events)
                     self._look_at = NEVER
                     continue
                 await self._locate(client)
-                found = await self._ask(client, query, chosen)
-                if self._proven:
-                    await self._gather(client, query, found)
+                found = await self._ask(client, query)
                 self._proven = self._proven or bool(found.answered)
                 self._judge(found)
                 if found.answered:
-                    yield Bindings(found.rows)
+                    for at in range(0, len(found.rows), SLICE):
+                        yield Bindings(found.rows[at : at + SLICE])
                     answered = frozenset(found.answered)
                     yield ListEnd(found.began, self._clock(), aors=answered)
         finally:
@@ -205,10 +177,6 @@ class Sip:
             roster += [(self._name(aor), "") for aor in aors[at : at + SLICE]]
         await asyncio.sleep(0)
         return roster
-
-    def _order(self) -> None:
-        self._queue = [(a.due, a.last, a.aor) for a in self._asked.values()]
-        heapq.heapify(self._queue)
 
     def _name(self, aor: str) -> str:
         return canonical(aor, self._settings.domain)
@@ -228,33 +196,17 @@ class Sip:
 
     def _adopt(self, aors: list[str]) -> None:
         """Ask for these from now on; those that are new are due at once."""
-        if self._asked.keys() != set(aors):
-            before, many = self._asked, len(aors)
-            self._asked = {
-                aor: before.get(aor) or Asked(aor, (rank + 1) / many)
-                for rank, aor in enumerate(aors)
-            }
-            self._order()
+        if self._turns.names != aors:
+            self._turns.adopt(aors, self._clock())
+            self._unknown &= set(aors)
 
-    def _due(self, most: int) -> list[str]:
-        now, chosen = self._clock(), dict[str, None]()
-        while len(chosen) < most and (head := self._head()) and head[0] <= now:
-            chosen[heapq.heappop(self._queue)[2]] = None
-        return list(chosen)
-
-    def _head(self) -> tuple[float, float, str] | None:
-        """Who is due next, and when; what is out of date is left out."""
-        while self._queue:
-            due, last, aor = head = self._queue[0]
-            asked = self._asked.get(aor)
-            if asked is not None and (asked.due, asked.last) == (due, last):
-                return head
-            heapq.heappop(self._queue)
-        return None
+    def _is_due(self) -> bool:
+        due = self._turns.next_due()
+        return due is not None and due <= self._clock()
 
     async def _rest(self, events: Subscriber | None) -> None:
-        head = self._head()
-        due = head[0] if head else self._clock()
+        due = self._turns.next_due()
+        due = self._clock() if due is None else due
         left = min(due, events.next_due() if events else due) - self._clock()
         # The list of AORs may change meanwhile: it is looked at each interval.
         left = min(max(0.0, left), self._settings.interval)
@@ -267,16 +219,13 @@ class Sip:
                 return floor
         return min(FLOOR, self._settings.interval)
 
-    def _plan(self, asked: Asked, rows: list[Binding], hold: float) -> None:
+    def _plan(self, n: int, told: Told, now: float, floor: float) -> None:
         """Ask again after an interval, or when the first binding should have ended."""
-        now, floor = self._clock(), max(self._floor(), hold)
-        wait = max(self._settings.interval, floor)
-        if asked.last == NEVER:  # the first ones are asked in a row: spread them
-            wait = max(floor, wait * asked.phase)
+        rows = [] if isinstance(told, SipError) else told
         ends = [row.expires_at for row in rows if row.expires_at is not None]
-        end = min(ends, default=now + wait) + AFTER_END
-        asked.last, asked.not_before = now, now + floor
-        self._wait(asked, min(now + wait, max(end, asked.not_before)))
+        end = min(ends) + AFTER_END if ends else math.inf
+        interval = self._settings.interval
+        self._turns.plan(n, now, interval=interval, floor=floor, end=end)
 
     # --- to ask ---------------------------------------------------------------------
 
@@ -307,8 +256,9 @@ class Sip:
         """What the registrar told; whom it left in doubt is asked about."""
         readings, doubted = events.take()
         now = self._clock()
-        for aor in doubted & self._asked.keys():
-            self._wish(self._asked[aor], now)
+        for aor in doubted:
+            if (n := self._turns.number(aor)) is not None:
+                self._turns.wish(n, now)
         return readings
 
     async def _client(self, events: Subscriber | None) -> Client:
@@ -339,68 +289,82 @@ class Sip:
         self._places = kept + [place for place in fresh if place not in kept]
         self._resolve_at = now + max(self._settings.interval, resolution.ttl)
 
-    async def _ask(self, client: Client, query: Query, chosen: list[str]) -> Round:
-        found = Round(self._clock())
-        told = await self._plainly(query, chosen)
-        for aor, said in told.items():
-            self._take(aor, said, found)
-        left = [aor for aor in chosen if aor not in told]
-        await asyncio.gather(*(self._ask_for(client, query, a, found) for a in left))
+    async def _ask(self, client: Client, query: Query) -> Round:
+        """Ask those who are due, as many as are judged together."""
+        found, asked = Round(self._clock()), dict[str, int]()
+        told, more = dict[str, Told](), self._next(found.began, asked)
+        if (quick := self._quick(query)) is not None:
+            told = await quick.ask(more, self._name)
+            if len(self._places) > 1:  # another may answer where this one does not
+                told = {aor: said for aor, said in told.items() if _ends_it(said)}
+            more = iter([aor for aor in asked if aor not in told])
+        while several := list(islice(more, AT_ONCE if self._proven else 1)):
+            said = await asyncio.gather(
+                *(self._ask_for(client, query, aor) for aor in several)
+            )
+            told.update(zip(several, said, strict=True))
+            if quick is None and not (self._proven and all(map(_ends_it, said))):
+                break
+        now, least = self._clock(), self._floor()
+        for aor, n in asked.items():
+            hold = self._take(aor, told[aor], found)
+            self._plan(n, told[aor], now, max(least, hold))
         return found
 
-    async def _gather(self, client: Client, query: Query, found: Round) -> None:
-        """Ask on, as long as that goes well and quickly, so that many are judged
-        together: each judging looks at more than at those who were asked."""
-        until = found.began + GATHERING
-        while len(found.answered) < GATHERED and not found.failures:
-            if self._clock() >= until or self._stirred.is_set():
-                return
-            if not (chosen := self._due(AT_ONCE)):
-                return
-            found.add(await self._ask(client, query, chosen))
+    def _next(self, began: float, asked: dict[str, int]) -> Iterator[str]:
+        """Those who are due, one by one; `asked` has the numbers of those taken.
 
-    async def _plainly(self, query: Query, chosen: list[str]) -> dict[str, Told]:
-        """What those are told who can be asked in few steps."""
+        Each judging looks at more than at those who were asked, so that many are
+        judged together where they are answered quickly.
+        """
+        turns, stirred = self._turns, self._stirred
+        while len(asked) < GATHERED:
+            now = self._clock()
+            if asked and (now >= began + GATHERING or stirred.is_set()):
+                return
+            if not (taken := turns.take(now, 1)):
+                return
+            aor = turns.names[taken[0]]
+            asked[aor] = taken[0]
+            yield aor
+
+    def _quick(self, query: Query) -> PlainQueries | None:
+        """Who asks in few steps, where that can be."""
         place = self._places[0] if self._places else None
         if not self._proven or place is None or not PlainQueries.may_ask(query, place):
-            return {}
-        if self._plain is None or self._plain.address != place:
-            if self._plain is not None:
-                self._plain.close()
+            return None
+        if self._plain is not None and self._plain.address != place:
+            self._plain.close()
+            self._plain = None
+        if self._plain is None:
             self._plain = PlainQueries(query, place, self._clock)
-        told = await self._plain.ask(chosen, self._name)
-        if len(self._places) > 1:  # another address may answer where this one does not
-            told = {a: said for a, said in told.items() if _ends_it(said)}
-        return told
+        return self._plain
 
-    async def _ask_for(
-        self, client: Client, query: Query, aor: str, found: Round
-    ) -> None:
-        """Ask for one AOR; the outcome goes into the round."""
-        told: Told
+    async def _ask_for(self, client: Client, query: Query, aor: str) -> Told:
+        """What is told of one AOR."""
         try:
             response = await self._over_places(client, query, aor)
-            told = bindings(response, self._name(aor), self._clock())
         except SipError as error:
-            told = error
-        self._take(aor, told, found)
+            return error
+        return bindings(response, self._name(aor), self._clock())
 
-    def _take(self, aor: str, told: Told, found: Round) -> None:
-        name, asked = self._name(aor), self._asked[aor]
-        rows: list[Binding] = []
-        hold = 0.0
+    def _take(self, aor: str, told: Told, found: Round) -> float:
+        """Put an answer into the round; s until that AOR may be asked again."""
+        name = self._name(aor)
         if not isinstance(told, SipError):
-            rows = told
+            found.rows += told
             found.answered.add(name)
-            asked.unknown = False
+            self._unknown.discard(aor)
         elif told.cause is Cause.NOT_FOUND:
             found.answered.add(name)
-            self._tell_unknown(asked, name, told)
+            if aor not in self._unknown:
+                text = "%s has no AOR %s (%s)"
+                log.info(text, self.address, plain(name), told.detail)
+            self._unknown.add(aor)
         else:
             found.failures.append(told)
-            hold = HOLD_BACK if told.cause in REJECTED else 0.0
-        found.rows += rows
-        self._plan(asked, rows, hold)
+            return HOLD_BACK if told.cause in REJECTED else 0.0
+        return 0.0
 
     async def _over_places(self, client: Client, query: Query, aor: str) -> Response:
         """The answer of the first address that gives one (RFC 3263 4.3)."""
@@ -419,11 +383,6 @@ class Sip:
             return response
         raise failure
 
-    def _tell_unknown(self, asked: Asked, name: str, error: SipError) -> None:
-        if not asked.unknown:
-            log.info("%s has no AOR %s (%s)", self.address, plain(name), error.detail)
-        asked.unknown = True
-
     # --- what the answers mean for the registrar ------------------------------------
 
     def _judge(self, found: Round) -> None:
@@ -433,7 +392,7 @@ class Sip:
             self._hold_back.accepted()
             return
         self._failed_in_row += len(found.failures)
-        if self._proven and self._failed_in_row < min(AT_ONCE, len(self._asked)):
+        if self._proven and self._failed_in_row < min(AT_ONCE, len(self._turns)):
             return
         error = found.failures[0]
         failed = f"{self.address}: {error.detail}"

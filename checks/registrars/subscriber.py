@@ -17,7 +17,6 @@ from checks.sip.message import Request
 from checks.sip.resolver import Address
 
 AT_ONCE = 8  # SUBSCRIBEs under way; a registrar has bigger things to do
-SLICE = 1_000  # AORs that are new, in one turn of the loop
 USER = "sipwatch"  # in the Contact that NOTIFYs are sent to
 NO_WAY = 5.0  # s until another attempt where no connection could be opened
 LOOK = 1.0  # s until somebody looks again while SUBSCRIBEs are under way
@@ -48,11 +47,8 @@ class Subscriber:
         self._sending: asyncio.Task[None] | None = None
         self._not_before = -math.inf
 
-    async def watch(self, aors: list[str]) -> None:
-        """These are the AORs from now on; they may be many."""
-        for at in range(0, len(aors), SLICE):
-            self._subscriptions.add(aors[at : at + SLICE], self._clock())
-            await asyncio.sleep(0)
+    def watch(self, aors: list[str]) -> None:
+        """These are the AORs from now on."""
         self._subscriptions.watch(aors, self._clock())
 
     def asked(self, request: Request, back: Back) -> None:

@@ -322,9 +322,9 @@ def transport(contact: Contact) -> str:
 
 def over(uri: str, received: str = "") -> str:
     """By what a URI is reached that was received like this, in capitals."""
-    found = _TRANSPORT.search(received) or _TRANSPORT.search(uri)
-    if found:
-        return found[1].upper()
+    for one in (received, uri):
+        if ";" in one and (found := _TRANSPORT.search(one)):
+            return found[1].upper()
     return "TLS" if uri[:5].lower() == "sips:" else "UDP"
 
 

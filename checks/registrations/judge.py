@@ -326,7 +326,7 @@ class Judge:
             survey |= m.clock.sample(reading.pbx_now, reading.began, now)
         started = started_at(m, reading, now)
         ledger.revive(m, reading.began, now)
-        for _ in ledger.enlist(m, now):
+        for _ in ledger.enlist(m, reading.aors, now):
             yield []
         there = self._returns.there(m) if started is not None else set()
         touched, m.touched = m.touched, set()

@@ -99,8 +99,13 @@ class Ledger:
         if extension.state is not None:
             self.removed.append(Removed(extension.subject, UNWATCHED))
 
-    def enlist(self, m: Member, now: float) -> Iterator[None]:
-        """Take the roster that came with a list that is now complete, in steps."""
+    def enlist(
+        self, m: Member, read: frozenset[str] | None, now: float
+    ) -> Iterator[None]:
+        """Take the roster that came with a list that is now complete, in steps.
+
+        Who was not `read`, now or before, is judged when that is done.
+        """
         roster, expected, m.expected = self._roster, m.expected, None
         first = not roster.given
         if expected is None or not roster.expect(m.name, expected):
@@ -112,7 +117,8 @@ class Ledger:
                 self.extensions[aor].subject.title = roster.title(aor)
             else:
                 self.admit(aor, now)
-            m.touched.add(aor)
+            if read is None or aor in read or aor in m.covered:
+                m.touched.add(aor)
         roster.rename(m.name, self.extensions)
         for n, extension in enumerate(list(self.extensions.values())):
             if n % STEP == STEP - 1:

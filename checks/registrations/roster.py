@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from checks.observation import Kind, Scope, Subject, plain
 from checks.registrations.extension import Extension
@@ -25,8 +26,7 @@ NAME_LIMIT = 80  # characters of a title, so that a mail's subject stays a line
 DECISIONS = 200_000  # patterns' answers that are kept: the rows of the longest list
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """A row of `extensions.file`."""
 
     aor: str

@@ -67,7 +67,10 @@ class UdpSocket:
         bind: tuple[str, int],
         received: Callable[[bytes, tuple[str, int]], None],
         failed: Callable[[tuple[str, int], Cause, str], None],
+        *,
+        wakes: bool = True,
     ) -> None:
+        """Without `wakes` nothing is received but in `drain`."""
         self._loop = loop
         self._received = received
         self._failed = failed
@@ -83,7 +86,8 @@ class UdpSocket:
         except OSError:
             self._socket.close()
             raise
-        loop.add_reader(self._socket, self._readable)
+        if wakes:
+            loop.add_reader(self._socket, self.drain)
 
     @property
     def port(self) -> int:
@@ -106,7 +110,8 @@ class UdpSocket:
         self._loop.remove_reader(self._socket)
         self._socket.close()
 
-    def _readable(self) -> None:
+    def drain(self) -> None:
+        """Take what has come, at most DRAIN_LIMIT datagrams."""
         for _ in range(DRAIN_LIMIT):
             try:
                 data, source = self._socket.recvfrom(MESSAGE_LIMIT)

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from checks.observation import Binding, Cause
 from checks.register import Query, RefusedError, binding_query, bindings
-from checks.registrars.queries import PlainQueries, Told, plain_reply
+from checks.registrars.queries import (
+    AT_ONCE,
+    WINDOW,
+    PlainQueries,
+    Told,
+    plain_reply,
+)
 from checks.settings import Secret
 from checks.sip.client import Client
 from checks.sip.digest import Credentials
@@ -302,3 +308,46 @@ async def test_a_closed_port_ends_all_of_them() -> None:
     plain.close()
     causes = {aor: isinstance(e, SipError) and e.cause for aor, e in found.items()}
     assert causes == dict.fromkeys(("1001", "1002"), Cause.ICMP_UNREACHABLE)
+
+
+async def test_no_more_are_under_way_than_a_silent_registrar_deserves() -> None:
+    sent: list[bytes] = []
+
+    def silent(asked: bytes) -> bytes:
+        sent.append(asked)
+        return b""
+
+    async with answering(silent) as uri:
+        where = SipUri.parse(uri)
+        address = Address(where.host, where.port or 0, "udp")
+        clock = asyncio.get_running_loop().time
+        plain = PlainQueries(query(timeout=0.2), address, clock)
+        names = iter([str(n) for n in range(100)])
+        found = await plain.ask(names, same)
+        plain.close()
+    assert len(found) == len(set(sent)) <= WINDOW
+    assert next(names) == str(len(found))  # who was not asked was not taken
+
+
+async def test_many_are_asked_one_window_after_the_other() -> None:
+    sent: list[bytes] = []
+    aors = [str(n) for n in range(500)]
+    async with listening(sent) as address:
+        plain = PlainQueries(query(), address, asyncio.get_running_loop().time)
+        assert await plain.ask(aors, same) == {aor: [] for aor in aors}
+        plain.close()
+    assert len({parse(data).via.branch for data in sent}) == 500
+
+
+async def test_nobody_else_is_asked_once_one_is_refused() -> None:
+    def refuse(asked: bytes) -> bytes:
+        return head(asked).replace(b"200 OK", b"503 Busy") + LAST.encode()
+
+    async with answering(refuse) as uri:
+        where = SipUri.parse(uri)
+        address = Address(where.host, where.port or 0, "udp")
+        clock = asyncio.get_running_loop().time
+        plain = PlainQueries(query(), address, clock)
+        found = await plain.ask((str(n) for n in range(100)), same)
+        plain.close()
+    assert len(found) == AT_ONCE

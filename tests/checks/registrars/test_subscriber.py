@@ -42,7 +42,7 @@ async def subscriber(clock: list[float]) -> Subscriber:
         stirred=asyncio.Event(),
         name=str,
     )
-    await made.watch([str(n) for n in range(100)])
+    made.watch([str(n) for n in range(100)])
     return made
 
 

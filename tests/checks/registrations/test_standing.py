@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from checks.observation import Binding, Loss, Place, State
 from checks.registrations.memory import of_habits
