@@ -28,7 +28,7 @@ never a Call-ID, an expiry, a contact or a user agent among them. What is effect
 unknown, because the way to it is cut, has no sample: neither 0 nor 1 would be true.
 
 Targets of the roles in [`web.metrics.detail`](configuration.md#web.metrics.detail) have
-all series; the others, phones by the thousand, have what is marked "all". With
+all series; the others, phones by the thousand, lack what is "of `detail` alone". With
 `extension` among them each extension has three more. Scrape configuration, rules and
 dashboards are told in [Prometheus and Grafana](../prometheus.md).
 """
