@@ -48,6 +48,7 @@ from alerting.store.statements import (
 )
 
 BUSY_TIMEOUT = 5.0  # s to wait for another process that reads a backup of the file
+HOURS = 31 * 24  # of points at a time: they are kept for 30 days
 WAITING = 32  # reads that may wait for their turn; people ask one at a time
 
 _Read = TypeVar("_Read")
@@ -147,7 +148,8 @@ class Reader:
         if charted is None:
             return None
         found: list[Point] = []
-        for hour in range(int(since // HOUR), int(until // HOUR) + 1):
+        last = int(until // HOUR)
+        for hour in range(max(int(since // HOUR), last - HOURS), last + 1):
             for sql in (QUARTERS_AT, MINUTES_AT):
                 for (blob,) in self._query(sql, hour, charted[0]):
                     found += unpacked(blob, hour)
