@@ -125,7 +125,8 @@ class Phone:
             return None
         # Asterisk sends to the Contact as it has it, others to where it came from.
         by_uri = self._judge.settings.type == "asterisk"
-        asked = [(c, one) for c in contacts if (one := _address(c, by_uri)) is not None]
+        places = [(c, address_of(c, by_uri)) for c in contacts]
+        asked = [(c, one) for c, one in places if one is not None]
         if not asked:
             how = over(contacts[0].uri, contacts[0].received)
             text = f"it is registered over {how}: only the PBX can ask it"
@@ -286,7 +287,7 @@ def _contact_text(contact: Contact, now: float) -> str:
     return plain(", ".join(parts))
 
 
-def _address(contact: Contact, by_uri: bool) -> Address | None:
+def address_of(contact: Contact, by_uri: bool) -> Address | None:
     """Where we can ask a contact: over UDP, and not behind a proxy."""
     host, port = place_of(contact.uri) if by_uri else place(contact)
     if over(contact.uri, contact.received) != "UDP" or contact.path:

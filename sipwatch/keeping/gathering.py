@@ -2,30 +2,30 @@
 
 The incident is told in its time, evidence or not: a mail waits for its group and no
 longer. Who opens it later finds the exchange, and `sipwatch evidence` gives the file.
+
+An incident for which nothing was found is looked at again while it is open: after a
+while, when the phone may have tried once more, and whenever it changes. One that gets
+worse is looked at again as well; what there was stays where less is found then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import logging
 from collections import deque
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pyee.base import EventEmitter
 
-from alerting.announcement import Opened
-from alerting.incident import Incident
+from alerting.announcement import Opened, Resolved, Updated
+from alerting.incident import Incident, Severity
 from alerting.notification.shape import iso
 from checks.observation import Kind, Subject, plain
-from checks.options.probe import probe_once
 from checks.options.targets import full_uri
-from checks.options.views import TargetView
-from checks.sip.resolver import Resolver
-from checks.sip.trace import Exchanged
+from checks.registrars.clocks import pause
 from checks.sip.uri import SipUri
 from sipwatch import __version__
 from sipwatch.capture import client, export
@@ -33,44 +33,52 @@ from sipwatch.capture.client import NoCaptureError
 from sipwatch.capture.export import Exported
 from sipwatch.capture.protocol import LONGEST, Question
 from sipwatch.flow import Flow
+from sipwatch.keeping import own
 from sipwatch.keeping.shelf import CAPTURE, PROBE, Kept, Shelf
-from sipwatch.sources import Sources
 
 TASK = "evidence"
 REASONS = 1000  # incidents of which is known why there is no exchange; the oldest go
+PERIOD = 5.0  # s between two looks at whether it is time for another one
+# s until it is looked for again where nothing was found, and the last one each time: a
+# phone tries again every minute or so, and later it is no longer about what happened.
+AGAIN = (60.0, 300.0, 1800.0, 6 * 3600.0)
+APART = 15.0  # s at least between two looks, however often an incident changes
 SHORT = 12  # digits of a SHA-256 where it only is to be recognized
 WAITING = 32  # incidents whose exchange is looked for; a mass event has one of its own
 EXCHANGE = 1024 * 1024  # octets of one: 2,000 messages
-ADDRESSES = 8  # of a target
-PATIENCE = 30.0  # s for our own probe
 SETTLED = 1.0  # s by which two readings of the clock may differ
 # What an exchange over the network is behind, and whose.
 _KINDS = (Kind.EXTENSION, Kind.TARGET, Kind.REGISTRATION, Kind.ACCOUNT)
-_OF_PROBE = ("timeout", "from_", "user_agent", "source", "tls", "healthy_codes")
 
 log = logging.getLogger(__name__)
 
 
-class Daemon(Sources, Protocol):
-    """What is needed of it."""
+@dataclass(slots=True)
+class _Looked:
+    """An open incident that was looked at."""
 
-    @property
-    def resolver(self) -> Resolver:
-        """Where names lead."""
+    incident: Incident
+    severity: Severity  # that it had then
+    at: float  # UTC s
+    times: int  # before
+    again: float  # when to look again, where nothing was found; UTC s
 
 
 class Gathering:
     """Hears of incidents on the bus; a resident task looks for one after the other."""
 
-    def __init__(self, daemon: Daemon, bus: EventEmitter, flow: Flow) -> None:
+    def __init__(self, daemon: own.Daemon, bus: EventEmitter, flow: Flow) -> None:
         self.kept: dict[int, Kept] = {}  # by incident
         self.missed = 0  # incidents that came while too many waited
         self.error = ""  # why the last exchange could not be kept
         self._daemon, self._flow = daemon, flow
         self._waiting: deque[Incident] = deque()
         self._none: dict[int, str] = {}  # why there is none, by incident
+        self._looked: dict[int, _Looked] = {}  # open ones that were looked at
         self._wanted = asyncio.Event()
         bus.on("opened", self._opened)
+        bus.on("updated", self._updated)
+        bus.on("resolved", self._resolved)
 
     @property
     def shelf(self) -> Shelf:
@@ -93,14 +101,36 @@ class Gathering:
         self._waiting.append(incident)
         self._wanted.set()
 
+    def _updated(self, announced: Updated) -> None:
+        """It has changed: where nothing was found of it, there may be something now."""
+        looked = self._looked.get(announced.incident.id)
+        if looked is not None:
+            looked.again = min(looked.again, self._daemon.clock.now())
+            self._wanted.set()
+
+    def _resolved(self, announced: Resolved) -> None:
+        self._looked.pop(announced.incident.id, None)
+
     async def run(self) -> None:
         """For as long as the daemon runs."""
         self.kept = await asyncio.to_thread(self.shelf.load)
         while True:
-            await self._wanted.wait()
+            await pause(self._wanted, PERIOD)
             self._wanted.clear()
+            self._look_again()
             while self._waiting:
                 await self._gather(self._waiting.popleft())
+
+    def _look_again(self) -> None:
+        """At those that got worse, and where nothing was found and it is time."""
+        now, waiting = self._daemon.clock.now(), {one.id for one in self._waiting}
+        for id_, looked in self._looked.items():
+            worse = looked.incident.severity > looked.severity
+            wanted = worse or (id_ not in self.kept and looked.again <= now)
+            if not wanted or now < looked.at + APART or id_ in waiting:
+                continue
+            if len(self._waiting) < WAITING:
+                self._waiting.append(looked.incident)
 
     async def tidy(self) -> None:
         """The nightly job."""
@@ -113,12 +143,16 @@ class Gathering:
         self.kept = await asyncio.to_thread(shelf.load)
 
     async def _gather(self, incident: Incident) -> None:
+        self._note(incident)
         found = await self._captured(incident)
         source = CAPTURE
         if found is None or not found.messages:
             found, source = await self._of_ourselves(incident), PROBE
         if found is None or not found.messages:
-            self._lacks(incident, self._nothing())
+            if incident.id not in self.kept:
+                self._lacks(incident, self._nothing())
+            return
+        if self._is_less(incident, found, source):
             return
         clock = self._daemon.clock
         now = clock.to_wall(clock.now())
@@ -139,6 +173,30 @@ class Gathering:
         log.info("incident %d: %s", incident.id, _said(kept))
         if self._daemon.alarms.evidenced(incident.id, clock.now()):
             self._flow.flush()
+
+    def _note(self, incident: Incident) -> None:
+        """It is looked at now; of open ones only, of which there are as many."""
+        looked = self._looked.get(incident.id)
+        if incident.resolved_at is not None or (not looked and self._full):
+            return
+        now, times = self._daemon.clock.now(), looked.times + 1 if looked else 0
+        again = now + AGAIN[min(times, len(AGAIN) - 1)]
+        self._looked[incident.id] = _Looked(
+            incident, incident.severity, now, times, again
+        )
+
+    @property
+    def _full(self) -> bool:
+        return len(self._looked) >= REASONS
+
+    def _is_less(self, incident: Incident, found: Exported, source: str) -> bool:
+        """Whether what is kept of it says more: packets of the network, and as many."""
+        kept = self.kept.get(incident.id)
+        if kept is None or kept.subject != incident.subject.key:
+            return False
+        if source != kept.source:
+            return source == PROBE
+        return found.messages < kept.messages
 
     def _failed(self, error: OSError) -> None:
         said = f"{error.strerror or error}"
@@ -201,20 +259,13 @@ class Gathering:
         if subject.kind is Kind.REGISTRATION:
             return _user(subject.name), ()
         view = self._daemon.options.targets.get(subject.key)
-        return (), _addresses(view) if view else ()
+        return (), own.addresses(view) if view else ()
 
     # --- our own --------------------------------------------------------------------
 
     async def _of_ourselves(self, incident: Incident) -> Exported | None:
-        """The last test of an account; for a target one more question."""
-        subject = incident.subject
-        messages: tuple[Exchanged, ...] = ()
-        if subject.kind is Kind.ACCOUNT:
-            account = self._daemon.accounts.get(subject.scope.name)
-            if account is not None and account.outcome is not None:
-                messages = account.outcome.exchange
-        elif subject.kind is Kind.TARGET:
-            messages = await self._asked(subject)
+        """The last test of an account; of others one more question."""
+        messages = await own.exchange(self._daemon, incident.subject)
         if not messages:
             return None
         return export.of_messages(
@@ -222,28 +273,6 @@ class Gathering:
             comment=_comment(incident),
             numbers=self._daemon.config.evidence.hide_numbers,
         )
-
-    async def _asked(self, subject: Subject) -> tuple[Exchanged, ...]:
-        """What a target answers to one OPTIONS, every message of it."""
-        daemon = self._daemon
-        settings = daemon.config.targets.get(subject.name)
-        view = daemon.options.targets.get(subject.key)
-        if settings is None or view is None:
-            return ()
-        await asyncio.sleep(daemon.options.claim(_addresses(view)))
-        options = {key: getattr(settings, key) for key in _OF_PROBE}
-        try:
-            async with asyncio.timeout(settings.timeout + PATIENCE):
-                [result] = await probe_once(
-                    [settings.uri],
-                    agent=f"sipwatch/{__version__}",
-                    resolver=daemon.resolver,
-                    exchange=True,
-                    **options,
-                )
-        except (OSError, ValueError):
-            return ()
-        return result.exchange
 
     # --- what is shown --------------------------------------------------------------
 
@@ -322,17 +351,3 @@ def _user(name: str) -> tuple[str, ...]:
     except ValueError:
         return ()
     return (user,) if user else ()
-
-
-def _addresses(view: TargetView) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_ips(one.address for one in view.addresses)))[:ADDRESSES]
-
-
-def _ips(places: Iterable[str]) -> Iterable[str]:
-    """The addresses of `54.172.60.0:5060 over UDP`."""
-    for place in places:
-        host = place.partition(" ")[0].rpartition(":")[0].strip("[]")
-        try:
-            yield str(ipaddress.ip_address(host))
-        except ValueError:
-            continue

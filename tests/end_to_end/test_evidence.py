@@ -20,7 +20,7 @@ from sipwatch.capture.frames import ETHERNET
 from sipwatch.capture.listening import Wire
 from sipwatch.capture.station import Station, serve
 from sipwatch.demo.mail import MailCatcher
-from tests.conftest import StartKamailio
+from tests.conftest import StartAnswering, StartKamailio
 from tests.end_to_end.conftest import MakePhone, MakeRunning, StartTrunk
 from tests.end_to_end.running import Running, command, mail_to
 from tests.end_to_end.test_daemon import sections, targets
@@ -158,6 +158,45 @@ async def test_without_a_service_our_own_question_is_the_evidence(
         3,
         "sipwatch evidence: no exchange of incident 99 is kept\n",
     )
+
+
+@pytest.mark.real("kamailio")
+@pytest.mark.parametrize("answers", [True, False])
+async def test_without_a_service_a_lost_phone_is_asked_where_it_was(
+    kamailio: StartKamailio,
+    answering: StartAnswering,
+    phone: MakePhone,
+    running: MakeRunning,
+    catcher: MailCatcher,
+    tmp_path: Path,
+    answers: bool,
+) -> None:
+    """One that answers there is on, and its account is what is wrong."""
+    server = await asyncio.to_thread(kamailio, {"2001": "secret"})
+    listed = tmp_path / "names.csv"
+    listed.write_text("extension,name\n2001,Reception\n")
+    lost = phone("2001", server)
+    await asyncio.to_thread(lost.register, 8)
+    lost.close()
+    ip, _, port = lost.contact.partition(":")
+    if answers:
+        await asyncio.to_thread(answering, 200, address=ip, port=int(port))
+    registrar: dict[str, Any] = {"type": "kamailio", "address": server.rpc_url}
+    registrar |= {"interval": "1s", "domain": server.address}
+    registrar["extensions"] = {"file": str(listed)}
+    configured = {
+        "registrars": {"lab": registrar},
+        "rules": {"ExtensionUnregistered": {"for": "1s"}},
+        "capture": {"socket": str(tmp_path / "none.sock")},
+    }
+    daemon = running(sections(**configured) + mail_to(catcher))
+    await daemon.start()
+    await daemon.opens("ExtensionUnregistered")
+    kept = await eventually(lambda: evidence(daemon, 1), 30, "the evidence")
+    assert isinstance(kept, dict)
+    assert (kept["subject"], kept["source"]) == ("extension:lab/2001", "probe")
+    assert f"OPTIONS sip:2001@{lost.contact} SIP/2.0" in kept["text"]
+    assert ("SIP/2.0 200 OK" in kept["text"]) is answers
 
 
 async def test_a_folder_that_cannot_be_written_is_a_line_in_the_log(

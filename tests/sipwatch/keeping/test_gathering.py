@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from alerting.announcement import Opened, Updated
+from alerting.announcement import Opened, Resolved, Updated
 from alerting.incident import Incident, Severity
 from alerting.notification.render import render
 from checks.observation import Kind, Scope, State, Subject
 from checks.sip.trace import Exchanged
+from sipwatch.capture.export import Exported, of_messages
 from sipwatch.capture.protocol import LONGEST, Question
 from sipwatch.keeping import gathering
 from sipwatch.keeping.gathering import EXCHANGE, REASONS, WAITING, Gathering
@@ -160,6 +162,84 @@ async def test_the_last_test_of_an_account_is_its_evidence(site: Site) -> None:
         await site.gathering.shown(8, file=False)
     again = Site(Path(site.watching.config.database).parent)
     assert again.gathering.shelf.load() == site.gathering.kept
+
+
+class Ring:
+    """A ring that has so many packets of anybody."""
+
+    def __init__(self) -> None:
+        self.messages, self.asked = 0, 0
+
+    async def captured(self, incident: Incident) -> Exported | None:
+        self.asked += 1
+        ask = Exchanged(START, True, "udp", PHONE, PBX, sip("REGISTER sip:x SIP/2.0"))
+        return of_messages([ask] * self.messages) if self.messages else None
+
+
+@pytest.fixture
+async def ring(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ring]:
+    """What the capture service has, of a daemon that looks for evidence."""
+    ring = Ring()
+    monkeypatch.setattr(site.gathering, "_captured", ring.captured)
+    monkeypatch.setattr(gathering, "PERIOD", 0.01)
+    running = asyncio.create_task(site.gathering.run())
+    yield ring
+    running.cancel()
+
+
+async def test_where_nothing_was_found_it_is_looked_for_again(
+    site: Site, ring: Ring
+) -> None:
+    opened = incident(EXTENSION)
+    site.watching.bus.emit("opened", Opened(opened, START))
+    for number, wait in enumerate((0, 60, 300, 1800), 1):
+        site.watching.now += wait
+        await eventually(lambda n=number: ring.asked == n, 10, f"look {number}")  # type: ignore[misc]
+        site.watching.now += 10  # it is not time yet
+        await asyncio.sleep(0.05)
+        assert ring.asked == number
+        site.watching.now -= 10
+    assert not site.gathering.kept
+    ring.messages = 3
+    site.watching.now += 20
+    site.watching.bus.emit("updated", Updated(opened, site.watching.now))
+    await eventually(lambda: site.gathering.kept, 10, "the evidence")
+    assert site.gathering.kept[7].messages == 3
+    site.watching.now += 90_000
+    await asyncio.sleep(0.05)
+    assert ring.asked == 5  # there is some
+
+
+async def test_what_gets_worse_is_looked_at_again_and_what_says_more_is_kept(
+    site: Site, ring: Ring
+) -> None:
+    ring.messages = 4
+    opened = incident(EXTENSION)
+    site.watching.bus.emit("opened", Opened(opened, START))
+    await eventually(lambda: site.gathering.kept, 10, "the evidence")
+    ring.messages = 2
+    opened.severity = Severity.CRITICAL
+    site.watching.now += 60
+    await eventually(lambda: ring.asked == 2, 10, "another look")
+    await asyncio.sleep(0.05)
+    assert site.gathering.kept[7].messages == 4
+    ring.messages = 9
+    again = incident(EXTENSION)  # it is over, and comes back
+    site.watching.bus.emit("resolved", Resolved(opened, START))
+    site.watching.bus.emit("opened", Opened(again, START, again=True))
+    await eventually(lambda: site.gathering.kept[7].messages == 9, 10, "the latest")
+
+
+async def test_what_is_over_is_looked_at_no_more(site: Site, ring: Ring) -> None:
+    opened = incident(EXTENSION)
+    site.watching.bus.emit("opened", Opened(opened, START))
+    await eventually(lambda: ring.asked == 1, 10, "a look")
+    await eventually(lambda: site.gathering._looked, 10, "a note of it")
+    site.watching.bus.emit("resolved", Resolved(opened, START))
+    site.watching.now += 90_000
+    await asyncio.sleep(0.05)
+    assert ring.asked == 1
+    assert not site.gathering._looked
 
 
 async def test_it_is_known_why_an_incident_has_no_packets(site: Site) -> None:
