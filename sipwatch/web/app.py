@@ -74,7 +74,7 @@ def application(
     if feed is not None and not metrics_only:
         add_events(app, feed)
     if people is not None and not metrics_only:
-        add_pages(app, watched, people)
+        add_pages(app, watched, people, feed)
     return app
 
 

@@ -34,6 +34,10 @@ DESCRIPTION = (
 class Follows(Protocol):
     """What the feed does for who follows it."""
 
+    @property
+    def id(self) -> str:
+        """Of the last event."""
+
     def follow(self, after: str) -> Follower:
         """Follow from behind this id, or from now; FullError."""
 

@@ -61,6 +61,12 @@ SERVERS = {
         (MACHINE, "sid"),
         {"prometheus": "usr/bin/prometheus", "promtool": "usr/bin/promtool"},
     ),
+    # The small Chromium without windows, and what it draws letters with.
+    "chromium": Server(
+        ("chromium-headless-shell", "fontconfig-config", "fonts-inter"),
+        (MACHINE,),
+        {"chromium": "usr/lib/chromium/chromium-headless-shell"},
+    ),
     "tshark": Server(("tshark",), (MACHINE, "sid"), {"tshark": "usr/bin/tshark"}),
     "alertmanager": Server(
         ("prometheus-alertmanager",),

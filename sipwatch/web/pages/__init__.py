@@ -10,6 +10,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from sipwatch.people import People
+from sipwatch.web.events import Follows
 from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.pages.acts import add_acts
 from sipwatch.web.pages.incidents import add_incidents
@@ -19,8 +20,11 @@ from sipwatch.web.pages.statics import add_static
 from sipwatch.web.pages.subjects import add_subjects
 
 
-def add_pages(app: FastAPI, daemon: Daemon, people: People) -> None:
-    """All pages, and what changes something by their buttons."""
+def add_pages(
+    app: FastAPI, daemon: Daemon, people: People, feed: Follows | None
+) -> None:
+    """All pages, and what changes something by their buttons; they follow `feed`."""
+    app.state.feed = feed
     add_static(app)
     add_overview(app, daemon)
     add_acts(app, daemon, people)  # before the pages whose paths end anyhow

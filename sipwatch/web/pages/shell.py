@@ -148,6 +148,10 @@ async def fragment(name: str, values: Mapping[str, Any]) -> Response:
 
 
 def asker(request: Request) -> dict[str, Any]:
-    """Who asks, and whether what changes something is offered."""
-    caller = caller_of(request)
-    return {"who": caller.name, "operates": caller.role >= Role.OPERATE}
+    """Who asks, whether what changes something is offered, and which event was last."""
+    caller, feed = caller_of(request), request.app.state.feed
+    return {
+        "who": caller.name,
+        "operates": caller.role >= Role.OPERATE,
+        "events": feed.id if feed else None,
+    }

@@ -150,9 +150,10 @@ const HEARD = {
   resync: everything,
 };
 
+const after = document.documentElement.dataset.after; // the last event before the page
 let missed = false; // events, while the connection was away
 function listen() {
-  const source = new EventSource("/api/v1/events");
+  const source = new EventSource(`/api/v1/events?after=${encodeURIComponent(after)}`);
   for (const [name, hear] of Object.entries(HEARD))
     source.addEventListener(name, (event) => hear(JSON.parse(event.data || "{}")));
   source.onopen = () => {
@@ -220,4 +221,4 @@ setInterval(() => {
 }, 15 * REST);
 
 setInterval(() => { if (!document.hidden) soon("aside"); }, 60 * REST);
-listen();
+if (after !== undefined) listen();
