@@ -34,7 +34,7 @@ from sipwatch.feed import Feed
 from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
-from sipwatch.jobs import plan_jobs
+from sipwatch.jobs import plan_jobs, plan_self_tests
 from sipwatch.journal import Journal
 from sipwatch.keeping.gathering import TASK as GATHERING
 from sipwatch.keeping.gathering import Gathering
@@ -48,6 +48,7 @@ from sipwatch.reloading import swap
 from sipwatch.rollups import TASK as ROLLUPS
 from sipwatch.rollups import Rollups
 from sipwatch.scheduler import Scheduler
+from sipwatch.self_test import MEMO as SELF_TEST
 from sipwatch.self_test import SelfTests
 from sipwatch.selfwatch import SelfWatch
 from sipwatch.tasks import Tasks
@@ -260,7 +261,9 @@ class Daemon(Answers):
     def _make_couriers(self) -> None:
         """Who carries mails, the tests of that, and the beats that show we live."""
         self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
-        self.self_tests = SelfTests(self, self.couriers, commit=self.flow.commit)
+        self.self_tests = SelfTests(
+            self, self.couriers, commit=self.flow.commit, note=self.flow.write
+        )
         self.heartbeat = heartbeat.Heartbeat(
             self.config.heartbeat,
             self.clock,
@@ -336,8 +339,7 @@ class Daemon(Answers):
 
     def plan_self_tests(self) -> None:
         """Test ourselves when the configuration wants it."""
-        wanted = self.config.self_test
-        self.scheduler.weekly(self.self_tests.scheduled, "self-tests", wanted)
+        plan_self_tests(self.scheduler, self, self.store.remembered(SELF_TEST))
 
     async def _store_beat(self, json: str) -> None:
         self.flow.write([Memo(heartbeat.MEMO, json)])
@@ -443,19 +445,21 @@ class Daemon(Answers):
             plan = await asyncio.to_thread(prepare, config, self.topology.site)
         except (OSError, ValueError) as error:
             log.error("reload: %s", error)
-            self.refused_reload()
+            self.refused_reload(str(error))
             return
         change = diff(self.config, config)
         left = change.changed | change.removed
         await self.couriers.dismiss(change.named("notifiers", left))
         swap(self, config, plan, change)
         self.reload_ok = True
+        self.selfwatch.reloaded()
         self.feed.reloaded(change.summary(), ok=True)
         log.info("reload: %s", change.summary())
 
-    def refused_reload(self) -> None:
+    def refused_reload(self, why: str) -> None:
         """A configuration was wrong; the old one stays."""
         self.reload_ok = False
+        self.selfwatch.reloaded(why)
         self.feed.reloaded("the new configuration is wrong", ok=False)
 
     # --- stop -----------------------------------------------------------------------

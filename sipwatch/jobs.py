@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sipwatch.accounts import TICK
 from sipwatch.answers import Answers
 from sipwatch.chronicle import FLUSH
@@ -12,6 +14,20 @@ from sipwatch.runbook.written import Written
 from sipwatch.scheduler import Scheduler
 from sipwatch.self_test import AGAIN
 from sipwatch.twilio import TICK as TWILIO_TICK
+
+TESTS = "self-tests"  # the name of the job that runs at the time people chose
+
+
+def plan_self_tests(scheduler: Scheduler, daemon: Answers, last: str | None) -> None:
+    """Test ourselves when the configuration wants it; `last` is when we did, as it is
+    stored."""
+    tests, wanted = daemon.self_tests, daemon.config.self_test
+    scheduler.weekly(tests.scheduled, TESTS, wanted)
+    if wanted is None:
+        tests.unplan()
+        return
+    now = datetime.fromtimestamp(daemon.clock.to_wall(daemon.clock.now()), UTC)
+    tests.plan(last, lambda since: scheduler.was_due(TESTS, since, now))
 
 
 def plan_jobs(scheduler: Scheduler, daemon: Answers) -> None:

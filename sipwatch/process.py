@@ -112,5 +112,5 @@ async def _reload_on(asked: asyncio.Event, daemon: Daemon, path: str) -> None:
         else:
             for problem in config:
                 log.error("reload: %s", problem)
-            daemon.refused_reload()
+            daemon.refused_reload(str(config[0]))
         systemd.notify("READY=1")

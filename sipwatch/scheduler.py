@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -75,6 +76,12 @@ class Scheduler:
                 timezone=settings.timezone or local_zone(),
             )
             self._jobs.add_job(work, trigger, id=name)
+
+    def was_due(self, name: str, since: datetime, now: datetime) -> bool:
+        """Whether the time of a job came between two moments."""
+        job = self._jobs.get_job(name)
+        at = job.trigger.get_next_fire_time(since, since) if job else None
+        return at is not None and since < at <= now
 
     def stop(self) -> None:
         """Run none any more."""

@@ -1,6 +1,7 @@
 """Whether each route still reaches its people: a test to all that it names.
 
-On request, and at a time of the week where one is configured. A notifier that does not
+On request, and at a time of the week where one is configured; one that falls into a
+time when we are not running is made up for. A notifier that does not
 take its test is one that fails, before anything has to be told by it; it is tested on
 until it takes one, so that the incident about it ends.
 """
@@ -8,14 +9,17 @@ until it takes one, so that the incident about it ends.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from alerting.incident import Outcome
 from alerting.routes import RouteSettings
 from alerting.store.database import StoreError
+from alerting.store.rows import DropMemo, Memo, Write
 from checks.observation import plain
 from checks.settings import written_duration
 from sipwatch.couriers import Couriers
@@ -23,6 +27,7 @@ from sipwatch.sources import Sources
 
 AGAIN = 60.0  # s between two looks at who is to be tested again
 SOON = (60.0, 300.0)  # s after a scheduled test that failed: greylisting passes
+MEMO = "self-test/scheduled"  # when the last one was, on the wall's clock
 HOURLY = 3600.0  # s, for as long as it fails and owes nothing by which it would show
 
 log = logging.getLogger(__name__)
@@ -37,10 +42,14 @@ class SelfTests:
         couriers: Couriers,
         *,
         commit: Callable[[], Awaitable[object]],
+        note: Callable[[Sequence[Write]], None] = lambda writes: None,
     ) -> None:
+        """`note` stores when the test of the week was."""
         self._sources = sources
         self._couriers = couriers
         self._commit = commit
+        self._note = note
+        self._missed = False  # the test of the week, while we were away
         self._again: dict[str, tuple[float, int]] = {}  # when, and how often it was
 
     async def notifiers(self, names: Iterable[str]) -> dict[str, str]:
@@ -74,10 +83,38 @@ class SelfTests:
     async def scheduled(self) -> None:
         """The test of the week: who takes it is not worth a line."""
         self._again.clear()
+        self._missed = False
+        self._note([self._tested_now()])
         await self._unasked(_ways(self._numbered()))
+
+    def plan(self, last: str | None, due_since: Callable[[datetime], bool]) -> None:
+        """Make up for the test of the week where it was due since the `last` one, as
+        it is stored: we were away then. `again` does it, when all has begun."""
+        try:
+            at = datetime.fromisoformat(json.loads(last)) if last else None
+        except (ValueError, TypeError):
+            at = None
+        if at is None or at.tzinfo is None:
+            self._note([self._tested_now()])  # it counts from now
+        elif due_since(at):
+            log.info("self-test: the scheduled one was missed, and is made up for")
+            self._missed = True
+
+    def unplan(self) -> None:
+        """There is no test of the week any more."""
+        self._missed = False
+        self._note([DropMemo(MEMO)])
+
+    def _tested_now(self) -> Memo:
+        clock = self._sources.clock
+        at = datetime.fromtimestamp(clock.to_wall(clock.now()), UTC)
+        return Memo(MEMO, json.dumps(at.isoformat()))
 
     async def again(self) -> None:
         """Test again who failed, unless it has taken something since."""
+        if self._missed:
+            await self.scheduled()
+            return
         now = self._sources.clock.now()
         self._find_lasting(now)
         due = [name for name, (at, _) in self._again.items() if at <= now]

@@ -49,6 +49,7 @@ class SelfWatch:
         self.looked_at = clock.now()
         self.store, self.resolver = own("store"), own("resolver")
         self.wall, self.buffer = own("clock"), own("receive-buffer")
+        self.configuration = own("configuration")
         self._clock = clock
         self._observe = observe
         self._drops = drops
@@ -57,12 +58,14 @@ class SelfWatch:
         self._said: dict[Subject, State] = {}
         self._seen_drops = 0
         self._dropped_at: float | None = 0.0  # at first it is told that none is lost
+        self._refused_since = 0.0  # of the configuration that is not in force
         self._refused = ""  # the last commit's error
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
         """The parts that are watched here."""
-        return self.store, self.resolver, self.wall, self.buffer
+        several = (self.store, self.resolver, self.wall, self.buffer)
+        return *several, self.configuration
 
     @property
     def store_fails(self) -> bool:
@@ -87,12 +90,27 @@ class SelfWatch:
         self.looked_at = now
         if step := self._clock.measure():
             self._jumped(step, now)
+        if self.configuration not in self._said:
+            self.reloaded()  # the one that we began with is in force
         self._look_at_drops(now)
         self._look_at_store(now)
 
     def resolver_state(self, ok: bool, detail: str) -> None:
         """Our resolver fails as a whole, or works again."""
         self._tell(self.resolver, ok, self._clock.now(), detail)
+
+    def reloaded(self, refused: str = "") -> None:
+        """A configuration is in force, or was refused, and why."""
+        part, now, why = self.configuration, self._clock.now(), plain(refused)
+        if refused and self._said.get(part) is State.FAILING:  # by another mistake
+            since, fact = self._refused_since, Fact(now, why)
+            again = Observation(
+                part, State.FAILING, since, now, detail=why, evidence=(fact,)
+            )
+            self._observe(again)
+            return
+        self._refused_since = now
+        self._tell(part, not refused, now, why)
 
     def committed(self, error: Exception | None) -> None:
         """How a transaction ended."""

@@ -326,6 +326,14 @@ RULES: dict[str, Wording] = {
         step="check space and rights of the database's folder (df, ls -l)",
         worse="still ",
     ),
+    "ConfigNotReloaded": Wording(
+        firing="the changed configuration is {adverb}not in force{since}",
+        resolved="the configuration is in force again{after}",
+        late="a changed configuration was not in force{span}",
+        follows="sipwatch goes on by the old one, and could not start by the new one",
+        step="run sipwatch check-config, put it right and reload again",
+        worse="still ",
+    ),
     "ResolverFailing": Wording(
         firing="sipwatch {adverb}gets no answer from DNS{since}",
         resolved="sipwatch gets answers from DNS again{after}",

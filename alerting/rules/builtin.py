@@ -393,6 +393,7 @@ BUILT_IN: Mapping[str, Form] = MappingProxyType(
         "NotifierFailing": _own_trouble("notifier/*"),
         "HeartbeatFailing": _own_trouble("heartbeat"),
         "StoreFailing": _own_trouble("store"),
+        "ConfigNotReloaded": _own_trouble("configuration"),
         "ResolverFailing": _own_trouble("resolver"),
         "ReceiveBufferDrops": _own_trouble("receive-buffer"),
         "ClockJump": Form(

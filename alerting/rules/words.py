@@ -67,6 +67,7 @@ BUILT_IN_WORDS: dict[str, tuple[str, ...]] = {
     "NotifierFailing": ("it does not accept what it is told",),
     "HeartbeatFailing": ("it does not arrive",),
     "StoreFailing": ("the database cannot be written",),
+    "ConfigNotReloaded": ("a changed configuration is wrong",),
     "ResolverFailing": ("no DNS server answers",),
     "ReceiveBufferDrops": ("this host drops packets before we read them",),
     "ClockJump": ("the clock of this host was set",),

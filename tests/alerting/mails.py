@@ -500,6 +500,14 @@ CASES: dict[str, Batch] = {
             **FAILING,  # type: ignore[arg-type]
         )
     ),
+    "config-not-reloaded": batch(
+        incident(
+            own("configuration"),
+            "ConfigNotReloaded",
+            detail="sipwatch.yaml:14:5: targets.twilio.intervall: unknown key",
+            **FAILING,  # type: ignore[arg-type]
+        )
+    ),
     "resolver-failing": batch(
         incident(own("resolver"), "ResolverFailing", **FAILING)  # type: ignore[arg-type]
     ),

@@ -231,6 +231,7 @@ def says(rule: str, o: Observation) -> tuple[Verdict, ...]:
         ("UnavailableRate", seen(own("calls"), State.OK), (None,)),
         ("NotifierFailing", seen(own("notifier/oncall"), State.FAILING), (True,)),
         ("StoreFailing", seen(own("store"), State.FAILING), (True,)),
+        ("ConfigNotReloaded", seen(own("configuration"), State.FAILING), (True,)),
         ("ResolverFailing", seen(own("resolver"), State.OK), (False,)),
         ("ReceiveBufferDrops", seen(own("receive-buffer"), State.FAILING), (True,)),
         ("ClockJump", seen(own("clock"), State.OK, event=Event.CLOCK_JUMPED), (True,)),
@@ -261,6 +262,7 @@ def names(rules: Rules, subject: Subject) -> set[str]:
             },
         ),
         (own("store"), {"StoreFailing"}),
+        (own("configuration"), {"ConfigNotReloaded"}),
         (own("notifier/oncall"), {"NotifierFailing"}),
         (
             PBX,

@@ -395,6 +395,7 @@ CASES = {
     "a clock that jumps": judged("ClockJump", WARNING),
     "no heartbeat": judged("HeartbeatFailing", WARNING),
     "no store": judged("StoreFailing", WARNING),
+    "a wrong configuration": judged("ConfigNotReloaded", WARNING),
     "no resolver": judged("ResolverFailing", WARNING),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -115,3 +116,23 @@ async def test_a_reload_gives_a_self_test_another_hour_or_none(
         scheduler.weekly(not_yet, "self-tests", None)
         assert scheduler._jobs.get_job("self-tests") is None
         scheduler.stop()
+
+
+@pytest.mark.parametrize(
+    ("since", "now", "due"),
+    [
+        ("2026-11-16T08:00", "2026-11-16T09:31", True),  # Monday, at 09:30
+        ("2026-11-16T08:00", "2026-11-16T09:29", False),
+        ("2026-11-16T09:30", "2026-11-22T23:59", False),
+        ("2026-11-02T09:30", "2026-11-21T12:00", True),  # twice
+        ("2026-11-30T09:30", "2026-11-21T12:00", False),  # the clock was set back
+    ],
+)
+async def test_it_knows_whether_a_job_was_due_while_nobody_ran_it(
+    scheduler: Scheduler, since: str, now: str, due: bool
+) -> None:
+    wanted = SelfTestSettings(day="mon", time=(9, 30), timezone=ZoneInfo("UTC"))
+    scheduler.weekly(audit, "self-tests", wanted)
+    moments = (datetime.fromisoformat(f"{at}+00:00") for at in (since, now))
+    assert scheduler.was_due("self-tests", *moments) is due
+    assert not scheduler.was_due("nobody's", *([datetime.now(UTC)] * 2))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,9 +14,10 @@ from alerting.incident import DeliveryError, Notification
 from alerting.matching import routed
 from alerting.outbox import Courier
 from alerting.routes import RouteSettings, StepSettings
+from alerting.store.rows import DropMemo, Memo
 from checks.observation import Observation, State
 from sipwatch.couriers import Couriers
-from sipwatch.self_test import SelfTests
+from sipwatch.self_test import MEMO, SelfTests
 from tests.sipwatch.watching import Watching
 
 GREYLISTED = DeliveryError("451 come back later")
@@ -69,7 +72,10 @@ class Site:
                 instance="sipwatch.example.com",
             )
         watching.couriers = couriers
-        self.tests = SelfTests(watching, couriers, commit=self.commit)
+        self.noted: list[Any] = []
+        self.tests = SelfTests(
+            watching, couriers, commit=self.commit, note=self.noted.extend
+        )
 
     async def commit(self) -> None:
         if self.full:
@@ -234,3 +240,55 @@ async def test_one_that_is_dismissed_is_forgotten() -> None:
     del site.watching.couriers["mail"]
     await site.later(3600)
     assert site.took()["mail"] == 0
+
+
+# --- one that falls into a downtime ---------------------------------------------------
+
+
+def stored(site: Site) -> str:
+    """When it was tested by schedule, as it is stored."""
+    (memo,) = site.noted
+    assert (type(memo), memo.name) == (Memo, MEMO)
+    return str(memo.json)
+
+
+async def test_the_test_of_the_week_is_stored_when_it_begins() -> None:
+    site = Site("mail", routes=())
+    await site.tests.scheduled()
+    at = datetime.fromtimestamp(site.watching.now, UTC)
+    assert stored(site) == json.dumps(at.isoformat())
+
+
+@pytest.mark.parametrize("missed", [True, False])
+async def test_one_that_was_missed_is_made_up_for_once(missed: bool) -> None:
+    site = Site("mail", routes=())
+    asked: list[datetime] = []
+
+    def due_since(at: datetime) -> bool:
+        asked.append(at)
+        return missed
+
+    site.tests.plan('"2026-11-01T09:00:00+00:00"', due_since)
+    assert asked == [datetime(2026, 11, 1, 9, tzinfo=UTC)]
+    assert site.took() == {"mail": 0}  # not before all has begun
+    await site.later(60)
+    assert site.took() == {"mail": int(missed)}
+    await site.later(60)
+    assert site.took() == {"mail": int(missed)}
+
+
+@pytest.mark.parametrize("last", [None, "null", '"yesterday"', "{", '"2026-11-01"'])
+async def test_where_none_is_known_it_counts_from_now(last: str | None) -> None:
+    site = Site("mail", routes=())
+    site.tests.plan(last, lambda at: True)
+    await site.later(60)
+    assert site.took() == {"mail": 0}
+    assert "T" in stored(site)
+
+
+async def test_what_is_planned_no_more_is_not_made_up_for() -> None:
+    site = Site("mail", routes=())
+    site.tests.plan('"2026-11-01T09:00:00+00:00"', lambda at: True)
+    site.tests.unplan()
+    await site.later(60)
+    assert (site.took(), site.noted) == ({"mail": 0}, [DropMemo(MEMO)])

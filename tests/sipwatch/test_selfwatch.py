@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from checks.observation import Event, Observation, State
+from checks.observation import Event, Fact, Observation, State
 from sipwatch import selfwatch
 from sipwatch.clock import Clock
 from sipwatch.selfwatch import DROPS_OVER, LATE, SelfWatch
@@ -56,7 +56,8 @@ def own() -> Own:
 
 def test_that_all_is_well_is_told_once_as_it_may_have_failed_before_a_restart() -> None:
     own = Own()
-    assert own.look() == [("receive-buffer", OK, ""), ("store", OK, "")]
+    well = ("configuration", "receive-buffer", "store")
+    assert own.look() == [(name, OK, "") for name in well]
     own.watch.resolver_state(ok=True, detail="")
     assert (own.told[-1].subject.name, own.told[-1].state) == ("resolver", OK)
     assert own.look() == []
@@ -66,6 +67,30 @@ def test_while_all_is_well_nothing_is_told(own: Own) -> None:
     assert [own.look() for _ in range(5)] == [[]] * 5
     own.watch.committed(None)
     assert own.told == []
+
+
+def test_a_configuration_that_is_refused_is_told_until_one_is_in_force(
+    own: Own,
+) -> None:
+    why = "sipwatch.yaml:14:5: targets: unknown key"
+    own.watch.reloaded(why)
+    assert [(o.state, o.detail) for o in own.told] == [(FAILING, why)]
+    assert own.look() == []
+    own.watch.reloaded()
+    own.watch.reloaded()
+    assert [(o.subject.name, o.state) for o in own.told] == [("configuration", OK)]
+
+
+def test_another_mistake_in_it_is_told_as_the_same_trouble(own: Own) -> None:
+    own.watch.reloaded("one")
+    own.now += 60
+    own.watch.reloaded("two\x07")
+    told = [(o.state, o.since, o.detail, o.evidence) for o in own.told]
+    first = own.now - 60
+    assert told == [
+        (FAILING, first, "one", (Fact(first, "one"),)),
+        (FAILING, first, "two\ufffd", (Fact(own.now, "two\ufffd"),)),
+    ]
 
 
 def test_a_dropped_answer_is_told_once_and_is_over_when_none_was_for_long(
