@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from html import escape
 from itertools import groupby, pairwise
 from statistics import median
 from typing import NamedTuple
@@ -44,7 +45,7 @@ LOSS = 14.0  # units: all was lost
 STRIP = (480.0, 14.0)
 COLUMN = 2.0  # units
 
-_GRADES = {
+_GRADES: dict[str, str] = {
     State.UP: "good",
     State.OK: "good",
     State.REGISTERED: "good",
@@ -270,7 +271,7 @@ def _held(changes: Sequence[Change], frame: _Frame) -> list[_Stretch]:
 
 def _stretches(changes: Sequence[Change], frame: _Frame, zone: tzinfo) -> Iterator[str]:
     for one in _held(changes, frame):
-        grade = _GRADES.get(State(one.state), "unknown") if one.state else "unknown"
+        grade = _GRADES.get(one.state, "unknown")
         left, right = frame.x(one.since), frame.x(one.until)
         high = _HIGH[grade] * (frame.bottom - frame.top)
         yield (
@@ -281,7 +282,7 @@ def _stretches(changes: Sequence[Change], frame: _Frame, zone: tzinfo) -> Iterat
 
 
 def _told(one: _Stretch, frame: _Frame, zone: tzinfo) -> str:
-    word = one.state.replace("_", " ")
+    word = escape(one.state.replace("_", " "))
     since = f" since {_moment(one.since, zone)}"
     if one.until >= frame.until:
         return word + since
@@ -324,9 +325,10 @@ def ticks(since: float, until: float, zone: tzinfo) -> list[tuple[float, str]]:
     while len(found) <= 2 * TICKS and (at := midnight.timestamp()) < until:
         # Of a night with another hour, one that is there twice is one tick.
         if at >= since and (not found or at > found[-1][0]):
-            dated = step is None or (midnight.hour, midnight.minute) == (0, 0)
-            said = midnight.strftime("%d %b" if dated else "%H:%M").lstrip("0")
-            found.append((at, said if dated else midnight.strftime("%H:%M")))
+            local = datetime.fromtimestamp(at, zone)  # of an hour that is left out
+            dated = step is None or (local.hour, local.minute) == (0, 0)
+            day = f"{local.day} {local:%b}"
+            found.append((at, day if dated else f"{local:%H:%M}"))
         midnight += apart
     return found
 
