@@ -29,7 +29,7 @@ from alerting.store.rows import (
 from checks.observation import Fact, Kind, Subject, plain
 from checks.settings import written_duration
 from sipwatch.sources import Sources
-from sipwatch.subjects import named
+from sipwatch.subjects import KEY, named
 
 BEFORE = 3600.0  # s before an incident began that are told of its subject
 AFTER = 600.0  # s after its end
@@ -101,8 +101,8 @@ def shown(incident: Incident, row: IncidentRow, sources: Sources) -> dict[str, A
     return {
         "id": row.id,
         "text": brief(alone(incident, sources.config.instance)),
-        "subject": row.key,
-        "title": row.title,
+        "subject": plain(row.key, KEY),
+        "title": plain(row.title),
         "family": row.family,
         "rule": row.rule,
         "severity": str(row.severity),
@@ -261,7 +261,7 @@ def counted(terms: Terms, iso: Iso) -> dict[str, Any]:
 
 def seen_through(one: Above, iso: Iso) -> dict[str, Any]:
     return {
-        "subject": one.subject,
+        "subject": plain(one.subject, KEY),
         "state": one.state,
         "well_at": iso(one.well_at) if one.well_at else None,
         "asked_at": None if one.asked_at is None else iso(one.asked_at),

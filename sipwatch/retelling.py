@@ -11,7 +11,7 @@ from alerting.store.rows import HistoryRow
 from checks.observation import Kind, Place, State, Subject, plain
 from checks.registrations.habit import points
 from sipwatch.sources import Sources
-from sipwatch.subjects import named, unwatched
+from sipwatch.subjects import KEY, named, unwatched
 
 
 class Change(NamedTuple):
@@ -42,10 +42,10 @@ def _answer(
 ) -> dict[str, Any]:
     kind, _, name = key.partition(":")
     return {
-        "subject": key,
+        "subject": plain(key, KEY),
         "kind": kind,
-        "name": subject.name if subject else name.rpartition("/")[2],
-        "title": subject.title if subject else "",
+        "name": plain(subject.name if subject else name.rpartition("/")[2], KEY),
+        "title": plain(subject.title) if subject else "",
         "scope": subject.scope.name if subject else name.partition("/")[0],
         "watched": subject is not None,
         "refresh": _refresh(sources, subject),

@@ -29,7 +29,7 @@ from sipwatch.reasons import (
     watched_as,
 )
 from sipwatch.sources import Sources
-from sipwatch.subjects import named, unwatched
+from sipwatch.subjects import KEY, named, unwatched
 
 
 async def of_subject(
@@ -84,10 +84,10 @@ async def _gone(
 def _head(key: str, subject: Subject | None) -> dict[str, Any]:
     kind, _, name = key.partition(":")
     return {
-        "subject": key,
+        "subject": plain(key, KEY),
         "kind": kind,
-        "name": subject.name if subject else name.rpartition("/")[2],
-        "title": subject.title if subject else "",
+        "name": plain(subject.name if subject else name.rpartition("/")[2], KEY),
+        "title": plain(subject.title) if subject else "",
         "watched": subject is not None,
         "state": None,
         "since": None,

@@ -16,6 +16,7 @@ from sipwatch import __version__, outbound, telling
 from sipwatch.config.settings import local_zone
 from sipwatch.findings import Findings, finding_json
 from sipwatch.sources import Sources
+from sipwatch.subjects import key_of
 from sipwatch.surroundings import Surroundings
 from sipwatch.views import accounts, certificates, overview, registrars, schedules
 from sipwatch.views.lens import Lens
@@ -111,7 +112,7 @@ def _incidents(incidents: list[Incident], lens: Lens) -> list[dict[str, Any]]:
     return [
         {
             "id": i.id,
-            "subject": i.subject.key,
+            "subject": key_of(i.subject),
             "family": i.family,
             "rule": i.rule,
             "severity": str(i.severity),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from checks.observation import Kind, Subject
+from checks.observation import Kind, Subject, plain
 from checks.registrations.judge import Judge
 from sipwatch.sources import Sources
+
+KEY = 700  # characters of a key: an AOR of 512, its registrar, the kind
+UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"  # what stands for a character that is not
 
 
 class AmbiguousError(LookupError):
@@ -15,6 +18,11 @@ class AmbiguousError(LookupError):
 
 class BusyError(Exception):
     """Somebody else does with it what is done once at a time; the text says what."""
+
+
+def key_of(subject: Subject) -> str:
+    """Its key as it is shown, and found by: an AOR may have anything in it."""
+    return plain(subject.key, KEY)
 
 
 def named(sources: Sources, name: str, registrar: str = "") -> Subject | None:
@@ -37,6 +45,16 @@ def unwatched(sources: Sources, name: str, registrar: str = "") -> Iterator[str]
     for judge in _judges(sources, registrar):
         for kind in (Kind.EXTENSION, Kind.REGISTRATION):
             yield f"{kind}:{judge.name}/{name}"
+
+
+def everybody(sources: Sources) -> Iterator[Subject]:
+    """All that is watched, each once; of files there are up to 100,000 targets."""
+    yield from sources.alarms.subjects
+    targets = sources.options.judge.subjects
+    for key in list(sources.options.targets):
+        found = sources.options.targets.get(key)
+        if found is not None and not sources.alarms.knows(found.subject):
+            yield found.subject
 
 
 def is_watched(sources: Sources, key: str) -> bool:
@@ -88,9 +106,15 @@ def _of_key(sources: Sources, key: str) -> Iterator[Subject]:
 def _extension(sources: Sources, key: str) -> Iterator[Subject]:
     registrar, _, aor = key.partition(":")[2].partition("/")
     judge = sources.judges.get(registrar)
-    found = judge.extensions.get(aor) if judge else None
+    if judge is None:
+        return
+    found = judge.extensions.get(aor)
     if found is not None:
         yield found.subject
+    elif UNPRINTABLE in aor:  # as it is shown of an AOR with anything in it
+        for name, extension in judge.extensions.items():
+            if not name.isprintable() and plain(name, len(name)) == aor:
+                yield extension.subject
 
 
 def _registration(sources: Sources, key: str) -> Iterator[Subject]:

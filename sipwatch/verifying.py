@@ -16,7 +16,7 @@ from checks.observation import Kind, Subject, plain
 from sipwatch.accounts import Accounts
 from sipwatch.registrars import Registrars
 from sipwatch.sources import Sources
-from sipwatch.subjects import named
+from sipwatch.subjects import key_of, named
 from sipwatch.views import accounts, extensions, registrars, registrations, targets
 from sipwatch.views.lens import NAME, Lens
 
@@ -84,7 +84,7 @@ async def verify(daemon: Tests, name: str, registrar: str = "") -> Verified:
     begun = begin(daemon, subject)
     ended = await begun.wait()
     return {
-        "subject": plain(subject.key),
+        "subject": key_of(subject),
         "ended": ended,
         "did": begun.did,
         "found": show(daemon, subject),

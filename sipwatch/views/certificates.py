@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from checks.observation import Subject, plain
 from sipwatch.reasons import utc
 from sipwatch.sources import Sources
+from sipwatch.subjects import key_of
 from sipwatch.views.lens import Lens
 
 MOST = 1000  # listed; the metrics have them all
@@ -55,7 +56,7 @@ def _row(
 ) -> CertificateRow:
     now = lens.sources.clock.to_wall(lens.now)
     return {
-        "key": subject.key,
+        "key": key_of(subject),
         "kind": subject.kind,  # type: ignore[typeddict-item]
         "address": plain(address),
         "transport": transport,

@@ -14,7 +14,7 @@ from checks.registrations.habit import points
 from checks.registrations.judge import Judge
 from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced
-from sipwatch.subjects import named
+from sipwatch.subjects import key_of, named
 from sipwatch.views.lens import NAME, UNKNOWN, Above, Lens, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, Paging
 
@@ -147,7 +147,7 @@ def row(lens: Lens, judge: Judge, e: Extension) -> ExtensionRow:
     gone = e.state is State.UNREGISTERED and e.lost is not None
     worst = lens.worst.get(subject)
     return {
-        "key": subject.key,
+        "key": key_of(subject),
         "registrar": judge.name,
         "name": plain(e.aor, NAME),
         "title": plain(subject.title, NAME),

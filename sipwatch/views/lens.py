@@ -13,6 +13,7 @@ from checks.observation import Fact, Subject, plain
 from checks.registrations.judge import Judge
 from sipwatch.reasons import utc
 from sipwatch.sources import Sight, Sources, readable
+from sipwatch.subjects import KEY
 
 UNKNOWN: Literal["unknown"] = "unknown"  # not seen yet, or not to be seen now
 NAME = 128  # characters of a name or title
@@ -91,7 +92,7 @@ class Lens:
         """What it is seen through, the nearest first."""
         standing = self.sources.alarms.standing(subject, self.now)
         return [
-            {"key": plain(one.subject), "state": one.state or UNKNOWN}
+            {"key": plain(one.subject, KEY), "state": one.state or UNKNOWN}
             for one in (standing.above if standing else ())
         ]
 

@@ -10,6 +10,7 @@ from checks.observation import plain
 from checks.registrations.judge import Judge
 from checks.registrations.outbound import Registration
 from sipwatch.sources import Sources
+from sipwatch.subjects import key_of
 from sipwatch.views.lens import NAME, UNKNOWN, Lens, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, cut
 
@@ -65,7 +66,7 @@ def row(lens: Lens, judge: Judge, r: Registration) -> RegistrationRow:
     """One of them."""
     known = r.state is not None and lens.reads(judge)
     return {
-        "key": r.subject.key,
+        "key": key_of(r.subject),
         "registrar": judge.name,
         "name": plain(r.name, NAME),
         "site": site_of(r.subject),

@@ -12,7 +12,7 @@ from checks.options.rows import STATES
 from checks.options.views import AddressView, TargetView
 from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced
-from sipwatch.subjects import named
+from sipwatch.subjects import key_of, named
 from sipwatch.views.lens import NAME, UNKNOWN, Above, Lens, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, Paging
 
@@ -147,7 +147,7 @@ def row(lens: Lens, view: TargetView) -> TargetRow:
     subject, figures = view.subject, view.figures
     probes = figures.probes
     return {
-        "key": subject.key,
+        "key": key_of(subject),
         "name": plain(subject.name, NAME),
         "role": subject.scope.role,
         "uri": shown_uri(view.uri),

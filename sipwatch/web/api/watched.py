@@ -32,7 +32,6 @@ Word = Annotated[str, Query(max_length=WORD)]
 Search = Annotated[
     str, Query(max_length=WORD, description="Part of a name, title or address.")
 ]
-Empty = Literal[""]
 
 
 def add_watched(app: FastAPI, daemon: Daemon) -> None:
@@ -51,7 +50,7 @@ def _add_extensions(api: APIRouter, daemon: Daemon) -> None:
     async def listed(
         registrar: Word = "",
         site: Word = "",
-        state: extensions.ExtensionState | Empty = "",
+        state: Literal[extensions.ExtensionState, ""] = "",
         search: Search = "",
         limit: Limit = LIMIT,
         cursor: Cursor = "",
@@ -84,7 +83,7 @@ def _add_targets(api: APIRouter, daemon: Daemon) -> None:
     async def listed(
         role: Literal["trunk", "pbx", "phone", ""] = "",
         site: Word = "",
-        state: targets.TargetState | Empty = "",
+        state: Literal[targets.TargetState, ""] = "",
         search: Search = "",
         limit: Limit = LIMIT,
         cursor: Cursor = "",
@@ -132,7 +131,7 @@ def _add_registrars(api: APIRouter, daemon: Daemon) -> None:
     )
     async def kept(
         registrar: Word = "",
-        state: registrations.RegistrationState | Empty = "",
+        state: Literal[registrations.RegistrationState, ""] = "",
         search: Search = "",
         limit: Limit = LIMIT,
         cursor: Cursor = "",
