@@ -55,7 +55,7 @@ class Vantage:
     def __init__(self, settings: VantageSettings, subject: Subject, now: float) -> None:
         self.settings, self.subject = settings, subject
         self.replies: Mapping[str, Reply] = {}
-        self.counts = {name: Count() for name in settings.targets}
+        self.counts: dict[str, Count] = {}
         self.state: State | None = None
         self.since = now
         self._failures = 0  # rounds in a row
@@ -91,7 +91,7 @@ class Vantage:
 
     def _tally(self) -> None:
         for name, reply in self.replies.items():
-            count = self.counts[name]
+            count = self.counts.setdefault(name, Count())
             count.answered += reply.ok
             count.failed += not reply.ok
             count.rtt = reply.rtt if reply.ok else count.rtt

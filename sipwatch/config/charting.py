@@ -9,7 +9,7 @@ from checks.options.targets import read_file
 from sipwatch.config.settings import Config
 from sipwatch.config.yaml import Document, KeyPath
 
-CHARTED = 2_000  # subjects: 1 MB a day of quarters, 9 MB of the last day's minutes
+CHARTED = 2_000  # subjects: 12 MB for a day of minutes, 100 MB for a month of quarters
 KEPT_OF = ("trunk", "pbx")  # roles of targets, unless `history` says otherwise
 
 
