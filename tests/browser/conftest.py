@@ -133,6 +133,7 @@ async def looking(browser: Browser, tmp_path: Path) -> AsyncIterator[Looking]:
         doors = Doors(daemon.config.web)
         async with served(daemon, doors=doors, feed=daemon.feed) as port:
             yield Looking(daemon, site, browser, f"http://127.0.0.1:{port}")
+            daemon.feed.close()  # who follows it is let go, as at the daemon's end
     finally:
         await watch.stop()
         site.close()

@@ -1,4 +1,4 @@
-"""The page in a real browser: what happens shows at once, and buttons do as they say."""
+"""The page in a real browser: what happens shows at once, and buttons do as told."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ async def test_search_leads_to_a_phone_and_its_ladder(looking: Looking) -> None:
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/e/extension:hq/1007")
     await expect(page.locator("h1")).to_have_text(re.compile("1007 Meeting room"))
-    await expect(page.locator(".ladder .ends")).to_contain_text("phone")
-    await expect(page.locator(".ladder")).to_contain_text("read, no binding")
+    # Where packets are captured they are drawn, else what the registrar told.
+    await expect(page.locator(".arrow").first).to_be_visible()
     boxes = [await one.bounding_box() for one in await page.locator(".arrow").all()]
     assert all(box and box["width"] > 40 for box in boxes)
     looking.site.trunk.silent = True
