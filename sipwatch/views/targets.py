@@ -16,8 +16,8 @@ from sipwatch.subjects import key_of, named
 from sipwatch.views.lens import NAME, UNKNOWN, Above, Lens, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, Paging
 
-SLICE = 2000  # targets looked at in one turn of the loop: some 2 ms
-MADE = 50  # rows made in one turn: some 2 ms
+SLICE = 1000  # targets looked at in one turn of the loop: some 2 ms
+MADE = 10  # rows made in one turn: some 2 ms
 OUTCOMES = 32  # that are remembered of each
 HIDDEN = "***"  # what is shown of a password in a URI
 
