@@ -44,6 +44,12 @@ class Connection(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        """A request is answered; another may have begun meanwhile."""
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            self._wait()
+
     def _wait(self) -> None:
         """For the rest of the head, if no request is being answered."""
         if self.cycle is not None and not self.cycle.response_complete:
