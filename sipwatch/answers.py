@@ -17,6 +17,7 @@ from sipwatch import outcomes, reasons, standings
 from sipwatch.accounts import Accounts
 from sipwatch.audit import audit
 from sipwatch.bindings import asked_for
+from sipwatch.busy import BusyPhones
 from sipwatch.chronicle import Chronicle
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config
@@ -75,6 +76,7 @@ class Answers:
     links: Links
     people: People
     gathering: Gathering
+    busy: BusyPhones
     passing: Passing
     couriers: Couriers
     self_tests: SelfTests

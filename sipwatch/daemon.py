@@ -23,6 +23,8 @@ from sipwatch import __version__, chain, couriers, heartbeat, metrics, systemd
 from sipwatch.accounts import Accounts
 from sipwatch.answers import Answers
 from sipwatch.audit import summarize
+from sipwatch.busy import TASK as BUSY
+from sipwatch.busy import BusyPhones
 from sipwatch.census import census
 from sipwatch.chronicle import Chronicle
 from sipwatch.clock import Clock
@@ -254,6 +256,7 @@ class Daemon(Answers):
             silenced=lambda one: self.feed.silence(one),
         )
         self.gathering = Gathering(self, self.bus, self.flow)
+        self.busy = BusyPhones(self.bus, lambda subject: self.findings.look(subject))
         self.passing = Passing(
             self.clock, self.flow.observe, lambda: self.config.capture.socket
         )
@@ -314,6 +317,7 @@ class Daemon(Answers):
         self.tasks.spawn("heartbeat", self.heartbeat.run())
         self.tasks.spawn(GATHERING, self.gathering.run())
         self.tasks.spawn("capture", self.passing.run())
+        self.tasks.spawn(BUSY, self.busy.run())
         for name, settings in self.config.notifiers.items():
             self.couriers.hire(name, settings)
         self._begin_accounts()

@@ -12,7 +12,7 @@ from alerting.muting.muting import ON_PURPOSE, Mute
 from alerting.notification.explained import Explained
 from alerting.notification.shape import iso
 from checks.cause import Answer, Confidence, Evidence, Finding, Sender, classify
-from checks.cause.fits import DND, HELD_BACK, HOURS, MAINTENANCE, NOBODY
+from checks.cause.fits import BUSY, DND, HELD_BACK, HOURS, MAINTENANCE, NOBODY
 from checks.cause.lines import lines_beside
 from checks.observation import Cause, Event, Fact, Kind, State, Subject, plain
 from checks.options.targets import full_uri
@@ -94,6 +94,24 @@ class Findings:
             return None  # that the phone is well now explains no call that failed
         return found
 
+    async def look(self, subject: Subject) -> None:
+        """Ask the PBX whether a phone that says it is busy is in a call."""
+        known = self.evidence(subject, around=False)
+        phone = self._phone(subject)
+        if known is None or phone is None or known.status not in BUSY:
+            return
+        await self._sources.followings[phone.scope.name].look_for_call(phone.name)
+
+    def _phone(self, subject: Subject) -> Subject | None:
+        """The extension that a subject is about, where it is one of ours."""
+        if subject.kind is Kind.TWILIO:
+            return self._sources.twilio.phone(subject)
+        if subject.kind is not Kind.TARGET:
+            return subject if subject.kind is Kind.EXTENSION else None
+        view = self._sources.options.targets.get(subject.key)
+        found = self._registered(_uri(view.uri)) if view else None
+        return found.subject if found else None
+
     def shown(self, name: str, registrar: str = "") -> dict[str, Any]:
         """The answer of /api/v1/finding, by key or name; LookupError."""
         subject = named(self._sources, name, registrar)
@@ -153,6 +171,7 @@ class Findings:
             **_bound(extension, now),
             answer=_answered(extension, judge.reaching.sight),
             kind=Kind.EXTENSION,
+            in_call=self._sources.followings[judge.name].in_call(extension.aor),
             restarted_at=_restarted(judge, extension),
             paused=subject.paused,
             closed=hours.reason.removeprefix("outside ") if hours else "",

@@ -29,6 +29,7 @@ from checks.registrations.judge import (
 )
 from checks.registrations.ledger import EXTENSIONS
 from checks.registrations.memory import FORGOTTEN, Remembered, shifted
+from checks.registrations.readings import TellsCalls
 from checks.registrations.sites import Sites
 from checks.sip.resolver import Resolver
 from sipwatch.asking import Asking, Inquire
@@ -36,6 +37,8 @@ from sipwatch.flow import Flow
 
 BACK_OFF = (1.0, 30.0)  # s until a member is tried again, doubling, with jitter
 SLICE = 100  # readings and what they tell in one turn of the loop: some 4 ms
+CALLS = 1000  # phones of which it is known whether they are in a call
+CALL_LASTS = 300.0  # s that this is held to be so: a mail is read by then
 KEPT = 500  # extensions remembered in one turn of the loop: some 4 ms
 REST = 0.01  # s between two looks at the judge's deadlines
 MEMO = "registrar"  # what the store's memos of registrars begin with
@@ -77,6 +80,7 @@ class Following:
         self.tried_at = clock()  # a member was read, or could not be
         self._done = 0  # since the loop had its turn
         self._closed = False
+        self._calls: dict[str, tuple[float, bool]] = {}  # by AOR: when, and what
         self._crowded = False  # it was told that not all are watched
         self._timer: asyncio.TimerHandle | None = None
         kind = REGISTRARS[self.settings.type][1]
@@ -86,6 +90,24 @@ class Following:
             )
             for address in judge.members
         }
+
+    async def look_for_call(self, aor: str) -> bool | None:
+        """Ask whether a phone is in a call now; None where no member can tell."""
+        for member in self._registrars.values():
+            if not isinstance(member, TellsCalls):
+                continue
+            if (found := await member.in_call(aor)) is not None:
+                self._calls.pop(aor, None)
+                self._calls[aor] = self._clock(), found
+                if len(self._calls) > CALLS:
+                    del self._calls[next(iter(self._calls))]
+                return found
+        return None
+
+    def in_call(self, aor: str) -> bool | None:
+        """What was found then; None where nobody has asked of late."""
+        at, found = self._calls.get(aor, (0.0, False))
+        return found if self._clock() - at < CALL_LASTS else None
 
     @property
     def passed(self) -> bool:

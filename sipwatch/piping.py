@@ -51,7 +51,7 @@ def piped() -> Iterator[None]:
     """What is printed meanwhile may find no reader."""
     before = sys.stdout
     out = Piped(before)
-    sys.stdout = out  # type: ignore[assignment]  # as much of one as is used
+    sys.stdout = out
     try:
         yield
     finally:

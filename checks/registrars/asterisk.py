@@ -21,6 +21,7 @@ from checks.registrars import pauses, refusals
 from checks.registrars.ami import Message
 from checks.registrars.clocks import Pace
 from checks.registrars.complaints import MANAGER_CONF, Complaint
+from checks.registrars.devices import Devices
 from checks.registrars.failures import (
     HoldBack,
     host_and_port,
@@ -120,6 +121,7 @@ class Asterisk:
         self._contacts = Contacts()
         self._pauses = pauses.Pauses(f"AMI at {address}")
         self._trunks = Trunks()
+        self._devices = Devices()
         self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
         self._boot: float | None = None
@@ -147,6 +149,10 @@ class Asterisk:
         if self._session:
             self._session.nudge()
 
+    async def in_call(self, aor: str) -> bool | None:
+        """Whether a phone is in a call now; None: it cannot be told."""
+        return await self._devices.ask(aor, self._session)
+
     async def watch(self) -> AsyncGenerator[Reading, None]:
         """Connect, list, follow; raises Unreadable on every expected failure."""
         self._hold_back.check(self._clock())
@@ -162,6 +168,7 @@ class Asterisk:
             raise self._refusal(str(refused)) from None
         finally:
             self._session = None
+            self._devices.forget()
             session.send("Logoff")
             session.close()
 
@@ -397,6 +404,7 @@ class Asterisk:
             ping_at = session.heard + IDLE_PING
             if now >= ping_at:
                 await self._ping(session)
+            await self._devices.run(session)
             async for failed in self._qualifying.run(session, now):
                 yield failed
             if now >= self._next_titles:

@@ -225,6 +225,12 @@ def title_question(aor: str) -> dict[str, str]:
     return {"Variable": f"PJSIP_ENDPOINT({name},callerid)"}
 
 
+def device_question(aor: str) -> dict[str, str]:
+    """The values of Getvar that ask for the state of an endpoint's device."""
+    name = aor if _NAME.fullmatch(aor) else ""
+    return {"Variable": f"DEVICE_STATE(PJSIP/{name})"}
+
+
 def title(answer: Message, aor: str) -> str:
     """The name in `"Reception" <1001>`; "" where there is none but its own."""
     found = _CALLER.fullmatch(answer.get("Value", ""))

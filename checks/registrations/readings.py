@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from checks.observation import Binding, Cause, Loss, State
 from checks.settings import Duration, Glob
@@ -180,6 +180,15 @@ class Registrar(Protocol):
 
     def relist(self) -> None:
         """Ask for a full list now; asking again before it is answered adds nothing."""
+        ...
+
+
+@runtime_checkable
+class TellsCalls(Protocol):
+    """A registrar that knows of calls as well."""
+
+    async def in_call(self, aor: str) -> bool | None:
+        """Whether a phone is in a call now; None: it cannot tell, or not in time."""
         ...
 
 

@@ -76,6 +76,7 @@ class Phone:
             self._bindings(),
             self._phone(),
             self._view(),
+            self._in_call(),
             self._recent(),
             self._call(),
         ]
@@ -178,6 +179,14 @@ class Phone:
         if not e.reachable:
             return Rung("PBX view", False, "it does not answer the PBX's OPTIONS")
         return Rung("PBX view", True, "it answers OPTIONS", e.rtt)
+
+    async def _in_call(self) -> Rung | None:
+        """What the PBX knows of calls, where it does."""
+        following = self._daemon.followings[self._judge.name]
+        found = await following.look_for_call(self._extension.aor)
+        if found is None:
+            return None
+        return Rung("calls", None, "it is in a call" if found else "it is in no call")
 
     async def _recent(self) -> Rung | None:
         subject, alarms = self._extension.subject, self._daemon.alarms

@@ -299,6 +299,71 @@ async def test_a_phone_in_do_not_disturb_is_told_from_one_that_is_gone(
         assert any("Q.850 cause 20" in one["text"] for one in found["evidence"])
 
 
+def in_a_call(request: Request, number: int) -> list[bytes]:
+    """A phone that takes its first call, and is busy to whoever asks."""
+    if request.method != "INVITE":
+        return [respond(request, 486 if request.method == "OPTIONS" else 200)]
+    host = request.headers.lines("to")[0].rpartition("@")[2].partition(">")[0]
+    contact = f"<sip:phone@{host}>"
+    said = respond(request, 200, contact=contact, content_type="application/sdp")
+    ip = host.partition(":")[0]
+    sdp = (
+        f"v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n"
+        "m=audio 40000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+    ).encode()
+    head = re.sub(rb"\r\nContent-Length: *\d+", b"", said.rstrip(b"\r\n"))
+    return [head + b"\r\nContent-Length: %d\r\n\r\n" % len(sdp) + sdp]
+
+
+@pytest.mark.real("asterisk")
+async def test_a_phone_that_is_in_a_call_is_told_from_one_in_do_not_disturb(
+    asterisk: StartAsterisk, phone: MakePhone, watching: StartWatch
+) -> None:
+    """By Asterisk's word: by hand, and where Twilio tells that calls of it fail."""
+    pbx = asterisk([Extension("1001")])
+    desk = phone("1001", pbx)
+    desk.register(120)
+    desk.close()
+    ip, _, port = desk.contact.partition(":")
+    async with (
+        TwilioServer(now=time.time()) as twilio,
+        peer(in_a_call, "udp", ip=ip, port=int(port)),
+    ):
+        watch = await watching(
+            asterisk_at(pbx, probe_contacts=True) + account(twilio, webhook=False)
+        )
+        await watch.sees(15, x1001=HERE)
+        found = await asked(watch, "1001")
+        assert rung(found, "calls") == (None, "it is in no call")
+        assert found["cause"] == Cause.DO_NOT_DISTURB
+
+        await asyncio.to_thread(
+            pbx.cli, "channel originate PJSIP/1001 application Wait 60"
+        )
+        hq = watch.daemon.followings["hq"]
+        await eventually(lambda: hq.look_for_call("1001"), 20, "a call")
+        assert await hq.look_for_call("nobody") is None
+        findings = watch.daemon.findings
+        subject = watch.daemon.judges["hq"].extensions["1001"].subject
+        await eventually(
+            lambda: (known := findings.of(subject)) and known.cause, 15, "our OPTIONS"
+        )
+        hq._calls.clear()  # nobody has asked yet
+        for number in range(3):
+            called = Alert(
+                f"NO{number}", 31480, "warning", time.time(), "1001@acme.sip.twilio.com"
+            )
+            await watch.daemon.twilio.received(called)
+        await watch.mail(1, 30)
+        [incident] = (await watch.status())["incidents"]
+        by_hand_too = await asked(watch, "1001")
+    assert (incident["finding"]["cause"], incident["finding"]["confidence"]) == (
+        *(Cause.BUSY, "certain"),
+    )
+    assert rung(by_hand_too, "calls") == (None, "it is in a call")
+    assert by_hand_too["cause"] == Cause.BUSY
+
+
 @pytest.mark.real("asterisk", "baresip")
 async def test_a_stale_binding_is_told_from_no_binding(
     asterisk: StartAsterisk, baresip: StartBaresip, watching: StartWatch
@@ -389,7 +454,9 @@ async def test_one_phone_is_called_by_one_at_a_time(
         return [respond(request, 100, "Trying")] if request.method == "INVITE" else []
 
     async with peer(ringing, "udp", ip=ip, port=5060):
-        watch = await watching(f'targets: {{desk: {{uri: "sip:1001@{ip}"}}}}\n')
+        watch = await watching(
+            f'targets: {{desk: {{uri: "sip:1001@{ip}", timeout: 2s}}}}\n'
+        )
         daemon = watch.daemon
         await eventually(lambda: daemon.ready, 20, "the first pass")
         first = asyncio.create_task(told(daemon.diagnose("desk", call=True)))

@@ -72,6 +72,10 @@ NO_PACKETS = {
 }
 
 
+async def unasked(aor: str) -> None:
+    """A PBX that tells nothing of calls."""
+
+
 @dataclass
 class Watching:
     """What `Sources` asks for; needs a running loop."""
@@ -171,7 +175,11 @@ class Watching:
         self.judges[name] = judge
         self.config.registrars[name] = judge.settings  # type: ignore[index]
         self.followings[name] = SimpleNamespace(
-            judge=judge, settings=judge.settings, tried_at=self.now
+            judge=judge,
+            settings=judge.settings,
+            tried_at=self.now,
+            in_call=lambda aor: None,
+            look_for_call=unasked,
         )
         self.read(judge, extensions, rtt=rtt)
         return judge
