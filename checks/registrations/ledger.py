@@ -195,6 +195,9 @@ class Ledger:
         if contact is None:
             return False
         contact.heard = now
+        ends = contact.ends if m.clock.measured else None
+        if binding.expires_at is None and ends is not None and ends <= at:
+            contact.end = None  # of an earlier REGISTER: this one's comes with a list
         contact.came(at, binding.granted)
         if contact.end is not None and (m.ends is None or contact.end < m.ends):
             m.ends = contact.end

@@ -14,6 +14,7 @@ from alerting.rules.rule import RulesError, RuleSettings, build
 from checks.accounts import twilio
 from checks.options.targets import check_uri
 from checks.registrars.failures import check_url, host_and_port
+from checks.registrars.sip import SipSettings
 from checks.registrations.reaching import routed
 from checks.registrations.readings import RegistrarSettings
 from checks.settings import Secret
@@ -65,6 +66,16 @@ def notices(config: Config) -> list[str]:
             lines.append(
                 f"registrars.{name}: asked AOR by AOR, and neither `file` nor "
                 "`include` names any"
+            )
+        if isinstance(settings, SipSettings) and only.logout_ok:
+            told = (
+                "where it offers no reg events"
+                if settings.subscribe
+                else "without reg events (subscribe: false)"
+            )
+            lines.append(
+                f"registrars.{name}.extensions.logout_ok: {told}, a SIP registrar "
+                "cannot tell a log-out from a loss, and each is told as a loss"
             )
     for name, account in config.accounts.items():
         if found := twilio.check(account.uri.host):

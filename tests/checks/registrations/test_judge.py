@@ -514,3 +514,22 @@ def test_a_removal_was_not_before_its_contact_was_last_seen() -> None:
     line.at(seen + 10)
     (lost,) = line.gone("1001", at=seen + 10 - 60)
     assert (lost.state, lost.since) == (State.UNREGISTERED, seen)
+
+
+def test_an_end_that_had_passed_when_the_phone_came_again_dates_no_removal() -> None:
+    hq = Timeline("1001")
+    hq.list(bound("1001", 60.5))
+    hq.lost()
+    hq.at(61.0).half()
+    hq.added(bound("1001"))  # the same contact, beside the list that is under way
+    hq.end(60.6)
+    hq.at(122.0).gone("1001")
+    assert (hq.state("1001"), hq.last("1001").since) == (UNREGISTERED, 122.0)
+
+
+def test_an_end_that_lies_ahead_stays_where_the_phone_is_seen_again() -> None:
+    hq = Timeline("1001")
+    hq.list(bound("1001", 60.5))
+    hq.at(30.0).added(bound("1001"))
+    hq.at(61.0).gone("1001")
+    assert hq.last("1001").since == 60.5

@@ -269,6 +269,26 @@ def test_nothing_watched_and_nobody_told_are_allowed_with_a_notice(write: Any) -
     assert notices(full) == []
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("", "where it offers no reg events"),
+        (", subscribe: false", "without reg events (subscribe: false)"),
+    ],
+)
+def test_who_cannot_tell_a_log_out_from_a_loss_is_named(
+    keys: str, told: str, write: Any
+) -> None:
+    only = "extensions: {include: ['1001'], logout_ok: ['1*']}"
+    row = f"{{type: sip, address: 'sip:example.com', {only}{keys}}}"
+    assert notices(load(write(f"registrars: {{p: {row}}}" + MAIL))) == [
+        f"registrars.p.extensions.logout_ok: {told}, a SIP registrar cannot tell a "
+        "log-out from a loss, and each is told as a loss"
+    ]
+    polled = f"{{type: kamailio, address: 'http://10.0.0.5/RPC', {only}}}"
+    assert notices(load(write(f"registrars: {{p: {polled}}}" + MAIL))) == []
+
+
 def test_a_difference_is_told_by_entry(write: Any) -> None:
     old = load(write("targets: {a: {uri: 'sip:10.0.0.1'}, b: {uri: 'sip:10.0.0.2'}}\n"))
     new = load(
