@@ -53,6 +53,7 @@ from sipwatch.scheduler import Scheduler
 from sipwatch.self_test import MEMO as SELF_TEST
 from sipwatch.self_test import SelfTests
 from sipwatch.selfwatch import SelfWatch
+from sipwatch.subjects import everybody
 from sipwatch.tasks import Tasks
 from sipwatch.topology import Topology
 from sipwatch.touched import Touched
@@ -254,6 +255,7 @@ class Daemon(Answers):
             self._wake,
             self._renew,
             silenced=lambda one: self.feed.silence(one),
+            subjects=lambda: everybody(self),
         )
         self.gathering = Gathering(self, self.bus, self.flow)
         self.busy = BusyPhones(self.bus, lambda subject: self.findings.look(subject))

@@ -3,9 +3,10 @@ that it is done."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +14,15 @@ from alerting.alarms.core import Alarms
 from alerting.incident import Incident
 from alerting.muting.silences import Silence
 from alerting.store.database import StoreError
-from checks.observation import plain
+from checks.observation import Subject, plain
 from checks.settings import duration
 from sipwatch.clock import Clock
 from sipwatch.flow import Flow
 from sipwatch.links import Claim, Links, Shown
+from sipwatch.sources import sliced
 
 NAME_LIMIT = 100  # characters of who acknowledges
+LOOKED_AT = 500  # subjects in one turn of the loop, some ms
 LOGGED = 20  # numbers of incidents in one line
 NOTE_LIMIT = 300  # characters of what they say
 
@@ -42,9 +45,11 @@ class People:
         wake: Callable[[], None],
         renew: Callable[[], None] = lambda: None,
         silenced: Callable[[dict[str, Any]], None] = lambda one: None,
+        subjects: Callable[[], Iterable[Subject]] = tuple,
     ) -> None:
-        """`wake` who delivers, `renew` what they told: an incident was taken; a silence
-        that was made or ended is `silenced`."""
+        """All that is watched are the `subjects`. `wake` who delivers, `renew` what
+        they told: an incident was taken; a silence that was made or ended is
+        `silenced`."""
         self.links = links
         self._alarms = alarms
         self._flow = flow
@@ -52,6 +57,7 @@ class People:
         self._wake = wake
         self._renew = renew
         self._silenced = silenced
+        self._subjects = subjects
 
     # --- acknowledging --------------------------------------------------------------
 
@@ -142,7 +148,16 @@ class People:
         await self._stored()
         shown = self._silence(made, self._wall())  # it begins a moment after `wall`
         self._silenced(shown)
-        return shown
+        return shown | {"subjects": await self._concerned(made)}
+
+    async def _concerned(self, made: Silence) -> int:
+        """How many of all that is watched it is about."""
+        found, silences = 0, self._alarms.silences
+        for some in sliced(self._subjects(), LOOKED_AT):
+            rules = self._alarms.rules
+            found += sum(silences.concerns(made, subject, rules) for subject in some)
+            await asyncio.sleep(0)
+        return found
 
     async def unsilence(self, id: str) -> dict[str, Any]:
         """End a silence; LookupError, NotStoredError."""

@@ -143,6 +143,8 @@ def _added(one: dict[str, Any], width: int) -> Iterator[str]:
     yield f"silence {one['id']} is {one['state']} {until}"
     if one["incidents"]:
         yield f"open incidents that it is about: {one['incidents']}"
+    if not one.get("subjects", 1):
+        yield "it fits nothing that is watched now"
 
 
 def _removed(one: dict[str, Any], width: int) -> Iterator[str]:

@@ -50,11 +50,9 @@ def unwatched(sources: Sources, name: str, registrar: str = "") -> Iterator[str]
 def everybody(sources: Sources) -> Iterator[Subject]:
     """All that is watched, each once; of files there are up to 100,000 targets."""
     yield from sources.alarms.subjects
-    targets = sources.options.judge.subjects
-    for key in list(sources.options.targets):
-        found = sources.options.targets.get(key)
-        if found is not None and not sources.alarms.knows(found.subject):
-            yield found.subject
+    for target in list(sources.options.judge.subjects):
+        if target is not None and not sources.alarms.knows(target):
+            yield target
 
 
 def is_watched(sources: Sources, key: str) -> bool:

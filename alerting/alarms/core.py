@@ -299,6 +299,11 @@ class Alarms:
                 found |= self._incidents.heard_by(subject, rule, grade)
         return sorted(found)
 
+    @property
+    def subjects(self) -> list[Subject]:
+        """All that is remembered, or was seen otherwise than well."""
+        return list(self._watched)
+
     def find(self, kind: Kind, key: str) -> Subject | None:
         """Who is watched under a key, of a kind that has few."""
         alike = (s for s in self._watched if s.kind is kind)

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from alerting.alarms.changes import Changes
 from alerting.alarms.deliveries import Deliveries
-from alerting.incident import Incident
+from alerting.incident import Incident, Severity
 from alerting.muting.muting import Muting
 from alerting.muting.silences import Silence, dumped, loaded, silence
+from alerting.rules.inforce import Rules
 from alerting.store.rows import DropMemo, Memo
+from checks.observation import State, Subject
 
+OWN = ("severity", "rule", "family")  # fields of an incident, not of its subject
 PREFIX = "alarms/silence/"  # of the memos that keep them
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,19 @@ class Silencing:
         self._save(made)
         return made
 
+    def concerns(self, one: Silence, subject: Subject, rules: Rules) -> bool:
+        """Whether anything that can happen to a subject would be silenced."""
+        could = _could_be(subject)
+        if not all(m.fits(could) for m in one.matchers if m.field not in OWN):
+            return False
+        for rule in rules.of(subject).rules:
+            could.rule, could.family = rule.name, rule.family
+            for grade in rule.grades:
+                could.severity = grade.severity
+                if one.fits(could):
+                    return True
+        return False
+
     def end(self, id: str, now: float) -> Silence | None:
         """End one: what it held is told now, if it is still so."""
         ended = self.muting.silences.end(id, now + self.muting.ahead())
@@ -83,3 +99,8 @@ class Silencing:
 
     def _save(self, one: Silence) -> None:
         self._changes.memo(Memo(PREFIX + one.id, dumped(one)))
+
+
+def _could_be(subject: Subject) -> Incident:
+    """An incident of a subject, of which nothing else is known."""
+    return Incident(0, subject, "", "", Severity.INFO, State.OK, 0.0, 0.0)

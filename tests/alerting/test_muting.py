@@ -677,3 +677,32 @@ def test_that_an_event_got_worse_is_not_told_once_it_is_over_and_silenced() -> N
     site.until(site.time("23:00"))
     assert site.story() == [("10:00", "firing")]
     assert site.alarms.owed() == []
+
+
+# --- a silence that is about nobody ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "concerned"),
+    [
+        (["extension=1001"], True),
+        (["extension=1O01"], False),
+        (["site=lyon", "severity=warning"], True),
+        (["site=lyon", "severity=info"], True),  # its refreshes and its policy
+        (["rule=OptionsFailing"], False),
+        (["site!=lyon"], False),
+        (["registrar=hq", "rule!=ExtensionUnregistered"], True),
+        (["rule=ExtensionUnregistered", "family=policy"], False),
+    ],
+)
+def test_a_silence_knows_whom_it_is_about_before_anything_happens(
+    written: list[str], concerned: bool
+) -> None:
+    site = Calm()
+    phone = site.phone("1001")
+    made = site.alarms.silences.add(
+        written, author="Anna", reason="new switch", starts=None,
+        ends=site.now + HOUR, now=site.now,
+    )  # fmt: skip
+    rules = site.alarms.rules
+    assert site.alarms.silences.concerns(made, phone, rules) is concerned

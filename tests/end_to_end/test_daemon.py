@@ -330,6 +330,7 @@ async def test_a_wrong_reload_changes_nothing_and_says_where(
     await daemon.reload(wrong)
     name = "sipwatch_config_last_reload_successful"
     assert (await daemon.metrics()).of(name) == 0
+    await daemon.opens("ConfigNotReloaded")
     lines = [line for line in daemon.log.splitlines() if "reload: " in line]
     assert lines
     assert any(words in line for line in lines)
@@ -339,6 +340,7 @@ async def test_a_wrong_reload_changes_nothing_and_says_where(
     await eventually(lambda: provider.requests > asked, 10, "it goes on")
     await daemon.reload(well)
     assert (await daemon.metrics()).of(name) == 1
+    await daemon.is_over("ConfigNotReloaded")
     assert "Traceback" not in daemon.log
     assert await daemon.stop() < 2
 

@@ -43,6 +43,7 @@ async def test_a_silence_holds_a_mail_until_it_is_removed(
         daemon, "silence", "add", "target=twilio", "--for", "2h",
         "--reason", "the provider works on it", "--by", "Anna",
     )  # fmt: skip
+    assert made["subjects"] == 1
     stored = daemon.rows("SELECT json FROM memos WHERE name LIKE 'alarms/silence/%'")
     assert json.loads(stored[0][0])["matchers"] == ["target=twilio"]
 

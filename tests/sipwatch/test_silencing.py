@@ -89,3 +89,14 @@ def test_it_fits_a_terminal() -> None:
 def test_the_user_is_who_became_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "anna")
     assert silencing.user() == "anna"
+
+
+@pytest.mark.parametrize(
+    ("subjects", "said"),
+    [(0, ["it fits nothing that is watched now"]), (1, []), (4000, [])],
+)
+def test_one_that_fits_nothing_says_so_when_it_is_made(
+    subjects: int, said: list[str]
+) -> None:
+    made = silence(subjects=subjects)
+    assert list(silencing._added(made, 80))[1:] == said
