@@ -40,9 +40,14 @@ def every() -> list[tuple[str, click.Command]]:
 
 def help_of(name: str, command: click.Command) -> str:
     """What `--help` prints."""
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
-    with click.Context(command, info_name=name, terminal_width=WIDTH, **settings) as at:
-        return command.get_help(at)
+    at = click.Context(
+        command,
+        info_name=name,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    return command.get_help(at)
 
 
 def page() -> str:

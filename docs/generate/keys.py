@@ -108,17 +108,12 @@ def _definitions() -> Mapping[str, Any]:
     return found
 
 
-@cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)
-
-
 def keys_of(cls: type[Any], above: str = "") -> Iterator[Key]:
     """The keys of settings, those of settings inside of them included."""
-    said = _said(cls)
+    said, hints = _said(cls), get_type_hints(cls, include_extras=True)
     for one in sorted(fields(cls), key=lambda one: not _needed(one)):
         name = one.metadata.get("alias", one.name)
-        hint = _hints(cls)[one.name]
+        hint = hints[one.name]
         inner, through = _inside(hint)
         meaning = said.get(name, {}).get("description", "")
         yield Key(
@@ -136,8 +131,10 @@ def _said(cls: type[Any]) -> Mapping[str, Any]:
     """The words for the keys of settings; a base's are those of any that has it."""
     every = _definitions()
     heirs = [one.__name__ for one in (cls, *cls.__subclasses__())]
-    found = next((every[name] for name in heirs if name in every), {})
-    return found.get("properties", {})  # type: ignore[no-any-return]
+    keys: dict[str, Any] = next(
+        every[name]["properties"] for name in heirs if name in every
+    )
+    return keys
 
 
 def _needed(one: Field[Any]) -> bool:
@@ -146,21 +143,25 @@ def _needed(one: Field[Any]) -> bool:
 
 def _inside(hint: Any) -> tuple[type[Any] | None, str]:
     """Settings that a key holds, and how one gets to them from there."""
-    if is_dataclass(hint) and isinstance(hint, type):
+    if _is_settings(hint):
         return hint, ""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         found = [_inside(one) for one in args if one is not type(None)]
         return found[0] if found else (None, "")
-    if origin in (tuple, list) and args and is_dataclass(args[0]):
+    if origin in (tuple, list) and args and _is_settings(args[0]):
         return args[0], "[]"
     if (
         isinstance(origin, type)
         and issubclass(origin, Mapping)
-        and is_dataclass(args[1])
+        and _is_settings(args[1])
     ):
         return args[1], ".NAME"
     return None, ""
+
+
+def _is_settings(hint: Any) -> bool:
+    return isinstance(hint, type) and is_dataclass(hint)
 
 
 def written(hint: Any) -> str:

@@ -133,8 +133,9 @@ class Everything(Anything):
 
     def __init__(self) -> None:
         detail = MetricsSettings(detail=("trunk", "pbx", "phone", EXTENSION))
-        web, any_of = WebSettings(metrics=detail), Anything()
-        self.config = Config(web=web, twilio=any_of, twiml=any_of)
+        anything: Any = Anything()
+        web = WebSettings(metrics=detail)
+        self.config = Config(web=web, twilio=anything, twiml=anything)
         self.counts = metrics.Counts(EventEmitter(), lambda incident: None)
         self.options = Anything()
         inbox = self.options.sweep.inbox
@@ -146,7 +147,7 @@ def shown() -> list[Shown]:
     """All metrics, in the order in which they are rendered."""
     source: Any = Everything()
     found = [
-        Shown(one.name, one.type, one.documentation, tuple(one._labelnames or ()))
+        Shown(one.name, one.type, one.documentation, _labels(one))
         for one in metrics._Aggregates(source).collect()
     ]
     found = [_with_suffix(one) for one in found]
@@ -154,6 +155,10 @@ def shown() -> list[Shown]:
         labels = LABELS.get(family.name, ())
         found.append(Shown(family.name, family.type, family.help, labels))
     return found
+
+
+def _labels(family: Any) -> Sequence[str]:
+    return tuple(family._labelnames or ())
 
 
 def families(source: Any) -> Iterator[Family]:
