@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from html import escape
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -96,8 +96,8 @@ def sparkline(
     points: Sequence[Point], since: float | None = None, until: float | None = None
 ) -> str:
     """RTT and loss of a time in small: no axes; times are of the wall clock."""
-    found = _Drawn.of(points, since, until)
     width, height = SPARK
+    found = _Drawn.of(points, since, until, (PAD, width - PAD))
     frame = _Frame(*found.span, PAD, width - PAD, 2.0, height - 7.0, found.peak)
     body = [
         *_curves(found, frame),
@@ -114,11 +114,11 @@ def rtt_chart(
     until: float | None = None,
 ) -> str:
     """RTT with axes, losses below it, and the states below these."""
-    found = _Drawn.of(points, since, until)
+    found = _Drawn.of(points, since, until, (LEFT, RIGHT))
     most = _round_up(found.peak)
     frame = _Frame(*found.span, LEFT, RIGHT, TOP, PLOT, most)
     body = [
-        *(_values(frame) if found.points else ()),
+        *(_values(frame) if found.sent else ()),
         *_times(frame, zone),
         *_curves(found, frame),
         _text(LEFT - 6, LOSSES - 2, "lost", "end"),
@@ -127,7 +127,7 @@ def rtt_chart(
         _losses(found, frame, LOSSES, LOSS),
         *_stretches(states, frame._replace(top=STATES - 12, bottom=STATES), zone),
     ]
-    if not found.points:
+    if not found.sent:
         middle = (LEFT + RIGHT) / 2
         body.append(_text(middle, PLOT / 2, "nothing measured", "middle"))
     return _svg("rtt", WIDTH, HEIGHT, "RTT, loss and states", found.words(), body)
@@ -144,73 +144,114 @@ def state_strip(
     return _svg("strip", width, height, "States", told or "nothing is known", body)
 
 
-class _Drawn(NamedTuple):
-    """The points of a time, and what is to be said of them."""
+class _Loss(NamedTuple):
+    """What was asked in a column of the picture, the first of it then, and lost."""
 
-    points: list[Point]
+    at: int
+    sent: int
+    lost: int
+
+
+class _Drawn(NamedTuple):
+    """The points of a time as columns of the picture; what is to be said of them."""
+
     span: tuple[float, float]
+    runs: list[list[Point]]  # columns that follow each other without a gap
+    losses: list[_Loss]
+    sent: int
+    lost: int
 
     @classmethod
     def of(
-        cls, points: Sequence[Point], since: float | None, until: float | None
+        cls,
+        points: Sequence[Point],
+        since: float | None,
+        until: float | None,
+        sides: tuple[float, float],
     ) -> _Drawn:
-        first = points[0].at if points else 0.0
-        last = points[-1].at + MINUTE if points else DAY
-        span = (
-            first if since is None else since,
-            last if until is None else until,
-        )
-        inside = [point for point in points if span[0] <= point.at < span[1]]
-        if span[1] - span[0] > COARSE:
+        """Drawn between two sides; without times, from the first to the last point."""
+        begin = since if since is not None else points[0].at if points else 0.0
+        last = points[-1].at + MINUTE if points else begin + DAY
+        end = last if until is None else until
+        inside = [point for point in points if begin <= point.at < end]
+        if end - begin > COARSE:
             inside = joined(inside, QUARTER)
-        return cls(inside, span)
+        left, right = sides
+        scale = (right - left) / max(1.0, end - begin) / COLUMN
+        columns = [
+            int(left / COLUMN + max(0.0, point.at - begin) * scale) for point in inside
+        ]
+        return cls(
+            (begin, end),
+            _runs(inside, columns),
+            _lost(inside, columns),
+            sum(point.sent for point in inside),
+            sum(point.lost for point in inside),
+        )
 
     @property
     def peak(self) -> float:
         """The greatest RTT, s; never 0."""
-        found = (point.rtt_max for point in self.points if point.rtt_max)
+        found = (one.rtt_max for run in self.runs for one in run if one.rtt_max)
         return max(found, default=0.001)
 
     def words(self) -> str:
         """What it shows, for those who cannot see it."""
-        if not self.points:
+        if not self.sent:
             return "nothing measured"
-        sent = sum(point.sent for point in self.points)
-        lost = sum(point.lost for point in self.points)
-        loss = f"{lost:,} of {sent:,} questions lost ({_percent(lost / sent)})"
-        whole = merged(self.points)
-        if whole.rtt_mean is None or whole.rtt_min is None:
+        share = _percent(self.lost / self.sent)
+        loss = f"{self.lost:,} of {self.sent:,} questions lost ({share})"
+        if not self.runs:
             return f"no answer; {loss}"
-        least, mean = seconds(whole.rtt_min), seconds(whole.rtt_mean)
+        whole = merged([one for run in self.runs for one in run])
+        least, mean = seconds(whole.rtt_min or 0.0), seconds(whole.rtt_mean or 0.0)
         return f"RTT {least} to {seconds(self.peak)}, mean {mean}; {loss}"
 
-    def runs(self) -> Iterator[list[Point]]:
-        """Points with an RTT that follow each other without a gap."""
-        far = MISSING * self._distance()
-        run: list[Point] = []
-        before: Point | None = None
-        for point in self.points:
-            if before and (point.rtt_mean is None or point.at - before.at > far):
-                if run:
-                    yield run
-                run = []
-            if point.rtt_mean is not None:
-                run.append(point)
-            before = point
-        if run:
-            yield run
 
-    def _distance(self) -> float:
-        ats = [point.at for point in self.points]
-        apart = [b - a for a, b in pairwise(ats)]
-        return max(MINUTE, median(apart)) if apart else MINUTE
+def _runs(points: Sequence[Point], columns: Sequence[int]) -> list[list[Point]]:
+    """Points with an RTT that follow each other without a gap, column by column."""
+    far = MISSING * _distance(points)
+    runs: list[list[Point]] = []
+    run: list[Point] = []
+    group: list[Point] = []
+    place, before = -1, 0
+    for point, column in zip(points, columns, strict=True):
+        broken = point.rtt_mean is None or point.at - before > far
+        if group and (broken or column != place):
+            run.append(merged(group))
+            group = []
+        if run and broken:
+            runs.append(run)
+            run = []
+        if point.rtt_mean is not None:
+            group.append(point)
+        place, before = column, point.at
+    if group:
+        run.append(merged(group))
+    return [*runs, run] if run else runs
+
+
+def _distance(points: Sequence[Point]) -> float:
+    """How far points usually are from each other, s."""
+    apart = [b.at - a.at for a, b in pairwise(points)]
+    return max(MINUTE, median(apart)) if apart else MINUTE
+
+
+def _lost(points: Sequence[Point], columns: Sequence[int]) -> list[_Loss]:
+    """The columns in which something was lost."""
+    wanted = {c for point, c in zip(points, columns, strict=True) if point.lost}
+    found: dict[int, _Loss] = {}
+    for point, column in zip(points, columns, strict=True):
+        if column in wanted:
+            at, sent, lost = found.get(column, (point.at, 0, 0))
+            found[column] = _Loss(at, sent + point.sent, lost + point.lost)
+    return list(found.values())
 
 
 def _curves(found: _Drawn, frame: _Frame) -> Iterator[str]:
     """The band from least to greatest, and the mean in it."""
     bands, lines = [], []
-    for run in found.runs():
-        columns = list(_columns(run, frame))
+    for columns in found.runs:
         if any(c.rtt_min != c.rtt_max for c in columns) and len(columns) > 1:
             upper = [(frame.x(c.at), frame.y(c.rtt_max or 0.0)) for c in columns]
             lower = [(frame.x(c.at), frame.y(c.rtt_min or 0.0)) for c in columns]
@@ -230,20 +271,13 @@ def _curves(found: _Drawn, frame: _Frame) -> Iterator[str]:
         )
 
 
-def _columns(points: Iterable[Point], frame: _Frame) -> Iterator[Point]:
-    """Points of one column of the picture as one."""
-    for _, several in groupby(points, lambda one: int(frame.x(one.at) // COLUMN)):
-        yield merged(list(several))
-
-
 def _losses(found: _Drawn, frame: _Frame, bottom: float, height: float) -> str:
     """Marks where something was lost, one for each column."""
     marks = []
-    for column in _columns(found.points, frame):
-        if column.lost:
-            high = max(0.25, column.lost / column.sent) * height
-            x = frame.x(column.at)
-            marks.append(f"M{_n(x)} {_n(bottom)}v{_n(-high)}h{_n(COLUMN)}v{_n(high)}z")
+    for column in found.losses:
+        high = max(0.25, column.lost / column.sent) * height
+        x = frame.x(column.at)
+        marks.append(f"M{_n(x)} {_n(bottom)}v{_n(-high)}h{_n(COLUMN)}v{_n(high)}z")
     return f'<path class="loss" d="{"".join(marks)}"/>' if marks else ""
 
 
