@@ -169,7 +169,7 @@ async def shown(mass: Mass) -> None:
     exposition: Exposition = mass.daemon.exposition
 
     async def read() -> None:
-        mass.daemon.status()
+        await mass.daemon.status()
         await asyncio.sleep(0)
         async for _ in exposition.render(gzip=True) or ():
             pass

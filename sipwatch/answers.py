@@ -112,9 +112,9 @@ class Answers:
             return "the OPTIONS sweep stands still"
         return ""
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
-        return status(self)
+        return await status(self)
 
     @property
     def reader(self) -> Reader:

@@ -494,7 +494,8 @@ async def test_times_are_those_of_the_wall_once_it_was_set(
     assert rows == [(about, about)] * 2
     assert states.fetchall() == [(about,)]
     connection.close()
-    told = [incident["since"] for incident in daemon.status()["incidents"]]
+    shown = (await daemon.status())["incidents"]
+    told = [incident["since"] for incident in shown]
     assert [datetime.fromisoformat(at).timestamp() for at in told] == [about] * 2
     in_three_days = datetime.now(local_zone()) + timedelta(days=3)
     text = catcher.mails[1].get_body(preferencelist=("plain",))

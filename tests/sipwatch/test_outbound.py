@@ -47,8 +47,8 @@ async def series(site: Watching) -> dict[tuple[str, str], float]:
     }
 
 
-def shown(site: Watching) -> dict[str, Any]:
-    (found,) = json.loads(json.dumps(status(site)))["registrars"]
+async def shown(site: Watching) -> dict[str, Any]:
+    (found,) = json.loads(json.dumps(await status(site)))["registrars"]
     return dict(found)
 
 
@@ -61,7 +61,7 @@ async def test_a_sample_is_there_while_the_state_is_known(
 
 
 async def test_the_status_names_the_lost_ones_first(site: Watching, hq: Judge) -> None:
-    rows = shown(site)["registrations"]
+    rows = (await shown(site))["registrations"]
     assert [(r["name"], r["state"]) for r in rows] == [
         ("line2", "rejected"),
         ("line3", "unknown"),
@@ -75,19 +75,19 @@ async def test_the_status_names_the_lost_ones_first(site: Watching, hq: Judge) -
         "detail": "403 Forbidden",
         "server": "sip:203.0.113.9",
     }
-    assert shown(site)["registrations_kept"] == 3
+    assert (await shown(site))["registrations_kept"] == 3
 
 
 async def test_blind_is_not_lost(site: Watching, hq: Judge) -> None:
     site.observe(*hq.lost("hq:5038", Cause.TIMEOUT, "no answer", START + 60))
-    states = {(r["state"], r["since"]) for r in shown(site)["registrations"]}
+    states = {(r["state"], r["since"]) for r in (await shown(site))["registrations"]}
     assert states == {("unknown", None)}
 
 
 async def test_a_long_list_is_cut_in_the_status(site: Watching) -> None:
     judge = site.registrar("hq")
     site.registers(judge, dict.fromkeys(map(str, range(300)), State.OK))
-    found = shown(site)
+    found = await shown(site)
     assert (len(found["registrations"]), found["registrations_kept"]) == (100, 300)
 
 

@@ -35,15 +35,15 @@ async def site() -> AsyncIterator[Watching]:
     made.close()
 
 
-def shown(site: Watching) -> dict[str, Any]:
+async def shown(site: Watching) -> dict[str, Any]:
     """As a client decodes it."""
-    found: dict[str, Any] = json.loads(json.dumps(status(site)))
+    found: dict[str, Any] = json.loads(json.dumps(await status(site)))
     return found
 
 
 async def test_nothing_watched_is_a_whole_answer(site: Watching) -> None:
     site.ready = False
-    assert shown(site) == {
+    assert await shown(site) == {
         "version": __version__,
         "ready": False,
         "since": "2026-09-21T14:13:20.000Z",
@@ -75,7 +75,7 @@ async def test_a_notifier_that_fails_and_a_heartbeat_that_stopped(
     site.heartbeat = SimpleNamespace(
         settings=(), why="no notifier works", error="", succeeded_at=START - 90
     )
-    answer = shown(site)
+    answer = await shown(site)
     assert answer["notifiers"] == [
         {
             "name": "oncall",
@@ -110,7 +110,7 @@ async def test_certificates_are_told_by_address(
     link = streams.link(address, "acme.pstn.twilio.com", TargetSettings(uri="a"))
     link.not_after = START + 86400
     monkeypatch.setattr(site.options, "certificates", lambda most: [(subject, link)])
-    assert shown(site)["certificates"] == [
+    assert (await shown(site))["certificates"] == [
         {
             "target": "target:twilio",
             "address": "54.172.60.1:443",
@@ -123,12 +123,12 @@ async def test_certificates_are_told_by_address(
 async def test_times_are_told_by_the_wall_clock(site: Watching) -> None:
     site.wall_skew = -3600.5
     site.clock.measure()
-    assert shown(site)["since"] == "2026-09-21T13:13:19.500Z"
+    assert (await shown(site))["since"] == "2026-09-21T13:13:19.500Z"
 
 
 async def test_a_registrar_that_can_be_read(site: Watching) -> None:
     site.registrar("hq", {"1001": True, "1002": True, "1003": False})
-    assert shown(site)["registrars"] == [
+    assert (await shown(site))["registrars"] == [
         {
             "name": "hq",
             "type": "asterisk",
@@ -163,7 +163,7 @@ async def test_where_contacts_are_probed_those_that_nobody_asks_are_told(
     for aor, ok in ((0, True), (1, False), (1, False)):
         name = f"contact/{aor}/sip:{aor}@192.0.2.7"
         site.observe(*judge.heard(name, ok, None, None, START, START))
-    (hq,) = shown(site)["registrars"]
+    (hq,) = (await shown(site))["registrars"]
     assert hq["contacts"] == {
         "reachable": 1,
         "unreachable": 1,
@@ -171,14 +171,14 @@ async def test_where_contacts_are_probed_those_that_nobody_asks_are_told(
         "not_probed": 1,
     }
     site.observe(*judge.lost("hq:5038", Cause.TIMEOUT, "no answer", START + 5))
-    assert "contacts" not in shown(site)["registrars"][0]
+    assert "contacts" not in (await shown(site))["registrars"][0]
 
 
 async def test_blind_is_not_down(site: Watching) -> None:
     judge = site.registrar("hq", {"1001": True, "1002": True})
     cause = Cause.CONNECTION_REFUSED
     site.observe(*judge.lost("hq:5038", cause, "AMI: refused", START + 5))
-    (hq,) = shown(site)["registrars"]
+    (hq,) = (await shown(site))["registrars"]
     assert hq["state"] == "unreadable"
     assert hq["cause"] == "connection_refused"
     assert hq["detail"] == "AMI: refused"
@@ -188,7 +188,7 @@ async def test_blind_is_not_down(site: Watching) -> None:
 async def test_members_are_shown_where_there_are_several(site: Watching) -> None:
     judge = site.registrar("hq", {"1001": True}, address="", members=["a:1", "b:1"])
     site.observe(*judge.lost("b:1", Cause.TIMEOUT, "no answer", START + 5))
-    (hq,) = shown(site)["registrars"]
+    (hq,) = (await shown(site))["registrars"]
     assert (hq["state"], hq["detail"]) == ("readable", "b:1: no answer")
     assert [(m["address"], m["state"], m["cause"]) for m in hq["members"]] == [
         ("a:1", "readable", None),
@@ -203,7 +203,7 @@ async def test_targets_are_counted_by_state(site: Watching) -> None:
     site.answer(first)
     site.silence(second)
     expected = {"up": 2, "degraded": 1, "down": 1, "unknown": 1}
-    assert shown(site)["targets"] == expected
+    assert (await shown(site))["targets"] == expected
 
 
 async def test_targets_behind_a_blind_spot_are_unknown(site: Watching) -> None:
@@ -215,7 +215,7 @@ async def test_targets_behind_a_blind_spot_are_unknown(site: Watching) -> None:
     subject.scope.parent = above
     site.observe(Observation(above, State.UNREADABLE, START, START))
     expected = {"up": 0, "degraded": 0, "down": 0, "unknown": 1}
-    assert shown(site)["targets"] == expected
+    assert (await shown(site))["targets"] == expected
 
 
 def failing(site: Watching, name: str = "twilio") -> None:
@@ -232,7 +232,7 @@ async def test_an_incident_reads_like_the_subject_of_its_mail(
     monkeypatch.setenv("TZ", "Europe/Paris")
     failing(site)
     site.alarms.acknowledge(1, "night shift", site.now)
-    assert shown(site)["incidents"] == [
+    assert (await shown(site))["incidents"] == [
         {
             "id": 1,
             "subject": "target:twilio",
@@ -259,7 +259,7 @@ async def test_the_outbox_tells_since_when_the_oldest_is_due(site: Watching) -> 
     failing(site)
     site.until(START + 100)
     expected = {"pending": 1, "oldest": "2026-09-21T14:14:20.000Z"}
-    assert shown(site)["outbox"] == expected
+    assert (await shown(site))["outbox"] == expected
 
 
 async def test_of_many_incidents_the_worst_and_oldest_are_listed(
@@ -272,7 +272,7 @@ async def test_of_many_incidents_the_worst_and_oldest_are_listed(
         site.observe(Observation(subject, State.UNREGISTERED, at, at))
     site.until(START + 200)
     failing(site)
-    found = shown(site)
+    found = await shown(site)
     assert found["incidents_open"] == INCIDENTS + 6
     assert len(found["incidents"]) == INCIDENTS
     first, second, *_ = found["incidents"]

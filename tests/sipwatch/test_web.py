@@ -50,7 +50,7 @@ class Shown:
     def unwell(self) -> str:
         return self.why
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         return {"version": __version__, "incidents": []}
 
     async def audit(self, registrar: str) -> dict[str, Any]:

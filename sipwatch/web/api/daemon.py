@@ -22,7 +22,7 @@ class Daemon(Sources, Protocol):
     def unwell(self) -> str:
         """Why the daemon does not do its work; empty while it does."""
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
 
     def runbook(self) -> Page:

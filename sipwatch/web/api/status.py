@@ -45,7 +45,7 @@ def add_status(app: FastAPI, daemon: Daemon) -> None:
     @api.get("/status", responses=documented(dict[str, Any]), tags=["status"])
     async def status() -> Response:
         """The state of everything in short; times are ISO 8601 UTC."""
-        return Json(daemon.status())
+        return Json(await daemon.status())
 
     @api.get("/overview", responses=documented(Overview), tags=["status"])
     async def summary() -> Response:

@@ -99,7 +99,7 @@ async def views(site: Watching) -> Any:
     lens = Lens(site)  # type: ignore[arg-type]
     keys = [e.subject.key for e in site.judges["hq"].extensions.values()]
     return {
-        "status": status(site),
+        "status": await status(site),
         "overview": overview.overview(site),
         "extensions": await extensions.listed(site),
         "one extension": [extensions.one(site, key) for key in keys],
