@@ -43,7 +43,11 @@ if [ -n "$DESTDIR" ]; then  # scripts name the Python of the place where they wi
     done
 fi
 
-put "$HERE/README.md" 644 "$PREFIX/share/doc/sipwatch/README.md"
+doc=$PREFIX/share/doc/sipwatch
+put "$HERE/README.md" 644 "$doc/README.md"
+(cd "$HERE" && find docs -name '*.md' -o -path 'docs/assets/*.svg') | while read -r page; do
+    put "$HERE/$page" 644 "$doc/$page"
+done
 put "$HERE/systemd/sipwatch.service" 644 /etc/systemd/system/sipwatch.service
 put "$HERE/systemd/sipwatch-capture.service" \
     644 /etc/systemd/system/sipwatch-capture.service

@@ -145,6 +145,7 @@ def test_the_installer_puts_everything_in_its_place(installed: Path) -> None:
     for path in (
         "opt/sipwatch/bin/sipwatch",
         "opt/sipwatch/share/doc/sipwatch/README.md",
+        "opt/sipwatch/share/doc/sipwatch/docs/pbx/asterisk.md",
         "etc/systemd/system/sipwatch.service",
         "etc/systemd/system/sipwatch-capture.service",
         "usr/lib/sysusers.d/sipwatch.conf",
