@@ -12,22 +12,21 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from checks.observation import Binding
 from checks.registrars import pauses, refusals
 from checks.registrars.ami import Message
-from checks.registrars.clocks import Pace
 from checks.registrars.complaints import MANAGER_CONF, Complaint
 from checks.registrars.devices import Devices
 from checks.registrars.failures import (
-    HoldBack,
     host_and_port,
     trusting,
     unreadable,
 )
+from checks.registrars.followed import Followed
 from checks.registrars.pjsip import (
     Contacts,
     Ends,
@@ -102,8 +101,10 @@ class AsteriskSettings(RegistrarSettings):
             raise ValueError("username and password must be one line each")
 
 
-class Asterisk:
+class Asterisk(Followed[Session]):
     """One Asterisk at one address: a stream of readings, nothing else."""
+
+    refusal = RefusedError
 
     def __init__(
         self,
@@ -114,19 +115,16 @@ class Asterisk:
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
         resolver: Resolver | None = None,
     ) -> None:
-        self.address = address
+        super().__init__(address, settings.interval, clock)
         self._settings = settings
-        self._clock = clock
         self._places = Places(resolver)
         self._contacts = Contacts()
         self._pauses = pauses.Pauses(f"AMI at {address}")
         self._trunks = Trunks()
         self._devices = Devices()
-        self._session: Session | None = None
         self._booted: float | None = None  # estimate, epoch s of the PBX
         self._boot: float | None = None
         self._hears_boots = False  # FullyBooted has come once, so it may be waited for
-        self._pace = Pace(settings.interval, clock)
         self._next_roster = 0.0
         self._warned = False
         self._titles: dict[str, str] = {}  # by AOR, as last asked for
@@ -134,7 +132,6 @@ class Asterisk:
         self._untitled: list[str] = []  # AORs whose names are to be asked for
         self._renamed = False  # by a reload, perhaps
         self._next_titles = math.inf
-        self._hold_back = HoldBack()
         self._qualifying = self._qualifier()
 
     def _qualifier(self) -> Qualifying:
@@ -143,34 +140,13 @@ class Asterisk:
             settings.probe, on=settings.probe_contacts, where=self.address
         )
 
-    def relist(self) -> None:
-        """Ask for a list now; it comes as soon as the PBX's load allows."""
-        self._pace.wish(self._clock())
-        if self._session:
-            self._session.nudge()
-
     async def in_call(self, aor: str) -> bool | None:
         """Whether a phone is in a call now; None: it cannot be told."""
         return await self._devices.ask(aor, self._session)
 
-    async def watch(self) -> AsyncGenerator[Reading, None]:
-        """Connect, list, follow; raises Unreadable on every expected failure."""
-        self._hold_back.check(self._clock())
-        session = self._session = await self._connect()
-        try:
-            await self._enter(session)
-            while True:
-                async for reading in self._list(session):
-                    yield reading
-                async for reading in self._follow(session):
-                    yield reading
-        except RefusedError as refused:
-            raise self._refusal(str(refused)) from None
-        finally:
-            self._session = None
-            self._devices.forget()
-            session.send("Logoff")
-            session.close()
+    def _leave(self, session: Session) -> None:
+        self._devices.forget()
+        session.send("Logoff")
 
     # --- to connect -----------------------------------------------------------------
 
@@ -246,7 +222,7 @@ class Asterisk:
         if stamp is not None:
             self._contacts.offset = stamp - (asked + self._clock()) / 2
 
-    def _refusal(self, words: str) -> Unreadable:
+    def _meaning(self, words: str) -> Unreadable:
         user = self._settings.username
         if PERMISSION_DENIED in words:
             return Complaint.AMI_RIGHTS.of(user=user)

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from checks.observation import Binding, plain
-from checks.registrars.clocks import Pace
 from checks.registrars.complaints import Complaint
 from checks.registrars.directory import Directory
 from checks.registrars.esl import Event, RefusedError
 from checks.registrars.esl_session import EslSession
-from checks.registrars.failures import HoldBack, host_and_port, unreadable
+from checks.registrars.failures import host_and_port, unreadable
+from checks.registrars.followed import Followed
 from checks.registrars.places import Places
 from checks.registrars.sofia import Listing, Registrations, stamped, whole
 from checks.registrars.sofia_gateways import Gateways
@@ -76,8 +76,10 @@ class FreeswitchSettings(RegistrarSettings):
             raise ValueError("profiles must be names without spaces")
 
 
-class Freeswitch:
+class Freeswitch(Followed[EslSession]):
     """One FreeSWITCH at one address: a stream of readings, nothing else."""
+
+    refusal = RefusedError
 
     def __init__(
         self,
@@ -88,44 +90,19 @@ class Freeswitch:
         aors: Callable[[], list[str]] = list,  # not needed: it lists all it has
         resolver: Resolver | None = None,
     ) -> None:
-        self.address = address
+        super().__init__(address, settings.interval, clock)
         self._settings = settings
-        self._clock = clock
         self._places = Places(resolver)
         self._registrations = Registrations(settings.domain)
         self._gateways = Gateways()
-        self._session: EslSession | None = None
-        self._pace = Pace(settings.interval, clock)
-        self._hold_back = HoldBack()
         self._run = ""  # Core-UUID
         self._boot: float | None = None  # of that run, on the PBX's clock
         self._tells_time = True
         self._profiles: dict[str, float] = {}  # that should run; missed since, or RUNS
         self._directory = Directory(address, settings.domain)
 
-    def relist(self) -> None:
-        """Ask for a list now; it comes as soon as the PBX's load allows."""
-        self._pace.wish(self._clock())
-        if self._session:
-            self._session.nudge()
-
-    async def watch(self) -> AsyncGenerator[Reading, None]:
-        """Connect, list, follow; raises Unreadable on every expected failure."""
-        self._hold_back.check(self._clock())
-        session = self._session = await self._connect()
-        try:
-            await self._enter(session)
-            while True:
-                async for reading in self._list(session):
-                    yield reading
-                async for reading in self._follow(session):
-                    yield reading
-        except RefusedError as refused:
-            raise refusal(str(refused)) from None
-        finally:
-            self._session = None
-            session.send("exit")
-            session.close()
+    def _leave(self, session: EslSession) -> None:
+        session.send("exit")
 
     # --- to connect -----------------------------------------------------------------
 
@@ -190,6 +167,14 @@ class Freeswitch:
         """This run of FreeSWITCH began then; its uptime drifts, so the first stands."""
         if RUN.fullmatch(run) and run != self._run:
             self._run, self._boot = run, boot
+
+    def _meaning(self, words: str) -> Unreadable:
+        """What it means that words stand in place of an answer."""
+        if "Command not found" in words and "sofia" in words:
+            return Complaint.SOFIA_MISSING.of()
+        if words.startswith("Invalid Profile"):
+            return Complaint.SOFIA_ENDED.of()
+        return Complaint.SOFIA_ERROR.of(words=plain(words, 100))
 
     # --- to list --------------------------------------------------------------------
 
@@ -380,15 +365,6 @@ def closed(document: Document) -> None:
 def malformed(what: str) -> Unreadable:
     """An answer that is not what FreeSWITCH prints."""
     return Complaint.SOFIA_UNLIKE.of(error=what)
-
-
-def refusal(words: str) -> Unreadable:
-    """What it means that words stand in place of an answer."""
-    if "Command not found" in words and "sofia" in words:
-        return Complaint.SOFIA_MISSING.of()
-    if words.startswith("Invalid Profile"):
-        return Complaint.SOFIA_ENDED.of()
-    return Complaint.SOFIA_ERROR.of(words=plain(words, 100))
 
 
 def not_running(missing: list[str]) -> Unreadable:
