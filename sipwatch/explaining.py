@@ -20,7 +20,13 @@ LABEL = 13  # characters of "observations "
 LINES = 40  # of one part; `--json` has all
 
 # What a row of the outbox, or an attempt, was about.
-_STEPS = ((1, "reminder"), (0, "news"), (-(10**6) + 1, "step"))
+_STEPS = ((1, " (reminder)"), (0, ""), (-(10**6) + 1, " (step of the ladder)"))
+_SAYS = {
+    "nothing": "",
+    "firing": "that it fires",
+    "worse": "that it is worse",
+    "resolved": "that it is over",
+}
 
 
 def run(socket: str, what: str, registrar: str, *, as_json: bool) -> int:
@@ -158,16 +164,14 @@ class _Page:
         for term in found["terms"]:
             if term["at"]:
                 yield f"{self._local(term['at'])} {term['words']}"
-        yield (
-            f"{self._local(found['due'])} it is due: the latest of these and"
-            f" {written_duration(found['for'])}"
-        )
+        after = f"{written_duration(found['for'])} after " if found["for"] else ""
+        yield f"{self._local(found['due'])} it is due: {after}the latest of these"
         yield from map(self._above, found["above"])
 
     def _above(self, one: dict[str, Any]) -> str:
         name = plain(one["subject"])
         if not one["state"]:
-            return f"{name}: nobody observes it, so it explains nothing"
+            return f"{name}: has no state, so it hides nothing"
         said = f"{name}: {_word(one['state'])}"
         if one["asked_at"]:
             said += f", asked {self._local(one['asked_at'])}"
@@ -186,7 +190,9 @@ class _Page:
 
     def _noted(self, one: dict[str, Any]) -> str:
         rule = f"{plain(one['rule'])} " if one["rule"] else ""
-        return f"{self._local(one['at'])} {rule}{one['what']}: {plain(one['why'])}"
+        what = "" if one["what"] == "suppressed" else one["what"]
+        said = f"{rule}{what}".strip()
+        return f"{self._local(one['at'])} {said}{': ' * bool(said)}{plain(one['why'])}"
 
     def _sentence(self, text: str) -> str:
         """A sentence in which moments are told as the rest of the page tells them."""
@@ -200,18 +206,21 @@ class _Page:
         return self._local(bare) + word[len(bare) :]
 
     def _delivery(self, row: dict[str, Any]) -> str:
-        said = f"{plain(row['notifier'])}: {_step(row['step'])}, "
-        said += f"told {row['told']}, wanted {row['wanted']}"
-        if row["wanted"] != row["told"] and row["not_before"] and not row["dead"]:
-            said += f", not before {self._local(row['not_before'])}"
+        said = f"{plain(row['notifier'])}{_whose(row['step'])} knows "
+        said += _SAYS[row["told"]] or "nothing"
+        if row["wanted"] != row["told"]:
+            wanted = _SAYS[row["wanted"]]
+            said += f", is to hear {wanted}" if wanted else ", is not to be told"
+            if row["not_before"] and not row["dead"]:
+                said += f", not before {self._local(row['not_before'])}"
         said += ", given up" if row["dead"] else ""
         said += f", attempt {row['attempts']}" if row["attempts"] else ""
         said += f", batch {plain(row['batch'])}" if row["batch"] else ""
         return said + (f": {plain(row['error'])}" if row["error"] else "")
 
     def _attempt(self, one: dict[str, Any]) -> str:
-        said = f"{self._local(one['begun'])} {plain(one['notifier'])}: "
-        said += f"{_step(one['step'])}, {one['telling']}, "
+        said = f"{self._local(one['begun'])} {plain(one['notifier'])}"
+        said += f"{_whose(one['step'])}: {_SAYS[one['telling']] or 'nothing'}, "
         said += plain(one["outcome"]) or "under way"
         if one["attempts"] > 1:
             said += f" after {one['attempts']} attempts at {self._local(one['at'])}"
@@ -246,8 +255,8 @@ def _route(route: dict[str, Any]) -> str:
     return said + (f" (waits: {plain(route['waits'])})" if route["waits"] else "")
 
 
-def _step(step: int) -> str:
-    return next((word for least, word in _STEPS if step >= least), "stand-in")
+def _whose(step: int) -> str:
+    return next((word for least, word in _STEPS if step >= least), " (stand-in)")
 
 
 def _word(state: str) -> str:

@@ -42,7 +42,7 @@ Iso = Callable[[float], str]
 TERMS = {
     "since": "it began",
     "well_since": "all that it is seen through is well",
-    "not_before": "the grace after a restart ends",
+    "not_before": "the grace after a restart or a return of the PBX ends",
     "over_since": "the mass event that it was part of ended",
     "in_hours": "the hours of its rule began, and 30 min to settle",
 }
