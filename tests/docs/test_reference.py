@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from alerting.rules.builtin import BUILT_IN
+from checks.cause.row import Row
+from checks.cause.table import TABLE
 from checks.observation import Cause
 from docs.generate import PAGES, api, commands, metrics
-from docs.generate.causes import section
+from docs.generate.causes import of_a_call, section
+from docs.generate.tables import cell
 from sipwatch.cli import main
 from sipwatch.config import load
 from tests.configs.rich import rich
@@ -91,6 +94,16 @@ def test_every_cause_stands_in_the_reference_as_in_the_readme() -> None:
     for cause in Cause:
         if not cause.startswith("response_"):
             assert f"\n| `{cause}` | " in page
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_what_is_found_of_who_cannot_be_called_stands_in_the_reference(
+    row: Row,
+) -> None:
+    says, cause, sure, steps = (cell(one) for one in of_a_call(row))
+    page = PAGES["reference/causes.md"]()
+    assert f"| {says} | {cause} | {sure} | {steps} |" in page
+    assert not re.search(r"[{}]", says + steps)
 
 
 def test_every_command_stands_in_the_reference_with_its_help() -> None:
