@@ -40,8 +40,10 @@ FULL = 20.0  # s until it has
 BUFFER = "4M"  # of the kernel; BENCH_BUFFER=212992 is what a stock one allows
 MOST_CPU = 0.85  # of a core
 SETTLE = 0.5  # s for the last packets
+BURST = 160  # packets in one tick: four times the rate
 TICK = 0.002  # s between two bursts of the sender
 SENDER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+NICE = ["nice", "-n", "-5"]  # as sipwatch-capture.service has it
 ALONE = [f"--{of}=-all,+net_raw" for of in ("bounding-set", "inh-caps", "ambient-caps")]
 
 TEMPLATE = (
@@ -83,10 +85,14 @@ def packets() -> list[bytes]:
 
 
 def send(sock: socket.socket, wanted: list[bytes], seconds: float) -> int:
-    """Packets at RATE, in bursts of a tick; how many."""
+    """Packets at RATE, in bursts of a tick; how many.
+
+    What another program of this machine kept us from sending is made up for at BURST,
+    not in one go: no network brings the packets of a second at once.
+    """
     began, sent, count = time.monotonic(), 0, len(wanted)
     while (now := time.monotonic()) < began + seconds:
-        due = int((now - began) * RATE)
+        due = min(int((now - began) * RATE), sent + BURST)
         while sent < due:
             sock.send(wanted[sent % count])
             sent += 1
@@ -118,7 +124,7 @@ class Loopback:
             os.environ.get("BENCH_BUFFER", BUFFER),
         ]
         self._process = subprocess.Popen(
-            [*SENDER, *ALONE, *command], stdout=subprocess.PIPE
+            [*NICE, *SENDER, *ALONE, *command], stdout=subprocess.PIPE
         )
         assert self._process.stdout
         if not self._process.stdout.readline().startswith(b"listening"):
