@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.sipwatch.web_api.conftest import Api
 
+LONGEST = 280.0  # s; it takes 20 where nobody else computes
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -29,7 +32,7 @@ def schemathesis(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run"),
             f"{url}/openapi.json",
-            *("--phases", "examples,coverage,fuzzing", "--max-examples", "10"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "5"),
             *("--checks", ",".join(CHECKS), "--generation-deterministic"),
             *(
                 "--seed",
@@ -39,16 +42,18 @@ def schemathesis(
                 "off",
                 "--no-color",
             ),
-            *("--request-timeout", "30", *words),
+            # A stream has no end that could be waited for.
+            *("--exclude-path", "/api/v1/events", "--request-timeout", "60", *words),
         ],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LONGEST,
         check=False,
         cwd=folder,
     )
 
 
+@pytest.mark.timeout(300)
 async def test_each_answer_is_one_that_the_document_says(
     api: Api, tmp_path: Path
 ) -> None:
