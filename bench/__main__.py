@@ -15,6 +15,7 @@ BENCHES = {
     "storm": ("bench.storm", "10,000 phones lost at once, mail down, a dead switch"),
     "registrars": ("bench.registrars", "CPU, stalls and memory of 20,000 contacts"),
     "capture": ("bench.capture", "loss, CPU and memory at 20,000 packets a second"),
+    "events": ("bench.events", "CPU of 200 that follow events, against FastAPI's"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),
 }
 

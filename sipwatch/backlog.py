@@ -14,14 +14,12 @@ from typing import Any
 
 import msgspec
 
-from checks.registrars.clocks import pause
-
 RING = 4096  # events that one may have missed and still resume
 WEIGHT = 50_000  # rows in all of them: 10 MB, however many each has
 BEHIND = 256  # events that a follower may be slow by
 FOLLOWERS = 256  # at once: a wall of screens, and everybody's tabs
 PIECE = 65_536  # bytes written at once, or one event
-STILL = 15.0  # s without an event until a comment shows that we are there
+STILL = 15.0  # s between two moments at which who hears nothing gets a comment
 COMMENT = b":\n\n"
 RETRY = b"retry: 2000\n\n"  # ms until a browser tries again
 RESYNC = "resync"
@@ -74,6 +72,7 @@ class Backlog:
         self._weight = 0
         self.followers: set[Follower] = set()
         self.closed = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -115,7 +114,21 @@ class Backlog:
             raise FullError(f"{FOLLOWERS} follow already")
         follower = Follower(self, self._place(after), RETRY + greeting)
         self.followers.add(follower)
+        if self._timer is None:
+            self._show()
         return follower
+
+    def _show(self) -> None:
+        """Show all that we are there, by one timer, while there is anybody."""
+        self._timer = None
+        if self.followers:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(STILL, self._remind)
+
+    def _remind(self) -> None:
+        for follower in self.followers:
+            follower.wake()
+        self._show()
 
     def _place(self, after: str) -> int | None:
         """The number behind which to go on; None where what followed is not there."""
@@ -130,6 +143,8 @@ class Backlog:
     def close(self) -> None:
         """No more events, and nobody who follows."""
         self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         self.dismiss()
 
     def dismiss(self) -> None:
@@ -149,10 +164,12 @@ class Follower:
         self._greeting = greeting
         self._news = asyncio.Event()
         self._ended = backlog.closed
+        if self._lost or self._at < backlog.last:
+            self.wake()
         self.abort: Callable[[], None] = lambda: None  # who cannot be written to
 
     def wake(self) -> None:
-        """There is something new."""
+        """There is something new, or has been nothing for a while."""
         self._news.set()
 
     def end(self) -> None:
@@ -169,17 +186,14 @@ class Follower:
         """What is to be written, as it comes, until the end."""
         yield self._greeting
         while not self._ended:
-            if piece := self._next():
-                yield piece
-                continue
-            await pause(self._news, STILL)
-            if not self._news.is_set():
-                yield COMMENT
+            await self._news.wait()
+            self._news.clear()
+            if not self._ended:
+                yield self._next() or COMMENT
 
     def _next(self) -> bytes:
         """All that is new, up to a piece."""
         backlog = self._backlog
-        self._news.clear()
         if backlog.last == self._at and not self._lost:
             self._room = BEHIND  # from now on it is as quick as the others
             return b""
@@ -191,4 +205,6 @@ class Follower:
         while self._at < backlog.last and len(found) < PIECE:
             self._at += 1
             found += backlog.written(self._at)
+        if self._at < backlog.last:
+            self.wake()
         return bytes(found)

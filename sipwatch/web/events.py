@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from sipwatch.backlog import Follower, FullError
 from sipwatch.web.access import READ
+from sipwatch.web.api.answers import documented
 from sipwatch.web.connection import TRANSPORT
 
 PATH = "/api/v1/events"
@@ -62,21 +63,28 @@ class EventStream(Response):
             refused = JSONResponse(said, FULL, {"Retry-After": "30"})
             await refused(scope, receive, send)
             return
-        follower.abort = _aborting(scope)
+        transport = scope.get("state", {}).get(TRANSPORT)
+        waiting = transport.get_write_buffer_size if transport else lambda: 1
+        follower.abort = lambda: _abort(transport)
         left = asyncio.create_task(_left(receive, follower))
         try:
-            await self._write(follower, send)
+            await self._write(follower, send, waiting)
         except TimeoutError:
             follower.end()
         finally:
             follower.leave()
             left.cancel()
 
-    async def _write(self, follower: Follower, send: Send) -> None:
+    async def _write(
+        self, follower: Follower, send: Send, waiting: Callable[[], int]
+    ) -> None:
         start = {"type": "http.response.start", "status": 200}
         await send({**start, "headers": self.raw_headers})
         async for piece in follower.pieces():
-            async with asyncio.timeout(SLOW):
+            if waiting():
+                async with asyncio.timeout(SLOW):
+                    await send(_part(piece, more=True))
+            else:  # it does not block: so no timer for each of them
                 await send(_part(piece, more=True))
         await send(_part(b"", more=False))
 
@@ -92,16 +100,10 @@ async def _left(receive: Receive, follower: Follower) -> None:
     follower.end()
 
 
-def _aborting(scope: Scope) -> Callable[[], None]:
-    """What ends a connection whose client does not read; one that does is ended in
-    order."""
-    transport = scope.get("state", {}).get(TRANSPORT)
-
-    def abort() -> None:
-        if transport is not None and transport.get_write_buffer_size():
-            transport.abort()
-
-    return abort
+def _abort(transport: asyncio.WriteTransport | None) -> None:
+    """End a connection whose client does not read; another is ended in order."""
+    if transport is not None and transport.get_write_buffer_size():
+        transport.abort()
 
 
 def add_events(app: FastAPI, feed: Follows) -> None:
@@ -110,7 +112,7 @@ def add_events(app: FastAPI, feed: Follows) -> None:
     @app.get(
         PATH,
         response_class=Response,
-        responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+        responses=documented(None, 422, text=MEDIA_TYPE),
         description=DESCRIPTION,
         summary="Events",
         tags=["events"],
