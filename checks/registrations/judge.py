@@ -16,7 +16,7 @@ Pure: readings and `now` go in, observations come out. What it holds to:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 
 from checks.observation import Cause, Observation, State, Subject
 from checks.registrations.audit import Summary
@@ -355,20 +355,21 @@ class Judge:
 
     def _judge_some(self, now: float) -> list[Observation]:
         told: list[Observation] = []
-        for aor in list(islice(self._unjudged, AT_ONCE)):
-            told += self._settle([aor], self._unjudged.pop(aor), now)
+        some = list(islice(self._unjudged, AT_ONCE))
+        for at, aors in groupby(some, self._unjudged.pop):
+            told += self._settle(aors, at, now)
         if not self._unjudged:
             self._unjudged.clear()  # a dictionary stays as large as it was
         return told
 
     def _settle(self, aors: Iterable[str], at: float, now: float) -> list[Observation]:
-        told = []
+        told, by_address = [], self._roster.sites.by_address
         for aor in aors:
             extension = self.extensions.get(aor)
             if extension is None:
                 continue
             state = self._states.changed(extension, at, now)
-            if self._roster.sites.by_address and self._ledger.locate(extension):
+            if by_address and self._ledger.locate(extension):
                 self._moved.append(extension.subject)
             self.standings.judged(extension, state)
             if self.refreshes.judge(extension, now) and extension.state in HERE:

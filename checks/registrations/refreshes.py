@@ -20,7 +20,7 @@ from typing import NamedTuple
 from checks.observation import Fact, Figures, Observation, State
 from checks.registrations.expiry import LATE, Breach, Policy
 from checks.registrations.extension import HERE, Contact, Extension
-from checks.registrations.habit import LATEST, learned, patience, points
+from checks.registrations.habit import LATEST, is_known, learned, patience, points
 from checks.registrations.losses import last_seen
 from checks.registrations.telling import lost_figures
 
@@ -116,12 +116,15 @@ class Refreshes:
         """Bring the verdict on an extension up to date; whether it is another."""
         if not e.contacts:
             return False
-        found, overdue = self.policy.of(e), self._late(e, now)
+        found, known = self.policy.of(e), is_known(e.habit)
+        # Who has no habit is never late, nor expected: most, in a first list.
+        overdue = self._late(e, now) if known or e.overdue else False
         breach = e.breach if found is None else self._named_or_not(e, found)
         news = (breach, overdue) != (e.breach, e.overdue)
         self._named += _is_named(breach) - _is_named(e.breach)
         e.breach, e.overdue = breach, overdue
-        self._expect(e)
+        if known:
+            self._expect(e)
         return news
 
     def _named_or_not(self, e: Extension, found: int) -> int:
