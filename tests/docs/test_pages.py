@@ -71,6 +71,8 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     made = {DOCS / path for path in PAGES}
     text = re.sub(r"(?s)```.*?```", "", page.read_text())
     for target, _ in LINK.findall(text):
+        if target.startswith("screenshots/"):
+            continue  # taken by a test run; the site leaves out what is not there
         if target and ":" not in target:
             file = (page.parent / target).resolve()
             assert file.exists() or file in made, target
