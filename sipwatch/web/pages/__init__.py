@@ -10,8 +10,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from sipwatch.people import People
-from sipwatch.web.events import Follows
 from sipwatch.web.api.daemon import Daemon
+from sipwatch.web.events import Follows
 from sipwatch.web.pages.acts import add_acts
 from sipwatch.web.pages.incidents import add_incidents
 from sipwatch.web.pages.overview import add_overview

@@ -5,6 +5,7 @@ A template would take 20 times as long for each cell; here a slice of 500 is som
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from urllib.parse import quote
@@ -16,6 +17,10 @@ CHIPS = 240  # extensions on a page whose names are read; of more only marks are
 SAID = {letter: state.replace("_", " ") for state, letter in LETTERS.items()}
 CLASSES = {letter: "q" if letter == "?" else letter for letter in SAID}
 
+# What needs neither escaping nor quoting: nearly every name.
+_PLAIN = re.compile(r"[A-Za-z0-9_.@+ -]*", re.ASCII)
+TOLD = "ux"  # of whom the time is of interest: to word it takes longer than the rest
+
 Clock = Callable[[float], str]
 
 
@@ -26,17 +31,17 @@ def written(
     key = escape(f"extension:{registrar}/", quote=True)
     path = escape("/e/" + quote(f"extension:{registrar}/", safe="/:@"), quote=True)
     for name, letter, since, _, title in cells:
-        shown = escape(f"{_short(name)} {title}".rstrip(), quote=True)
-        when = f" since {clock(since)}" if since else ""
-        inside = f"<span>{escape(_short(name))}</span>" if named else ""
+        user = name.partition("@")[0] or name
+        said = f"{user} {title}" if title else user
+        id, link = name, name
+        if not _PLAIN.fullmatch(said) or not _PLAIN.fullmatch(name) or " " in name:
+            said, user = escape(said), escape(user)
+            id, link = escape(name), quote(name, safe="/:@")
+        said = f"{said}: {SAID[letter]}"
+        label = f' aria-label="{said}"><span>{user}</span>' if named else ">"
+        if since and letter in TOLD:
+            said = f"{said} since {clock(since)}"
         yield (
-            f'<a class="c {CLASSES[letter]}" id="{key}{escape(name, quote=True)}"'
-            f' href="{path}{quote(name, safe="/:@")}"'
-            f' title="{shown}: {SAID[letter]}{when}"'
-            f' aria-label="{shown}: {SAID[letter]}">{inside}</a>'
+            f'<a class="c {CLASSES[letter]}" id="{key}{id}" href="{path}{link}"'
+            f' title="{said}"{label}</a>'
         )
-
-
-def _short(name: str) -> str:
-    """The user of an AOR: all of a registrar's share the domain, as a rule."""
-    return name.partition("@")[0] or name

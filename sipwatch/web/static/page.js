@@ -86,10 +86,9 @@ function states({ rows }) {
     const cell = document.getElementById(row.key);
     if (cell?.classList.contains("c")) {
       cell.className = `c ${CLASSES[row.state] ?? "q"}`;
-      const label = cell.getAttribute("aria-label");
-      const named = label.slice(0, label.lastIndexOf(": "));
-      cell.setAttribute("aria-label", `${named}: ${words(row.state)}`);
+      const named = cell.title.slice(0, cell.title.lastIndexOf(": "));
       cell.title = `${named}: ${words(row.state)}`;
+      if (cell.firstElementChild) cell.setAttribute("aria-label", cell.title);
     } else if (cell) {
       const state = cell.querySelector(".state");
       if (state) {

@@ -33,6 +33,10 @@ def test_a_cell_is_a_link_with_a_state_by_shape_and_word() -> None:
         ' title="1003 Door: unknown" aria-label="1003 Door: unknown">'
         "<span>1003</span></a>",
     ]
+    assert list(written("hq", cells[1:2], clock, named=False)) == [
+        '<a class="c u" id="extension:hq/1002" href="/e/extension:hq/1002"'
+        ' title="1002: unregistered since at 90"></a>'
+    ]
 
 
 class Elements(HTMLParser):
