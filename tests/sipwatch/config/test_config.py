@@ -326,3 +326,37 @@ def test_a_changed_secret_is_a_difference(write: Any) -> None:
     )
     found = diff(load(path, {"P": "one1"}), load(path, {"P": "two2"}))
     assert found.changed == {"registrars.hq"}
+
+
+USERS = """
+  users: {anna: {password: "scrypt$14$8$5$c2FsdHNhbHQ$a2V5a2V5a2V5a2V5a2V5a2V5"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("listen", "more", "told"),
+    [
+        ("127.0.0.1:9160", "", 0),
+        ("127.0.0.1:9160", USERS, 0),
+        ("10.0.0.9:9160", USERS, 1),
+        ("10.0.0.9:9160", "  tokens: {a: {secret: 0123456789abcdefghij}}", 1),
+    ],
+)
+def test_who_listens_to_others_lets_them_log_in_and_is_advised_of_tls(
+    listen: str, more: str, told: int, write: Any
+) -> None:
+    watched = 'targets: {a: {uri: "sip:192.0.2.1"}}'
+    path = write(f"{watched}\nweb:\n  listen: {listen}\n{more}{MAIL}")
+    lines = notices(load(path))
+    assert len(lines) == told
+    assert all("set web.tls" in line for line in lines)
+
+
+def test_users_and_tokens_are_never_printed(write: Any) -> None:
+    tokens = "  tokens: {a: {secret: 0123456789abcdefghij, role: operate}}\n"
+    found = load(write(f"web:\n  listen: 127.0.0.1:0{USERS}{tokens}")).web
+    assert found.users["anna"].role == "read"
+    assert found.tokens["a"].role == "operate"
+    assert "0123456789" not in repr(found)
+    assert "c2Fs" not in repr(found)
+    assert "saltsalt" not in repr(found)
