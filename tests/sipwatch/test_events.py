@@ -71,7 +71,9 @@ class Client:
         self.events: list[tuple[str, str, Any]] = []
 
     @classmethod
-    async def connect(cls, port: int, after: str = "", room: int = 0) -> Client:
+    async def connect(
+        cls, port: int, after: str = "", room: int = 0, fields: str = ""
+    ) -> Client:
         """With `room` for so many bytes in the kernel."""
         sock = socket.socket()
         if room:
@@ -82,7 +84,7 @@ class Client:
         limit = room or 2**20
         client = cls(*await asyncio.open_connection(sock=sock, limit=limit))
         last = f"Last-Event-ID: {after}\r\n" if after else ""
-        head = f"GET {streams.PATH} HTTP/1.1\r\nHost: localhost\r\n{last}\r\n"
+        head = f"GET {streams.PATH} HTTP/1.1\r\nHost: localhost\r\n{last}{fields}\r\n"
         client.writer.write(head.encode())
         return client
 
