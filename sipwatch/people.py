@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from alerting.alarms.core import Alarms
@@ -20,6 +20,7 @@ from sipwatch.clock import Clock
 from sipwatch.flow import Flow
 from sipwatch.links import Claim, Links, Shown
 from sipwatch.sources import sliced
+from sipwatch.views.silences import row, rows, seconds
 
 NAME_LIMIT = 100  # characters of who acknowledges
 LOOKED_AT = 500  # subjects in one turn of the loop, some ms
@@ -109,10 +110,13 @@ class People:
     def silences(self, *, ended: bool = False) -> dict[str, Any]:
         """The silences, those that begin first at the top, and what else mutes now."""
         wall = self._wall()
-        known = sorted(self._alarms.muting.silences.values(), key=_order)
-        shown = [self._silence(s, wall) for s in known if ended or s.ends > wall]
+        shown = rows(self._alarms, wall, ended=ended)
         windows = [
-            {"name": w.name, "until": _iso(until), "reason": plain(w.settings.reason)}
+            {
+                "name": w.name,
+                "until": seconds(until),
+                "reason": plain(w.settings.reason),
+            }
             for w in self._alarms.muting.windows
             if (until := w.until(wall)) is not None
         ]
@@ -146,7 +150,8 @@ class People:
         words = ", ".join(map(str, made.matchers))
         log.info("silence %s by %s: %s (%s)", made.id, made.author, words, made.reason)
         await self._stored()
-        shown = self._silence(made, self._wall())  # it begins a moment after `wall`
+        # It begins a moment after `wall`.
+        shown = dict(row(self._alarms, made, self._wall()))
         self._silenced(shown)
         return shown | {"subjects": await self._concerned(made)}
 
@@ -166,24 +171,9 @@ class People:
             raise LookupError(f"no silence {plain(id, 40)} is in force or to come")
         log.info("silence %s is ended", ended.id)
         await self._stored()
-        shown = self._silence(ended, self._wall())
+        shown = dict(row(self._alarms, ended, self._wall()))
         self._silenced(shown)
         return shown
-
-    def _silence(self, one: Silence, wall: float) -> dict[str, Any]:
-        state = "pending" if wall < one.starts else "active"
-        incidents = self._alarms.incidents
-        return {
-            "id": one.id,
-            "state": state if wall < one.ends else "ended",
-            "matchers": [str(matcher) for matcher in one.matchers],
-            "author": one.author,
-            "reason": one.reason,
-            "starts": _iso(one.starts),
-            "ends": _iso(one.ends),
-            "created": _iso(one.created),
-            "incidents": sum(map(one.fits, incidents)) if one.active(wall) else 0,
-        }
 
     async def tidy(self) -> None:
         """Forget the silences and the links that ended long ago."""
@@ -206,16 +196,7 @@ class People:
         return self._clock.to_wall(self._clock.now())
 
     def _iso(self, at: float) -> str:
-        return _iso(self._clock.to_wall(at))
-
-
-def _order(one: Silence) -> tuple[float, float, str]:
-    return one.starts, one.ends, one.id
-
-
-def _iso(at: float) -> str:
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    return text.removesuffix("+00:00") + "Z"
+        return seconds(self._clock.to_wall(at))
 
 
 def _moment(written: str) -> float:

@@ -97,7 +97,8 @@ async def test_a_silence_comes_and_goes(api: Api) -> None:
         (await api.post("/api/v1/silences", wanted | {"author": "A"})).body
     )
     (shown,) = (await api.get("/api/v1/silences"))["silences"]
-    assert shown == made
+    assert made == shown | {"subjects": 9}
+    assert shown["matchers"] == ["site=lyon"]
     gone = await api.post(f"/api/v1/silences/{made['id']}", method="DELETE")
     assert json.loads(gone.body)["state"] == "ended"
     assert (await api.get("/api/v1/silences"))["silences"] == []
