@@ -24,7 +24,7 @@ from checks.registrations.reaching import Sight as Reached
 from checks.registrations.readings import Ask
 from checks.sip.uri import SipUri
 from sipwatch.sources import Sources, readable
-from sipwatch.subjects import named
+from sipwatch.subjects import key_of, named
 
 LIVENESS = "liveness"  # the family of incidents that a cause is found for
 TOGETHER = 600.0  # s within which the phones of a site are lost together
@@ -119,7 +119,7 @@ class Findings:
             raise LookupError(f"nothing is watched as {plain(name) or 'an empty name'}")
         found = self.of(subject)
         shown = None if found is None else finding_json(found, self._iso)
-        return {"subject": subject.key, "finding": shown}
+        return {"subject": key_of(subject), "finding": shown}
 
     def _iso(self, at: float) -> str:
         return iso(self._sources.clock.to_wall(at))
