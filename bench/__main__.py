@@ -17,6 +17,7 @@ BENCHES = {
     "capture": ("bench.capture", "loss, CPU and memory at 20,000 packets a second"),
     "events": ("bench.events", "CPU of 200 that follow events, against FastAPI's"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),
+    "page": ("bench.page", "the status page at 20,000 extensions, in Chromium"),
 }
 
 
