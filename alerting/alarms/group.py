@@ -82,6 +82,7 @@ class Group:
     covered: int = 0  # members that this had then
     trusted: bool = False  # members wait for it to be told by itself
     handed: bool = False  # they did, and another is told instead: some may not be in it
+    lapsed: bool = False  # when it was due to be told, too few were missing
     turnover: int = 0  # how often one joined or left the event
     described: tuple[int, ...] = ()  # `story` when it was put into words last
     joined: list[Watched] = field(default_factory=list)  # members not looked at yet
@@ -113,6 +114,10 @@ class Group:
         if not self.is_registrar and self.expected >= WHOLE_SITE:
             return min(wanted, self.expected)
         return wanted
+
+    def holds_by(self, share: float) -> bool:
+        """Whether as many are missing now as a mass event begins with."""
+        return len(self.members) >= self.least(share)
 
     def lose(
         self, w: Watched, expires: float, not_before: float, others: tuple[Group, ...]
@@ -150,7 +155,9 @@ class Group:
         """Begin a mass event, or end it."""
         least = self.least(share)
         if self.begun is not None:
-            if 2 * len(self.members) < least:
+            lapsed, self.lapsed = self.lapsed, False
+            # Half of them keep alive what was told, or may be in a moment.
+            if len(self.members) < (least if lapsed else least / 2):
                 self.end()
             return
         # Within one Expires the phones behind a dead switch are lost one by one.
@@ -165,6 +172,7 @@ class Group:
     def begin(self, since: float) -> None:
         """Who is missing since then is one mass event."""
         self.begun, self.left, self.whole = since, (), None
+        self.most = 0  # what was never told is not counted with it
         self.strayed.clear()
         recent, self._recent = self._recent, {}
         self._heap.clear()

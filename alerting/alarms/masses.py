@@ -28,6 +28,7 @@ from checks.observation import Kind, Loss, Observation, Scope, State, Subject
 HERE = (State.REGISTERED, State.UNREACHABLE)
 GROUPS = (Kind.REGISTRAR, Kind.SITE)
 COVERED = "covered by MassUnregistration of"
+TOO_FEW = "enough of them were back before it was due"
 # s; with the `for` of the rule as long as a single one has to come back, and as what a
 # restart of the PBX has until it is critical that many are not.
 SETTLES = 90.0
@@ -165,13 +166,14 @@ class Masses:
         changed, self._changed = self._changed, {}
         for group in changed:
             rule = self._rule(group)
-            was = group.begun
+            was, lapsed = group.begun, group.lapsed
             if rule is None:
                 group.end()
             else:
                 group.weigh(rule.share, rule.window)
             if was is not None or group.begun is not None:
-                own = group.whole is None  # none of another, which was told instead
+                # None of another, which was told instead, and no mere wave.
+                own = group.whole is None and not lapsed
                 yield group, own and _has_lasted(was, group.begun, rule, now)
 
     def _rule(self, group: Group) -> Rule | None:
@@ -302,6 +304,10 @@ class Masses:
             verdict = self._ancestors.judge_one(w, registrar.subject, start, now)
             if not verdict.opens:
                 return verdict
+        if group.incident is None and not group.holds_by(rule.share):
+            group.lapsed = True
+            self._change(group)
+            return Verdict(opens=False, reason=TOO_FEW)
         return OPENS
 
     def _whole(self, group: Group) -> Group | None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerting.alarms.common import Factors, factors_of, in_common, shared
+from alerting.alarms.masses import TOO_FEW
 from alerting.announcement import Opened, Suppressed
 from alerting.incident import Outcome, Severity
 from alerting.matching import routed
@@ -106,6 +107,68 @@ def test_a_wave_over_the_whole_floor_is_none_while_enough_come_back_in_time() ->
     site.lose(100, lyon, every=0.5)
     site.back(101, lyon, every=0.5)
     site.tells(100, 4000)
+
+
+def test_of_a_wave_that_is_nearly_over_when_it_is_due_nothing_is_told() -> None:
+    site, lyon = lyon_of(40)
+    site.lose(100, lyon)
+    site.back(104, lyon[:35])  # 5 of 40 are more than the half of 8
+    site.back(190, lyon[35:])
+    site.tells(100, 4000)
+    assert f"lyon {MASS}" not in site.opened
+    (said,) = [a for a in site.of(Suppressed) if a.rule == MASS]
+    assert (said.reason, said.at) == (TOO_FEW, 130)
+
+
+def test_who_does_not_come_back_from_such_a_wave_is_told_by_itself() -> None:
+    site, lyon = lyon_of(40)
+    site.lose(100, lyon)
+    site.back(104, lyon[:35])
+    site.tells(100, 220)
+    names = " ".join(phone.name for phone in lyon[35:])
+    (mail,) = site.tells(220, 4000, f"firing {names} ExtensionUnregistered")
+    assert mail.at == 220
+
+
+@pytest.mark.parametrize(("missing", "event"), [(8, True), (7, False)])
+def test_a_mass_event_is_told_when_a_fifth_is_missing_as_it_is_due(
+    missing: int, event: bool
+) -> None:
+    site, lyon = lyon_of(40)
+    site.lose(100, lyon)
+    site.back(110, lyon[missing:])
+    site.until(131)
+    assert site.told() == ([f"firing lyon {MASS}"] if event else [])
+
+
+def test_a_dip_before_it_is_due_costs_a_mass_event_no_time() -> None:
+    site, lyon = lyon_of(40)
+    site.lose(100, lyon[:10])
+    site.back(110, lyon[:5])
+    site.lose(120, lyon[:5])
+    (mail,) = site.tells(100, 4000, f"firing lyon {MASS}")
+    assert mail.at == 130
+
+
+def test_after_a_wave_that_was_none_the_next_loss_is_counted_anew() -> None:
+    site, lyon = lyon_of(40)
+    site.lose(100, lyon)
+    site.back(104, lyon[:35])
+    site.lose(140, lyon[:10])
+    (mail,) = site.tells(100, 4000, f"firing lyon {MASS}")
+    assert mail.at == 170
+    (incident,) = site.alarms.incidents
+    assert (incident.crowd.lost, incident.since) == (15, 100)
+
+
+def test_a_pbx_whose_wave_is_nearly_over_leaves_a_dark_branch_to_itself() -> None:
+    site = Branches().begin()
+    paris, lyon = site.crowd("paris", 80), site.crowd("lyon", 20)
+    site.lose(100, [*paris[:20], *lyon[:10]])
+    site.back(110, paris[:15])
+    site.tells(100, 130)
+    (mail,) = site.tells(130, 131, f"firing lyon {MASS}")
+    assert mail.batch.deliveries[0].incident.crowd.missing == 10
 
 
 def test_four_of_forty_are_told_one_by_one() -> None:
