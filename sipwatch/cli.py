@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sipwatch import __version__
-from sipwatch.piping import piped
+from sipwatch.commands.piping import piped
 
 CONFIG = "/etc/sipwatch/sipwatch.yaml"
 SOCKET = "/run/sipwatch/api.sock"
@@ -31,7 +31,7 @@ def _offer(name: str) -> Any:
     """Completes an argument by that function of completing.py, imported by Tab only."""
 
     def complete(context: Any, parameter: Any, begun: str) -> Any:
-        from sipwatch import completing
+        from sipwatch.commands import completing
 
         return getattr(completing, name)(context, parameter, begun)
 
@@ -94,7 +94,7 @@ def check_config(config: str, schema: bool, online: bool, as_json: bool) -> None
     for notice in configuration.notices(loaded):
         print(f"note: {notice}", file=sys.stderr)
     if online:
-        from sipwatch import online as at_twilio
+        from sipwatch.commands import online as at_twilio
 
         sys.exit(at_twilio.run(loaded, as_json=as_json))
     print(f"{config}: well")
@@ -120,7 +120,7 @@ def probe(**options: Any) -> None:
     Exit status as monitoring plugins have it: 0 all up, 1 degraded, 2 down, 3 wrong
     use. With many targets a line a target, with one also performance data.
     """
-    from sipwatch import probing
+    from sipwatch.commands import probing
 
     sys.exit(probing.run(**options))
 
@@ -177,7 +177,7 @@ def register(**options: Any) -> None:
     --bind it only asks for the bindings, which changes nothing. Exit status: 0 ok,
     1 in use or not removed, 2 refused or no answer, 3 wrong use.
     """
-    from sipwatch import registering
+    from sipwatch.commands import registering
 
     sys.exit(registering.run(**options))
 
@@ -194,7 +194,7 @@ def bindings(**options: Any) -> None:
     They are what the daemon's registrars hold, and what the registrar of an account
     of the daemon answers now. Exit status: 0 some, 1 none, 2 no answer, 3 wrong use.
     """
-    from sipwatch import registering
+    from sipwatch.commands import registering
 
     sys.exit(registering.bindings(**options))
 
@@ -227,7 +227,7 @@ def diagnose(**options: Any) -> None:
     --pcap tells what failed in a file of tcpdump or Wireshark, of all or of SUBJECT.
     Exit status: 0 nothing is wrong, 1 something is, 2 nothing is there, 3 wrong use.
     """
-    from sipwatch import diagnose
+    from sipwatch.commands import diagnose
 
     sys.exit(diagnose.run(**options))
 
@@ -242,7 +242,7 @@ def status(watch: bool, socket: str, as_json: bool) -> None:
     Exit status: 0 nothing is wrong, 1 incidents are open that are more than an info,
     3 no daemon answers.
     """
-    from sipwatch import looking
+    from sipwatch.commands import looking
 
     if watch and not as_json:
         sys.exit(looking.watch(socket))
@@ -278,7 +278,7 @@ def incidents(since: str, socket: str, as_json: bool, **filters: Any) -> None:
     --state resolved, or all, lists those that are over too. Exit status: 0 listed,
     3 no daemon answers, or wrong use.
     """
-    from sipwatch import listing
+    from sipwatch.commands import listing
 
     sys.exit(listing.run(socket, filters, since, as_json=as_json))
 
@@ -289,7 +289,7 @@ def incidents(since: str, socket: str, as_json: bool, **filters: Any) -> None:
 @_json
 def audit(registrar: str, socket: str, as_json: bool) -> None:
     """Show how phones register: Expires granted, refresh point, who is overdue."""
-    from sipwatch import auditing
+    from sipwatch.commands import auditing
 
     sys.exit(auditing.run(socket, registrar, as_json=as_json))
 
@@ -305,7 +305,7 @@ def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
     SUBJECT is its name (1001) or its key (extension:hq/1001). Of a phone these are its
     state, contacts, addresses and user agents; the latest change is the last line.
     """
-    from sipwatch import history
+    from sipwatch.commands import history
 
     sys.exit(history.run(socket, subject, registrar, as_json=as_json))
 
@@ -326,7 +326,7 @@ def explain(what: str, registrar: str, socket: str, as_json: bool) -> None:
     considered and suppressed, the routes, every attempt to tell it. SUBJECT is a name
     (1001) or a key (extension:hq/1001). Exit status: 0 explained, 3 nothing known.
     """
-    from sipwatch import explaining
+    from sipwatch.commands import explaining
 
     sys.exit(explaining.run(socket, what, registrar, as_json=as_json))
 
@@ -343,7 +343,7 @@ def evidence(**options: Any) -> None:
     Passwords, digest answers and media keys are overwritten in it. Wireshark opens the
     file. Exit status: 0 there is evidence, 3 there is none, or it cannot be had.
     """
-    from sipwatch import evidence
+    from sipwatch.commands import evidence
 
     sys.exit(evidence.run(**options))
 
@@ -366,7 +366,7 @@ def ack(incidents: tuple[int, ...], **options: Any) -> None:
 
     INCIDENT is the number in the last line of a mail.
     """
-    from sipwatch import silencing
+    from sipwatch.commands import silencing
 
     sys.exit(silencing.acknowledge(options.pop("socket"), incidents, **options))
 
@@ -392,7 +392,7 @@ def silence_add(matchers: tuple[str, ...], **options: Any) -> None:
     extension=~"20*". What fires meanwhile is told at the end, if it is still so; what
     was told before is told as over. TIME is 14:00, or "2026-03-07 20:00".
     """
-    from sipwatch import silencing
+    from sipwatch.commands import silencing
 
     sys.exit(silencing.add(options.pop("socket"), matchers, **options))
 
@@ -403,7 +403,7 @@ def silence_add(matchers: tuple[str, ...], **options: Any) -> None:
 @_json
 def silence_list(socket: str, ended: bool, as_json: bool) -> None:
     """Show the silences, and the maintenance that is under way."""
-    from sipwatch import silencing
+    from sipwatch.commands import silencing
 
     sys.exit(silencing.show(socket, ended=ended, as_json=as_json))
 
@@ -414,7 +414,7 @@ def silence_list(socket: str, ended: bool, as_json: bool) -> None:
 @_json
 def silence_remove(ids: tuple[str, ...], socket: str, as_json: bool) -> None:
     """End silences before their time."""
-    from sipwatch import silencing
+    from sipwatch.commands import silencing
 
     sys.exit(silencing.remove(socket, ids, as_json=as_json))
 
@@ -431,9 +431,9 @@ def runbook(socket: str, output: str, as_html: bool, as_json: bool) -> None:
     when somebody is told and who, and what the last verification found. The key
     `runbook` of the configuration names a file that is kept up to date.
     """
-    from sipwatch.runbook import command
+    from sipwatch.commands import runbook
 
-    sys.exit(command.run(socket, output, as_html=as_html, as_json=as_json))
+    sys.exit(runbook.run(socket, output, as_html=as_html, as_json=as_json))
 
 
 @main.command()
@@ -444,7 +444,7 @@ def password(as_json: bool) -> None:
     It is asked for twice at a terminal, or read from standard input. Exit status: 0, or
     3 where none was given.
     """
-    from sipwatch import password
+    from sipwatch.commands import password
 
     sys.exit(password.run(as_json=as_json))
 
@@ -472,7 +472,7 @@ def test_notify(
     With --route or --all to each notifier of these routes, those of the steps of its
     ladder included. Exit status: 0 all took it, 2 not all, 3 no daemon or wrong use.
     """
-    from sipwatch import remote, testing
+    from sipwatch.commands import remote, testing
 
     if (routes or every) and notifiers:
         print("name notifiers or routes, not both", file=sys.stderr)
@@ -497,9 +497,9 @@ def capture(names: tuple[str, ...], **options: Any) -> None:
     It needs CAP_NET_RAW and nothing else, and is meant to run as a service of its own
     (sipwatch-capture.service). SIP over TLS cannot be read by anybody in between.
     """
-    from sipwatch.capture import command
+    from sipwatch.capture import process
 
-    sys.exit(command.run(names, **options))
+    sys.exit(process.run(names, **options))
 
 
 @main.command()
@@ -511,7 +511,7 @@ def completion(shell: str) -> None:
     has done that. For zsh put it as _sipwatch into a folder of $fpath, for fish into
     ~/.config/fish/completions/sipwatch.fish.
     """
-    from sipwatch import completing
+    from sipwatch.commands import completing
 
     print(completing.script(main, shell))
 

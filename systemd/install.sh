@@ -59,7 +59,7 @@ ln -sfn "$PREFIX/bin/sipwatch" "$DESTDIR/usr/local/bin/sipwatch"
 put "$HERE/configs/sipwatch.yaml" 644 /etc/sipwatch/sipwatch.example.yaml
 "$venv/bin/python" -I -m sipwatch check-config --schema >"$copy/schema.json" &&
     put "$copy/schema.json" 644 /etc/sipwatch/sipwatch.schema.json
-"$venv/bin/python" -I -m sipwatch.manual >"$copy/sipwatch.1" &&
+"$venv/bin/python" -I -m sipwatch.commands.manual >"$copy/sipwatch.1" &&
     put "$copy/sipwatch.1" 644 /usr/local/share/man/man1/sipwatch.1
 "$venv/bin/python" -I -m sipwatch completion bash >"$copy/completion" &&
     put "$copy/completion" 644 /usr/share/bash-completion/completions/sipwatch

@@ -18,8 +18,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sipwatch.commands.remote import NoAnswerError, _Connection, ask
 from sipwatch.demo.mail import MailCatcher
-from sipwatch.remote import NoAnswerError, _Connection, ask
 from tests.servers import Process, eventually
 
 SIPWATCH = (sys.executable, "-m", "sipwatch")

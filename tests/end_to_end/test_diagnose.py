@@ -529,7 +529,7 @@ def test_a_mistake_is_one_line_and_status_3(words: list[str], told: str) -> None
 
 
 async def test_lines_fit_a_terminal_of_80_columns(loopback: Loopback) -> None:
-    from sipwatch.diagnose import rung_lines, verdict_lines
+    from sipwatch.commands.diagnose import rung_lines, verdict_lines
 
     found = await by_hand(f"sip:nobody@{loopback.address()}", "--timeout", "1s")
     lines = [line for one in found["rungs"] for line in rung_lines(one, 80)]

@@ -15,7 +15,8 @@ from rich.console import Console
 from alerting.incident import Incident, Severity
 from checks.observation import Binding, Cause, State
 from checks.registrations.judge import Bindings, Judge, ListEnd
-from sipwatch import audit, auditing
+from sipwatch import audit
+from sipwatch.commands import auditing
 from tests.sipwatch.watching import START, Watching
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from alerting.store.reader import ReaderError
-from sipwatch import __version__, remote, testing
+from sipwatch import __version__
+from sipwatch.commands import remote, testing
 from sipwatch.exposition import Exposition, Family
 from sipwatch.subjects import AmbiguousError
 from sipwatch.web.app import application

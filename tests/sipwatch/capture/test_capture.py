@@ -24,9 +24,9 @@ import pytest
 from bench.machine import sipwatch
 from sipwatch.capture import client, export
 from sipwatch.capture.client import NoCaptureError
-from sipwatch.capture.command import ports_of
 from sipwatch.capture.frames import ETHERNET
 from sipwatch.capture.listening import Wire
+from sipwatch.capture.process import ports_of
 from sipwatch.capture.protocol import Question
 from sipwatch.capture.sizes import size_of
 from sipwatch.capture.station import Station, serve

@@ -21,11 +21,11 @@ from checks.settings import Secret
 from checks.sip.message import Request
 from checks.sip.resolver import Resolver
 from checks.sip.uri import SipUri
-from sipwatch.diagnose import rung_lines, verdict_lines
+from sipwatch.commands.diagnose import rung_lines, verdict_lines
+from sipwatch.commands.terminal import WHOLE
 from sipwatch.diagnosis.network import Quest
 from sipwatch.diagnosis.rung import Rung, Verdict, climbed, rung_json, verdict_json
 from sipwatch.diagnosis.walk import of_uri
-from sipwatch.terminal import WHOLE
 from tests.checks.sip.nameserver import NameServer, serving
 from tests.checks.sip.peer import Script, answering, respond
 from tests.servers.loopback import Loopback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipwatch import terminal
+from sipwatch.commands import terminal
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sipwatch import looking
-from sipwatch.remote import NoAnswerError
-from sipwatch.terminal import WIDEST, show
-from tests.sipwatch.test_remote import daemon, http
+from sipwatch.commands import looking
+from sipwatch.commands.remote import NoAnswerError
+from sipwatch.commands.terminal import WIDEST, show
+from tests.sipwatch.commands.test_remote import daemon, http
 
 TODAY = datetime.now().astimezone().replace(hour=10, minute=2, second=14)
 

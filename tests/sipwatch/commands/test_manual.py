@@ -8,8 +8,8 @@ import subprocess
 import click
 import pytest
 
-from sipwatch import manual
 from sipwatch.cli import main
+from sipwatch.commands import manual
 
 PAGE = manual.page()
 

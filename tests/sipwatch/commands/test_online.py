@@ -10,7 +10,7 @@ import pytest
 from checks.accounts.settings import AccountSettings
 from checks.settings import Secret
 from checks.twilio.settings import TwilioSettings
-from sipwatch import online
+from sipwatch.commands import online
 from sipwatch.config.settings import Config
 from tests.checks.twilio.test_account import BASE, DOMAIN, resources
 from tests.wires.twilio import ACCOUNT, TOKEN, TwilioServer

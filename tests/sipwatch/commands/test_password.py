@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sipwatch import password, scrypt
+from sipwatch import scrypt
+from sipwatch.commands import password
 
 VECTOR = scrypt.Hash(  # RFC 7914 12, the third
     (14, 8, 1),

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from sipwatch import completing
 from sipwatch.cli import main
-from tests.sipwatch.test_remote import daemon, http
+from sipwatch.commands import completing
+from tests.sipwatch.commands.test_remote import daemon, http
 
 STATUS = {
     "incidents": [{"id": 71, "text": "1001 evil\x1b[2J"}, {"id": 8, "text": "b"}],

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import columns, wrapped
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import columns, wrapped
 
 
 def routes(path: str, numbers: Sequence[int], *, as_json: bool) -> int:

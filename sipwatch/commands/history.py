@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import columns, wrapped
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import columns, wrapped
 
 WHEN = 19  # characters of "02 Mar 2025 10:02  "
 WHAT = 12  # characters of "user agent  "

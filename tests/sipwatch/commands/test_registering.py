@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sipwatch.registering import _outcome_lines, _step_lines
+from sipwatch.commands.registering import _outcome_lines, _step_lines
 from tests.checks.accounts.registrar import PHONE, Registrar, serving
 from tests.checks.sip.peer import Peer
 from tests.end_to_end.running import command

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
+from sipwatch.commands.remote import NoAnswerError, ask
 
 SOURCES = {"capture": "from the network", "probe": "of our own questions"}
 

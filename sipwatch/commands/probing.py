@@ -24,7 +24,7 @@ from checks.options.targets import (
 )
 from checks.settings import duration
 from sipwatch import __version__
-from sipwatch.terminal import columns
+from sipwatch.commands.terminal import columns
 
 if TYPE_CHECKING:
     from checks.options.views import AddressView

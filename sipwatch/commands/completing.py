@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
+from sipwatch.commands.remote import NoAnswerError, ask
 
 PATIENCE = 1.0  # s that a Tab key may take
 OFFERED = 50  # words at most: more than a screen helps nobody

@@ -13,9 +13,9 @@ import pytest
 import time_machine
 from rich.console import Console
 
-from sipwatch import listing
-from sipwatch.terminal import local, show
-from tests.sipwatch.test_remote import daemon, http
+from sipwatch.commands import listing
+from sipwatch.commands.terminal import local, show
+from tests.sipwatch.commands.test_remote import daemon, http
 
 OPENED = datetime(2026, 3, 1, 10, 2, 14, tzinfo=UTC)
 

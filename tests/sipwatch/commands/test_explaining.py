@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipwatch import explaining
-from sipwatch.remote import NoAnswerError
-from tests.sipwatch.test_remote import daemon, http
+from sipwatch.commands import explaining
+from sipwatch.commands.remote import NoAnswerError
+from tests.sipwatch.commands.test_remote import daemon, http
 
 PARIS = ZoneInfo("Europe/Paris")
 

@@ -16,9 +16,9 @@ from rich.text import Text
 from alerting.notification.wording import span
 from checks.observation import plain
 from checks.settings import duration
-from sipwatch.looking import styled
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import console, local, show
+from sipwatch.commands.looking import styled
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import console, local, show
 
 
 def run(socket: str, filters: dict[str, Any], since: str, *, as_json: bool) -> int:

@@ -19,7 +19,7 @@ from checks.observation import Cause, State
 from checks.options.probe import ProbeResult
 from checks.options.views import AddressView
 from checks.sip.message import Request
-from sipwatch import probing
+from sipwatch.commands import probing
 from tests.checks.sip.nameserver import serving
 from tests.checks.sip.peer import answering, ok, respond
 

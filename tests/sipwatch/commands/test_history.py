@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipwatch import history, terminal
-from tests.sipwatch.test_remote import daemon, http
+from sipwatch.commands import history, terminal
+from tests.sipwatch.commands.test_remote import daemon, http
 
 PARIS = ZoneInfo("Europe/Paris")
 

@@ -29,9 +29,9 @@ from checks.accounts.trial import Around, Outcome, Trial
 from checks.observation import Cause, State, plain
 from checks.settings import Secret, duration
 from sipwatch import __version__
+from sipwatch.commands.remote import NoAnswerError, ask, lines
+from sipwatch.commands.terminal import columns, wrapped
 from sipwatch.outcomes import Tell, outcome_json, stream
-from sipwatch.remote import NoAnswerError, ask, lines
-from sipwatch.terminal import columns, wrapped
 
 MISUSED = 3  # UNKNOWN to a monitoring system
 MARKS = {True: "✓", False: "✗", None: "·"}

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from checks.observation import plain
 from checks.settings import written_duration
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import columns, wrapped
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import columns, wrapped
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 LABEL = 13  # characters of "observations "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sipwatch import looking, remote
+from sipwatch.commands import looking, remote
 
 
 def whole(request: bytes) -> bool:

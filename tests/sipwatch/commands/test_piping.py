@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sipwatch.piping import GONE, Piped, piped
+from sipwatch.commands.piping import GONE, Piped, piped
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from sipwatch.remote import NoAnswerError, ask, fetched
+from sipwatch.commands.remote import NoAnswerError, ask, fetched
 from sipwatch.runbook.written import replace_file
 
 

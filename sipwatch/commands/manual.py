@@ -1,4 +1,7 @@
-"""The manual page, made of the commands themselves: python -m sipwatch.manual."""
+"""The manual page, made of the commands themselves.
+
+`python -m sipwatch.commands.manual` prints it.
+"""
 
 from __future__ import annotations
 

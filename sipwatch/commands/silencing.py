@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import columns, wrapped
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import columns, wrapped
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 

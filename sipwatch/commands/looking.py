@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import console, local, show
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import console, local, show
 
 FEW = 5  # infos of one rule that are shown one by one
 CERTIFICATES = 5  # shown; `--json` has more, the metrics all

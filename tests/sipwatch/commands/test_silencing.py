@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipwatch import silencing
+from sipwatch.commands import silencing
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 3, 7, 15, 30, tzinfo=PARIS)

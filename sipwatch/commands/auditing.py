@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from checks.observation import plain
-from sipwatch.remote import NoAnswerError, ask
-from sipwatch.terminal import columns
+from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.terminal import columns
 
 WIDEST = 120  # columns: no verdict is longer
 CELL = 40  # characters of a word that came from the network

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from checks.observation import plain
-from sipwatch.terminal import columns, wrapped
+from sipwatch.commands.terminal import columns, wrapped
 
 TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
 BODY = 64 * 1024 * 1024  # bytes of an answer

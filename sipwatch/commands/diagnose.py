@@ -24,8 +24,8 @@ from checks.options.targets import full_uri
 from checks.settings import duration
 from checks.sip.uri import SipUri
 from sipwatch import floors
-from sipwatch.remote import NoAnswerError, lines
-from sipwatch.terminal import WHOLE, columns, wrapped
+from sipwatch.commands.remote import NoAnswerError, lines
+from sipwatch.commands.terminal import WHOLE, columns, wrapped
 
 MISUSED = 3  # UNKNOWN to a monitoring system
 MARKS = {True: "✓", False: "✗", None: "·"}
@@ -157,7 +157,7 @@ def _check_here(ca_file: str | None, source: str | None) -> None:
 
 
 def _account(uri: SipUri, options: dict[str, Any]) -> AccountSettings:
-    from sipwatch.registering import account_of
+    from sipwatch.commands.registering import account_of
 
     bare = SipUri(uri.host, None, uri.port, uri.params, uri.scheme)
     absent = dict.fromkeys(("aor", "proxy", "bind", "dedicated"))
@@ -166,8 +166,8 @@ def _account(uri: SipUri, options: dict[str, Any]) -> AccountSettings:
 
 async def _register(settings: AccountSettings) -> Outcome:
     from checks.accounts.contact import OwnContact
+    from sipwatch.commands.registering import claim
     from sipwatch.diagnosis.walk import AGENT
-    from sipwatch.registering import claim
 
     claim(settings)
     own = OwnContact.of(f"by-hand@{os.uname().nodename}", settings.username)
