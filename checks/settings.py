@@ -18,6 +18,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+# Characters of a written duration: one of people over HTTP takes the square of its
+# length to be read.
+LONGEST = 64
 
 
 @dataclass(frozen=True, eq=False)  # by identity: unions of types hash it
@@ -44,6 +47,8 @@ def duration(written: Any) -> float:
     if isinstance(written, bool) or not isinstance(written, str | int | float):
         raise ValueError(f"{written!r} is not a duration (write 30s)")
     text = str(written).strip()
+    if len(text) > LONGEST:
+        raise ValueError(f"{text[:LONGEST]}... is not a duration (write 30s)")
     parts = _DURATION.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text:
         hint = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text) else "30s, 2m, 1h"

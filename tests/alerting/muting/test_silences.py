@@ -62,6 +62,12 @@ def test_a_value_is_taken_as_it_is() -> None:
         ("severity=bad", "bad is no severity (info, warning, critical)"),
         ("site=", "site: write what it is, in at most 300 letters"),
         ("site=a\x1bb", "site: write what it is, in at most 300 letters"),
+        (f"site={'x' * 301}", "site: write what it is, in at most 300 letters"),
+        # The square of its length would be seconds.
+        (
+            f"site=x{' ' * 60_000}y",
+            f"site=x{' ' * 294} is not a matcher (write site=lyon)",
+        ),
     ],
 )
 def test_what_is_no_matcher_is_refused_with_a_sentence(written: str, said: str) -> None:
