@@ -113,8 +113,7 @@ class Site:
         """When the last list was read whole and judged."""
         judge = self.daemon.judges["hq"]
         (member,) = judge.members.values()
-        whole = member.whole or len(member.covered) >= len(judge.extensions)
-        judged = whole and judge.next_deadline() != 0.0
+        judged = member.read_whole and judge.next_deadline() != 0.0
         return member.read_at or 0.0 if judged else 0.0
 
     async def export(self) -> None:

@@ -192,7 +192,8 @@ class Sip:
         if named == self._known:
             return []
         self._known = named
-        return list(dict.fromkeys(named))
+        unique = dict.fromkeys(named)
+        return named if len(unique) == len(named) else list(unique)
 
     def _adopt(self, aors: list[str]) -> None:
         """Ask for these from now on; those that are new are due at once."""

@@ -338,7 +338,7 @@ class Judge:
         elif reading.aors is not None:
             touched |= reading.aors
         touched |= self.refreshes.suspects()
-        m.finish_list(reading, now, self.settings.interval)
+        m.finish_list(reading, now, self.settings.interval, self.extensions)
         if survey:
             for _ in ledger.survey(m, now):
                 yield []
@@ -349,6 +349,8 @@ class Judge:
         changed = self._judge_some(now)
         elsewhere = self.outgoing.list_ended(m, now)
         yield [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
+        while reading.aors is not None and self._unjudged:
+            yield self._judge_some(now)  # some, and the next of these lists comes soon
         yield from self._states.learn(now)
 
     # --- states ---------------------------------------------------------------------

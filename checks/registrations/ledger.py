@@ -80,6 +80,8 @@ class Ledger:
         if extension.found_at:
             self._roster.locate(extension.subject, extension.found_at)
         self._refreshes.admit(extension)
+        for m in self._cluster:
+            m.admit(aor)
         self.extensions[aor] = extension
         return extension
 
@@ -89,8 +91,7 @@ class Ledger:
         for contact in extension.contacts:
             self._detach(extension, contact)
         for m in self._cluster:
-            if m.restart:
-                m.restart.missing.discard(aor)
+            m.forget(aor)
         self._refreshes.forget(extension)
         self._memory.aors.pop(aor, None)  # if it is watched again, it begins anew
         del self.extensions[aor]
@@ -117,7 +118,7 @@ class Ledger:
                 self.extensions[aor].subject.title = roster.title(aor)
             else:
                 self.admit(aor, now)
-            if read is None or aor in read or aor in m.covered:
+            if read is None or aor in read or m.covers(aor):
                 m.touched.add(aor)
         roster.rename(m.name, self.extensions)
         for n, extension in enumerate(list(self.extensions.values())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -113,7 +114,8 @@ class Member:
     deferred: list[Binding] = field(default_factory=list)
     # What has been read since it became readable:
     whole: bool = False
-    covered: set[str] = field(default_factory=set)
+    covered: set[str] = field(default_factory=set)  # AORs, by lists of some each
+    uncovered: set[str] | None = None  # those alone who are not: nearly all are
     # When to read again:
     ends: float | None = None  # the soonest end that lies ahead, PBX's clock
     ends_next: float | None = None
@@ -126,7 +128,42 @@ class Member:
 
     def knows(self, aor: str) -> bool:
         """Whether what it holds for an AOR is known now."""
-        return bool(self.readable) and (self.whole or aor in self.covered)
+        return bool(self.readable) and (self.whole or self.covers(aor))
+
+    def covers(self, aor: str) -> bool:
+        """Whether a list of some had an AOR."""
+        if self.uncovered is not None:
+            return aor not in self.uncovered
+        return aor in self.covered
+
+    @property
+    def read_whole(self) -> bool:
+        """Whether its lists, all or several, have had everybody."""
+        return self.whole or (self.uncovered is not None and not self.uncovered)
+
+    def cover(self, aors: frozenset[str], known: Collection[str]) -> None:
+        """A list of some had these, of all that are known."""
+        if self.uncovered is not None:
+            self.uncovered -= aors
+            return
+        self.covered |= aors
+        if len(self.covered) < len(known):
+            return
+        self.covered.intersection_update(known)
+        if len(self.covered) == len(known):
+            self.covered, self.uncovered = set(), set()
+
+    def admit(self, aor: str) -> None:
+        """An AOR is watched from now on."""
+        if self.uncovered is not None:
+            self.uncovered.add(aor)
+
+    def forget(self, aor: str) -> None:
+        """It is watched no more."""
+        if self.restart:
+            self.restart.missing.discard(aor)
+        if self.uncovered is not None:
+            self.uncovered.discard(aor)
 
     def settling(self, now: float) -> bool:
         """Whether its word on reachability is still that of a PBX that starts."""
@@ -157,18 +194,22 @@ class Member:
         self.tombs.clear()  # the next list is asked for after all of them
         self.touched.clear()  # all are judged after the next
         self.asked = None
-        self.whole = False
+        self._know(whole=False)
+
+    def _know(self, *, whole: bool) -> None:
+        self.whole, self.uncovered = whole, None
         self.covered.clear()
 
-    def finish_list(self, reading: ListEnd, now: float, interval: float) -> None:
+    def finish_list(
+        self, reading: ListEnd, now: float, interval: float, known: Collection[str]
+    ) -> None:
         """Close the list that is under way, and plan the next by its ends."""
         if reading.aors is None:
-            self.whole = True
-            self.covered.clear()
+            self._know(whole=True)
             self.ends = self.ends_next
         else:
             if not self.whole:
-                self.covered |= reading.aors
+                self.cover(reading.aors, known)
             ahead = [e for e in (self.ends, self.ends_next) if e is not None]
             ahead = [end for end in ahead if self.clock.ours(end) + 1 > now]
             self.ends = min(ahead, default=None)

@@ -8,6 +8,7 @@ learned.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,9 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     aor: str
     name: str = ""
     site: str = ""
+
+
+_BARE = Listed("")  # instead of every row that has neither name nor site
 
 
 def read_list(path: str | Path) -> list[Listed]:
@@ -65,7 +69,7 @@ def _listed(row: dict[str, str | None], place: str) -> Listed:
     aor, name, site = ((row.get(c) or "").strip() for c in COLUMNS[:3])
     if not aor:
         raise ValueError(f"{place}: no extension")
-    return Listed(aor, plain(name, NAME_LIMIT), site)
+    return Listed(aor, plain(name, NAME_LIMIT), sys.intern(site))
 
 
 class Roster:
@@ -83,7 +87,10 @@ class Roster:
         self._settings = settings
         self._parent = parent
         self.sites = Sites() if sites is None else sites
-        self.listed = {self._canonical(row.aor): row for row in listed}
+        self.listed = {
+            self._canonical(row.aor): row if row.name or row.site else _BARE
+            for row in listed
+        }
         self._expected: dict[str, dict[str, str]] = {}  # by member: AOR and title
         self._scopes: dict[str, Scope] = {}
         only = settings.extensions
@@ -105,10 +112,20 @@ class Roster:
         An empty one is a PBX that still loads: believing it would close every
         incident of that PBX at once.
         """
-        if not expected or self._expected.get(member) == expected:
+        if not expected:
             return False
-        self._expected[member] = expected
+        told = {
+            aor: title for aor, title in expected.items() if self._tells(aor, title)
+        }
+        if self._expected.get(member) == told:
+            return False
+        self._expected[member] = told
         return True
+
+    def _tells(self, aor: str, title: str) -> bool:
+        """Whether a row of a PBX's roster says more than the file."""
+        row = self.listed.get(aor)
+        return row is None or bool(title and not row.name)
 
     def rename(self, member: str, extensions: Mapping[str, Extension]) -> None:
         """Know a member's AORs by the strings that their extensions have."""
