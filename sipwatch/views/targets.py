@@ -103,7 +103,10 @@ async def listed(
                     or (STATES[judge.state[index]] if lens.sees(subject) else None)
                     == (None if state == UNKNOWN else state)
                 )
-                and (not search or matches(search, subject.name, judge.uris[index]))
+                and (
+                    not search
+                    or matches(search, subject.name, shown_uri(judge.uris[index]))
+                )
             ):
                 found.append((subject.key, subject.key))
         paging.take(found)

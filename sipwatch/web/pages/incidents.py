@@ -7,6 +7,7 @@ from typing import Any, get_args
 from fastapi import FastAPI, HTTPException, Request, Response
 
 from alerting.store.reader import ReaderError
+from checks.observation import plain
 from sipwatch.views import incidents
 from sipwatch.views.incidents import Wanted
 from sipwatch.web.access import READ
@@ -19,6 +20,8 @@ from sipwatch.web.pages.timeline import timeline
 from sipwatch.web.pages.told import told
 
 LISTED = 50  # of a page of the list
+SEARCHED = 128  # characters that are searched for
+ARROWS = "What the messages hold is shown to who may operate."
 
 
 def add_incidents(app: FastAPI, daemon: Daemon) -> None:
@@ -35,7 +38,7 @@ def add_incidents(app: FastAPI, daemon: Daemon) -> None:
             raise HTTPException(503, str(error)) from None
         values = common(daemon) | asker(request)
         values |= {"told": told(request), "one": one, "timeline": timeline(one)}
-        values |= await _exchange(daemon, number)
+        values |= await _exchange(daemon, number, whole=values["operates"])
         return await page("incident.html", values)
 
     @app.get("/incidents", include_in_schema=False, dependencies=[READ])
@@ -44,23 +47,25 @@ def add_incidents(app: FastAPI, daemon: Daemon) -> None:
     ) -> Response:
         if state not in get_args(Wanted):
             state = "all"
+        asked = plain(q[:SEARCHED])
         try:
             found = await incidents.listed(
                 daemon, daemon.reader, state=state,  # type: ignore[arg-type]
-                search=q[:128], limit=LISTED, cursor=cursor or None,
+                search=asked, limit=LISTED, cursor=cursor or None,
             )  # fmt: skip
         except ValueError as wrong:
             raise HTTPException(422, str(wrong)) from None
         except ReaderError as error:
             raise HTTPException(503, str(error)) from None
         values = common(daemon) | asker(request)
-        values |= {"found": found, "state": state, "asked": q[:128]}
+        values |= {"found": found, "state": state, "asked": asked}
         return await page("list.html", values)
 
 
-async def _exchange(daemon: Daemon, id: int) -> dict[str, Any]:
+async def _exchange(daemon: Daemon, id: int, *, whole: bool) -> dict[str, Any]:
     try:
         kept = await daemon.evidence(id, file=False)
     except (LookupError, OSError):
         return {"ladder": None, "notes": []}
-    return {"ladder": read(kept["text"]), "notes": kept["notes"]}
+    notes = kept["notes"] if whole else [*kept["notes"], ARROWS]
+    return {"ladder": read(kept["text"], whole=whole), "notes": notes}

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from checks.observation import plain
+from checks.sip.trace import BODY, INDENT
 
 ENDS = 4  # lanes side by side on a phone's screen; more ends are shown as text alone
 MESSAGES = 64  # of one diagram: the text of evidence has no more
@@ -20,7 +21,6 @@ _HEAD = re.compile(r" *(-?[\d.]+) ms  (\S+) (->|<-) (\S+) (\w+)(?:  \((.*)\))?")
 _ANSWER = re.compile(r"SIP/2\.0 (\d{3}) ?(.*)")
 _ASKED = re.compile(r"([A-Z]{2,20}) (\S+) SIP/2\.0")
 _METHOD = re.compile(r"(?im)^cseq *: *\d+ +([A-Z]{2,20})")
-INDENT = "    "
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,16 @@ class Ladder:
         return 2 <= len(self.ends) <= ENDS
 
 
-def read(text: str) -> Ladder | None:
-    """The diagram of an exchange; None where the text holds no message."""
+def read(text: str, *, whole: bool = True) -> Ladder | None:
+    """The diagram of an exchange; None where the text holds no message.
+
+    Packets hold more than is shown to all: unless `whole` there are arrows alone.
+    """
     messages = tuple(_messages(text[:TEXT_BYTES]))
     if not messages:
         return None
+    if not whole:
+        messages = tuple(replace(m, detail="", text="") for m in messages)
     ends = dict.fromkeys(end for m in messages for end in (m.sender, m.receiver))
     return Ladder(tuple(ends), messages)
 
@@ -70,17 +75,24 @@ def _messages(text: str) -> Iterator[Message]:
     for n, end in list(pairwise([*heads, len(lines)]))[:MESSAGES]:
         found = _HEAD.fullmatch(lines[n])
         if found is not None:
-            body = [line.removeprefix(INDENT) for line in lines[n + 1 : end]]
+            body = [_line(line) for line in lines[n + 1 : end]]
             yield _message(found, body)
 
 
 def _begins(lines: list[str], n: int, line: str) -> bool:
-    """Whether a message begins here: what it carries is indented in the same way, so
-    that an empty line must be before it and the start of a message after it."""
+    """Whether a message begins here: what it carries may look the same, but has no
+    empty line before it."""
     if _HEAD.fullmatch(line) is None or (n and lines[n - 1]):
         return False
-    after = lines[n + 1].removeprefix(INDENT) if n + 1 < len(lines) else ""
+    after = _line(lines[n + 1]) if n + 1 < len(lines) else ""
     return bool(_ANSWER.match(after) or _ASKED.match(after))
+
+
+def _line(written: str) -> str:
+    """A line of a message without its mark."""
+    if written.startswith(BODY.rstrip()):
+        return written.removeprefix(BODY.rstrip()).removeprefix(" ")
+    return written.removeprefix(INDENT)
 
 
 def _message(head: re.Match[str], body: list[str]) -> Message:

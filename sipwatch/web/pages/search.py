@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
 from alerting.store.reader import ReaderError
+from checks.observation import plain
 from sipwatch.views import extensions, incidents, registrations, targets
 from sipwatch.web.access import READ
 from sipwatch.web.api.daemon import Daemon
@@ -25,7 +26,7 @@ def add_search(app: FastAPI, daemon: Daemon) -> None:
 
     @app.get("/search", include_in_schema=False, dependencies=[READ])
     async def search(request: Request, q: str = "") -> Response:
-        asked = q.strip()[:LONGEST]
+        asked = plain(q.strip()[:LONGEST])
         found = await _found(daemon, asked)
         if (path := exactly(asked, found)) is not None:
             return RedirectResponse(path, SEE_OTHER, HEADERS)

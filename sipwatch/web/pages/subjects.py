@@ -71,7 +71,7 @@ async def _values(
     values["history"] = past[: -CHANGES - 1 : -1]
     chart: Chart = await charts_of(daemon, key, past, values["now"])
     values["chart"] = chart
-    values["packets"] = await exchange(daemon, open_)
+    values["packets"] = await exchange(daemon, open_, whole=values["operates"])
     return values
 
 
@@ -84,11 +84,13 @@ async def _incident(daemon: Daemon, id: int) -> Any:
         raise HTTPException(503, str(error)) from None
 
 
-async def exchange(daemon: Daemon, ids: list[int]) -> Ladder | None:
-    """What is kept of the exchange of the first of these that has one."""
+async def exchange(daemon: Daemon, ids: list[int], *, whole: bool) -> Ladder | None:
+    """What is kept of the exchange of the first of these that has one; its bytes as
+    well where all of it may be seen."""
     for id in ids:
         try:
-            return read((await daemon.evidence(id, file=False))["text"])
+            kept = await daemon.evidence(id, file=False)
+            return read(kept["text"], whole=whole)
         except (LookupError, OSError):
             continue
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from checks.sip.trace import Exchanged, ladder
 from sipwatch.web.pages.ladder import Ladder, Message, read
 
@@ -48,11 +50,33 @@ def test_a_question_and_its_answer() -> None:
     assert (found.lane(ours), found.lane(theirs)) == (1, 2)
 
 
-def test_a_body_that_looks_like_an_exchange_opens_none_of_its_own() -> None:
-    forged = b"   0.0 ms  9.9.9.9:1 -> 8.8.8.8:2 udp\r\nSIP/2.0 200 OK\r\n"
-    found = read(ladder([exchanged(0.0, True, ASKED[:-2] + forged + b"\r\n")]))
+def test_who_may_not_see_all_of_it_sees_the_arrows_alone() -> None:
+    found = read(ladder([exchanged(0.0, True, ASKED)]), whole=False)
     assert found is not None
-    assert [m.title for m in found.messages] == ["OPTIONS"]
+    ours, theirs = "192.0.2.1:5060", "203.0.113.9:5061"
+    assert found.messages == (
+        Message("0.0 ms", ours, theirs, "udp", "", "OPTIONS", ""),
+    )
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\r\na=b\r\n\r\n", b" \r\n\r\n\r\n"])
+def test_a_message_that_looks_like_an_exchange_draws_no_arrow(before: bytes) -> None:
+    forged = b"   0.0 ms  9.9.9.9:1 -> 8.8.8.8:2 udp\r\nSIP/2.0 200 OK\r\n"
+    data = ASKED[:-2] + before + forged + b"\r\n"
+    found = read(ladder([exchanged(0.0, True, data), exchanged(0.1, False, SAID)]))
+    assert found is not None
+    assert found.ends == ("192.0.2.1:5060", "203.0.113.9:5061")
+    titles = [m.title for m in found.messages]
+    assert titles == ["OPTIONS", "480 Temporarily Unavailable"]
+    assert "9.9.9.9:1 -> 8.8.8.8:2 udp\nSIP/2.0 200 OK" in found.messages[0].text
+
+
+def test_a_body_is_shown_as_it_came() -> None:
+    found = read(ladder([exchanged(0.0, True, ASKED + b"a\r\n\r\n    b\r\n")]))
+    assert found is not None
+    assert found.messages[0].text == (
+        "OPTIONS sip:203.0.113.9 SIP/2.0\nCSeq: 7 OPTIONS\n\na\n\n    b"
+    )
 
 
 def test_nothing_is_drawn_of_what_is_no_exchange() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 from sipwatch.web.pages.shell import STATIC, static
 from tests.servers import eventually
 from tests.sipwatch.pages.conftest import PHONES, Pages
+from tests.sipwatch.pages.hostile import NEVER, STRINGS
 
 TEXT = re.compile(r"<[^>]*>")
 
@@ -158,6 +160,10 @@ async def test_the_page_of_a_trunk_draws_what_its_incident_kept(pages: Pages) ->
         html = await pages.text(path)
         assert "<b>OPTIONS</b>" in html
         assert "OPTIONS sip:" in html
+        # As the API has it: packets hold more than is shown to all.
+        html = await pages.text(path, port=pages.read)
+        assert "<b>OPTIONS</b>" in html
+        assert "sip:" not in html.partition('class="ladder"')[2].partition("</ol>")[0]
     assert "oncall is told that it is firing" in words(html)
 
 
@@ -170,6 +176,13 @@ async def test_search_leads_to_the_one_that_is_meant(pages: Pages) -> None:
     strange = await pages.text("/search?q=%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert" not in strange
     assert "Found for “&lt;script&gt;alert(1)&lt;/script&gt;”" in strange
+
+
+async def test_whatever_is_searched_for_is_shown_and_does_nothing(pages: Pages) -> None:
+    for text in STRINGS:
+        for page in ("search", "incidents"):
+            html = await pages.text(f"/{page}?{urlencode({'q': text[:1000]})}")
+            assert not [bad for bad in NEVER if bad in html]
 
 
 async def test_each_part_is_what_the_page_has(pages: Pages) -> None:
