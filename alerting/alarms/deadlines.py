@@ -58,6 +58,7 @@ class Deadlines(Generic[K]):
                     return self._times[n]
             self._times, self._keys, self._passed = [], [], 0
             if not self._moments:
+                self._at = {}  # one that was large stays so, be it empty
                 return None
             self._open(heappop(self._moments))
 
@@ -113,6 +114,7 @@ class Deadlines(Generic[K]):
         self._moments = [*self._later]
         heapify(self._moments)
         self._waiting = sum(map(len, self._later.values()))
+        self._at = dict(self._at)  # with no more room than these need
 
 
 def _moment(at: float) -> int:

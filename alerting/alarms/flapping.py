@@ -83,6 +83,8 @@ class Flaps:
         times = _several(self._times.pop(w, ()))[:-1]
         if times:
             self._keep(w, times)
+        elif not self._times:
+            self._times = {}  # one that was large stays so, be it empty
 
     def forget(self, w: Watched) -> None:
         """A subject is watched no more."""

@@ -135,6 +135,8 @@ class Group:
         one that ended before the last of it were back."""
         if (noted := self._recent.pop(w, None)) is not None:
             self._granted.add(noted.lot.expires, -1)
+            if not self._recent:
+                self._heap.clear()
             begin, end = self._last
             return begin <= noted.since <= end
         its = self.members.pop(w, None)

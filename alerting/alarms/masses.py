@@ -209,6 +209,16 @@ class Masses:
                     break
         return self._cover(found, w, told) if found else OPENS
 
+    def holds(self, w: Watched, rule: Rule) -> Verdict:
+        """Whether as many are missing as a mass event begins with, now that nothing
+        else is against telling it: else it is over, and was a mere wave."""
+        group = self._groups.get(w.subject)
+        if group is None or group.incident or group.holds_by(rule.share):
+            return OPENS
+        group.lapsed = True
+        self._change(group)
+        return Verdict(opens=False, reason=TOO_FEW)
+
     def _cover(self, group: Group, w: Watched, told: frozenset[str]) -> Verdict:
         """A subject is covered; who would be told of it is told of the group."""
         self._waiting.setdefault(group, {})[w] = None
@@ -304,10 +314,6 @@ class Masses:
             verdict = self._ancestors.judge_one(w, registrar.subject, start, now)
             if not verdict.opens:
                 return verdict
-        if group.incident is None and not group.holds_by(rule.share):
-            group.lapsed = True
-            self._change(group)
-            return Verdict(opens=False, reason=TOO_FEW)
         return OPENS
 
     def _whole(self, group: Group) -> Group | None:

@@ -147,6 +147,8 @@ class Review:
             verdict = self.masses.judge(w, rule, grade, start, self.now)
         if verdict.opens:
             verdict = self.flaps.judge(w, rule, start, self.now)
+        if verdict.opens and rule.family == MASS:
+            verdict = self.masses.holds(w, rule)
         if verdict.opens:
             track.suppressed = ""
             track.terms = self.terms(w, o, rule, track, grade)
