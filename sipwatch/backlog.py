@@ -16,6 +16,7 @@ import msgspec
 
 RING = 4096  # events that one may have missed and still resume
 WEIGHT = 5_000  # rows in all of them: 1 MB; who missed more reads the page again
+ALONE = 1_000  # the same while nobody follows, but may from a page that was just read
 BEHIND = 256  # events that a follower may be slow by
 FOLLOWERS = 256  # at once: a wall of screens, and everybody's tabs
 PIECE = 65_536  # bytes written at once, or one event
@@ -98,7 +99,8 @@ class Backlog:
         self._weight += event.weight
         if (late := self._ring.get(self.last - BEHIND)) is not None:
             late.forget()
-        while len(self._ring) > RING or self._weight > WEIGHT > event.weight:
+        most = WEIGHT if self.followers else ALONE
+        while len(self._ring) > RING or self._weight > most > event.weight:
             self._weight -= self._ring.pop(self.first).weight
         for follower in self.followers:
             follower.wake()

@@ -26,7 +26,7 @@ from pyee.base import EventEmitter
 from alerting.alarms.watched import BAD
 from alerting.announcement import Delivered, Opened, Resolved, Transition, Updated
 from alerting.incident import Incident
-from checks.observation import Kind, Subject, plain
+from checks.observation import Cause, Kind, State, Subject, plain
 from sipwatch.backlog import RESYNC, STILL, Backlog, Event, Follower, written
 from sipwatch.sources import Sight, Sources
 from sipwatch.views.incidents import row
@@ -43,7 +43,9 @@ SHARE = 50  # an overview takes at most one part of the loop's time in so many
 NUMBERS = 20  # incidents that a delivery names
 ABOVE = (Kind.REGISTRAR, Kind.SITE, Kind.VANTAGE)  # others are seen through them
 
-Row = tuple[Transition, bool]  # what happened, and whether one can see that
+# Who stands how, why and since when, and whether one can see that; of a mass event
+# thousands are kept, which so have no more room than that.
+Row = tuple[Subject, State, Cause | None, float, bool]
 
 
 class Feed:
@@ -155,7 +157,10 @@ class Feed:
         self._timer = None
         if self._states:
             sight = Sight(self._sources.alarms)
-            rows = [(t, sight.of(t.subject)) for t in self._states.values()]
+            rows = [
+                (t.subject, t.new, t.cause, t.since, sight.of(t.subject))
+                for t in self._states.values()
+            ]
             self._add("states", partial(self._rows, rows), len(rows))
         for incident in self._incidents.values():
             state = _state(incident)
@@ -173,7 +178,7 @@ class Feed:
 
     def _rows(self, rows: list[Row]) -> dict[str, Any]:
         at = Lens(self._sources).at
-        return {"rows": [_row(t, seen, at(t.since)) for t, seen in rows]}
+        return {"rows": [_row(*one, at) for one in rows]}
 
     def _one(self, incident: Incident, state: str) -> dict[str, Any]:
         found = row(Lens(self._sources), incident)
@@ -231,8 +236,14 @@ class Feed:
         return self._overview
 
 
-def _row(t: Transition, seen: bool, since: str) -> dict[str, Any]:
-    subject = t.subject
+def _row(
+    subject: Subject,
+    state: State,
+    cause: Cause | None,
+    since: float,
+    seen: bool,
+    at: Callable[[float], str],
+) -> dict[str, Any]:
     labels = subject.scope.labels
     return {
         "key": subject.key,
@@ -240,9 +251,9 @@ def _row(t: Transition, seen: bool, since: str) -> dict[str, Any]:
         "name": plain(subject.name, NAME),
         "registrar": labels.get("registrar", ""),
         "site": labels.get("site", ""),
-        "state": str(t.new) if seen else UNKNOWN,
-        "since": since,
-        "cause": t.cause if t.cause is None else str(t.cause),
+        "state": str(state) if seen else UNKNOWN,
+        "since": at(since),
+        "cause": cause if cause is None else str(cause),
     }
 
 

@@ -291,6 +291,7 @@ async def test_who_follows_from_now_hears_what_comes() -> None:
 
 async def test_what_is_no_longer_there_is_read_again() -> None:
     log = Backlog("b")
+    log.follow("")
     for n in range(1, bounds.RING + 3):
         log.add(event(n))
     assert len(log) == bounds.RING
@@ -302,9 +303,13 @@ async def test_what_is_no_longer_there_is_read_again() -> None:
 
 async def test_a_heavy_ring_is_a_shorter_one() -> None:
     log = Backlog("b")
+    follower = log.follow("")
     for n in range(200):
         log.add(event(n, 500))
     assert len(log) == bounds.WEIGHT // 500
+    follower.leave()
+    log.add(event(200, 500))
+    assert len(log) == bounds.ALONE // 500
 
 
 async def test_who_falls_too_far_behind_is_told_to_read_again() -> None:
