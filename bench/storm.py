@@ -28,13 +28,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from bench.machine import anonymous, bound
 from bench.mass import Mass
 from bench.stalls import MeteredLoop
 from checks.observation import State
+from checks.registrars.asterisk import Asterisk
 from sipwatch.clock import Clock
 from sipwatch.log import Plain
 from sipwatch.selfwatch import BEAT
@@ -182,7 +183,12 @@ class Storm(Mass):
         self.stalls.setdefault("an hour", []).append(self.loop.worst.cpu)
 
     async def leap(self, seconds: float) -> None:
-        """Let some seconds pass, here and at the PBX."""
+        """Let some seconds pass, here and at the PBX.
+
+        Not while a list is read: it would seem to have taken so long, and the next one
+        to be wished for after ten times that.
+        """
+        await self.catch_up()
         self._leapt.clear()
         self.tell(f"leap {seconds}")
         await self._leapt.wait()
@@ -191,25 +197,30 @@ class Storm(Mass):
         self.daemon.couriers.wake()
         for following in self.daemon.followings.values():
             following.options_answer(ok=True)  # it looks at the clock anew
-            if self.age() > INTERVAL:
-                following.relist()  # whose timer is the machine's
+        for registrar in self.registrars():
+            if registrar._pace.due() <= self.clock.now():
+                registrar.relist()  # whose timer is the machine's
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Let all be done that should have been by now."""
         async with asyncio.timeout(WITHIN):
             while self.due():  # noqa: ASYNC110 - asked seldom
                 await asyncio.sleep(0.005)
 
-    def age(self) -> float:
-        """How old the last list is, s."""
-        (member,) = self.daemon.judges["hq"].members.values()
-        return self.clock.now() - (member.read_at or 0.0)
+    def registrars(self) -> Iterator[Asterisk]:
+        """What reads the PBX."""
+        for following in self.daemon.followings.values():
+            yield from following._registrars.values()  # type: ignore[misc]
 
     def due(self) -> bool:
-        """Whether something should have been done by now."""
+        """Whether something should have been done by now, or is being done."""
         now = self.clock.now()
         deadline = self.daemon.alarms.next_deadline()
         return (
             self.daemon.flow.waiting_since() is not None
-            or self.age() > INTERVAL
             or (deadline is not None and deadline <= now)
+            or any(r._pace.reading or r._pace.due() <= now for r in self.registrars())
         )
 
 

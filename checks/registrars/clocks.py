@@ -65,6 +65,7 @@ class Pace:
     def __init__(self, interval: float, clock: Callable[[], float]) -> None:
         self._interval = interval
         self._clock = clock
+        self.reading = False  # a list is under way
         self._wished: float | None = None
         self._next = self._not_before = 0.0
         self._stirred = asyncio.Event()
@@ -82,12 +83,12 @@ class Pace:
 
     def begin(self) -> float:
         """A list is asked for; returns the time, which `end` wants back."""
-        self._wished = None
+        self._wished, self.reading = None, True
         return self._clock()
 
     def end(self, began: float) -> None:
         """The list that began then has been read."""
-        now = self._clock()
+        now, self.reading = self._clock(), False
         self._not_before = now + DUTY * (now - began)
         self._next = max(began + self._interval, self._not_before)
 
