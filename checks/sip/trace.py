@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from checks.observation import plain
 
 EXCHANGE_LIMIT = 64  # messages kept of one request: two digests, retransmits, spare
 LADDER_BYTES = 8192  # shown of one message; a screen holds less
+# Before the lines of a message: a body may hold what looks like the next message, and
+# is marked from the empty line on. No line of it is empty, as those between two are.
+INDENT, BODY = "    ", "  | "
 
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _CREDENTIALS = re.compile(r"((?:Proxy-)?Authorization[ \t]*:).*", re.IGNORECASE)
@@ -50,9 +53,16 @@ def ladder(exchange: Iterable[Exchanged]) -> str:
             f"{(message.at - began) * 1000:9.1f} ms  {_address(message.local)} {arrow} "
             f"{_address(message.remote)} {message.transport}{note}"
         )
-        lines += [f"    {line}".rstrip() for line in redacted(message.data)]
+        lines += _indented(redacted(message.data))
         lines.append("")
     return "\n".join(lines)
+
+
+def _indented(shown: Iterable[str]) -> Iterator[str]:
+    mark = INDENT
+    for line in shown:
+        mark = mark if line.strip() else BODY
+        yield f"{mark}{line}".rstrip()
 
 
 def redacted(data: bytes) -> list[str]:

@@ -26,9 +26,30 @@ def test_a_ladder_counts_its_times_from_the_first_message():
         "\n"
         "    520.0 ms  192.0.2.1:5060 <- [2001:db8::1]:5061 udp\n"
         "    SIP/2.0 200 OK\n"
-        "\n"
-        "    v=0\n"
+        "  |\n"
+        "  | v=0\n"
     )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SIP/2.0 200 OK\r\n\r\n%b",
+        b"SIP/2.0 200 OK\r\n\r\na\r\n\r\n%b",
+        b"SIP/2.0 200 OK\r\n \r\n%b",
+        b"\r\n%b",
+        b"  \r\n%b",
+        b"\r\n\r\n\r\n%b",
+        b"\n\n%b",
+    ],
+)
+def test_no_line_of_a_message_looks_like_the_next_one(data):
+    forged = b"   0.0 ms  9.9.9.9:1 -> 8.8.8.8:2 udp\r\n" + REQUEST
+    text = ladder([Exchanged(0.0, False, "udp", US, PEER, data % forged)])
+    head, *lines = text.splitlines()
+    assert head == "      0.0 ms  192.0.2.1:5060 <- [2001:db8::1]:5061 udp"
+    assert "" not in lines
+    assert all(line.startswith(("    ", "  |")) for line in lines)
 
 
 def test_no_messages_make_an_empty_ladder():
