@@ -75,6 +75,8 @@ def application(
         add_events(app, feed)
     if people is not None and not metrics_only:
         add_pages(app, watched, people, feed)
+    if not open_to_all:
+        app.openapi()  # made here, with all that routes need, and not while others wait
     return app
 
 

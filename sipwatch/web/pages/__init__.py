@@ -16,6 +16,7 @@ from sipwatch.web.pages.acts import add_acts
 from sipwatch.web.pages.incidents import add_incidents
 from sipwatch.web.pages.overview import add_overview
 from sipwatch.web.pages.search import add_search
+from sipwatch.web.pages.shell import load
 from sipwatch.web.pages.statics import add_static
 from sipwatch.web.pages.subjects import add_subjects
 
@@ -25,6 +26,7 @@ def add_pages(
 ) -> None:
     """All pages, and what changes something by their buttons; they follow `feed`."""
     app.state.feed = feed
+    load()
     add_static(app)
     add_overview(app, daemon)
     add_acts(app, daemon, people)  # before the pages whose paths end anyhow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import cache
@@ -39,8 +38,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HOLE = "\0"  # where a template leaves room for what is written without one
-
-_made = threading.Event()  # all templates are
 
 Hole = Iterator[str] | AsyncIterator[str]
 
@@ -89,19 +86,19 @@ def hole(number: int) -> Markup:
     return Markup(f"{HOLE}{number:04d}")  # noqa: S704 - a number
 
 
-def _load() -> None:
-    """Make all templates ready: some 10 ms each, which nobody on the loop waits for."""
+@cache
+def load() -> None:
+    """Make all templates and files ready, some 10 ms each: before anybody waits."""
     for name in environment().list_templates(extensions=["html"]):
         environment().get_template(name)
-    _made.set()
+    for name in STATIC:
+        static_file(name)
 
 
 async def pieces(
     name: str, values: Mapping[str, Any], holes: Iterable[Hole] = ()
 ) -> AsyncIterator[str]:
     """A template as it is written; the loop has a turn every few milliseconds."""
-    if not _made.is_set():
-        await asyncio.to_thread(_load)
     fills = list(holes)
     kept: list[str] = []
     size, began = 0, time.perf_counter()
