@@ -25,8 +25,8 @@ from checks.observation import State
 from sipwatch.clock import Clock
 from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
-from sipwatch.exposition import Exposition
 from sipwatch.log import Plain
+from sipwatch.metrics.exposition import Exposition
 from sipwatch.process import calm_collector, give_back_memory
 from sipwatch.selfwatch import BEAT
 

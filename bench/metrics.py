@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.stalls import MeteredLoop
-from sipwatch import metrics
+from sipwatch.metrics.scrape import exposition
 from tests.sipwatch.watching import Watching
 
 EXTENSIONS = 100_000
@@ -35,7 +35,7 @@ Values = Mapping[str, Mapping[tuple[str, str], float]]
 
 async def scrape(site: Watching, *, gzip: bool, keep: bool = False) -> bytes:
     """All metrics once; the pieces go as they come, as to a socket, unless kept."""
-    slices = metrics.exposition(site).render(gzip=gzip)
+    slices = exposition(site).render(gzip=gzip)
     assert slices is not None
     kept = [piece async for piece in slices if keep]
     return b"".join(kept)

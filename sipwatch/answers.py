@@ -23,7 +23,6 @@ from sipwatch.clock import Clock
 from sipwatch.config.settings import Config
 from sipwatch.couriers import Couriers
 from sipwatch.diagnosis import walk as diagnosis
-from sipwatch.exposition import Exposition
 from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
@@ -31,7 +30,8 @@ from sipwatch.heartbeat import Heartbeat
 from sipwatch.keeping.gathering import Gathering
 from sipwatch.keeping.passing import Passing
 from sipwatch.links import Links
-from sipwatch.metrics import Counts
+from sipwatch.metrics.counts import Counts
+from sipwatch.metrics.exposition import Exposition
 from sipwatch.people import People
 from sipwatch.registrars import Registrars
 from sipwatch.retelling import retold

@@ -19,7 +19,7 @@ from checks.observation import Kind, Observation, State, Subject
 from checks.options.check import OptionsCheck
 from checks.options.targets import ProbeSettings
 from checks.sip.resolver import Resolver
-from sipwatch import __version__, chain, couriers, heartbeat, metrics, systemd
+from sipwatch import __version__, chain, couriers, heartbeat, systemd
 from sipwatch.accounts import Accounts
 from sipwatch.answers import Answers
 from sipwatch.audit import summarize
@@ -31,7 +31,6 @@ from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, diff, timetables
 from sipwatch.couriers import Couriers
-from sipwatch.exposition import Exposition
 from sipwatch.feed import Feed
 from sipwatch.findings import Findings
 from sipwatch.flow import Flow
@@ -42,6 +41,9 @@ from sipwatch.keeping.gathering import TASK as GATHERING
 from sipwatch.keeping.gathering import Gathering
 from sipwatch.keeping.passing import Passing
 from sipwatch.links import Links, key_of
+from sipwatch.metrics import scrape
+from sipwatch.metrics.counts import Counts
+from sipwatch.metrics.exposition import Exposition
 from sipwatch.peers import marks
 from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
@@ -282,10 +284,10 @@ class Daemon(Answers):
         findings = self.findings = Findings(self)
         findings.reporters.append(lambda one: self.twilio.recent(one.name))
         self.alarms.muting.purpose = findings.on_purpose
-        self.counts = metrics.Counts(
+        self.counts = Counts(
             self.bus, lambda i: findings.of(i.subject, i, around=False)
         )
-        self.exposition: Exposition = metrics.exposition(self)
+        self.exposition: Exposition = scrape.exposition(self)
         self.feed: Feed = Feed(self, self.bus, self.topology.carries)
         self.scheduler = Scheduler(
             self.flow, self.clock.now, audit=lambda: summarize(self.followings.values())

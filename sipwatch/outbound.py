@@ -1,4 +1,4 @@
-"""What is shown of registrations that PBXs keep elsewhere: status, series, mails."""
+"""What is shown of registrations that PBXs keep elsewhere: status, mails."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from checks.options.targets import full_uri
 from checks.registrations.judge import Judge
 from checks.registrations.outbound import Registration
 from checks.sip.uri import SipUri
-from sipwatch.exposition import Family, label
-from sipwatch.sources import Sources, readable, sliced
+from sipwatch.sources import Sources, readable
 
 LISTED = 100  # of one registrar in the status; a count beside tells of all
-ROWS = 256  # of one piece of the metrics: well under 1 ms
 UNKNOWN = "unknown"  # not told yet, or not to be seen now
 
 
@@ -53,29 +51,6 @@ def counted(judge: Judge) -> str:
     said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     left = outgoing.left_out
     return f"{said}; {left} more are not watched" if left else said
-
-
-def families(sources: Sources) -> Iterator[Family]:
-    """The series of registrations; what is effectively unknown has no sample."""
-    yield Family(
-        "sipwatch_registration_up",
-        "gauge",
-        "Whether a registration that the PBX keeps at another server stands.",
-        _up(sources),
-    )
-
-
-def _up(sources: Sources) -> Iterator[str]:
-    for judge in list(sources.judges.values()):
-        head = f'sipwatch_registration_up{{registrar="{label(judge.name)}"'
-        for part in sliced(list(judge.outgoing.registrations.values()), ROWS):
-            if not readable(judge, sources.alarms):
-                break
-            yield "".join(
-                f'{head},registration="{label(r.name)}"}} {int(r.state is State.OK)}\n'
-                for r in part
-                if r.state is not None
-            )
 
 
 def around(subject: Subject, sources: Sources) -> Iterator[str]:

@@ -12,10 +12,12 @@ from pyee.base import EventEmitter
 from checks.options.inbox import BUCKETS
 from checks.options.rows import ROLES
 from docs.generate.tables import table
-from sipwatch import metrics
 from sipwatch.config.settings import Config, MetricsSettings, WebSettings
-from sipwatch.exposition import Family
-from sipwatch.series import EXTENSION
+from sipwatch.metrics import scrape
+from sipwatch.metrics.aggregates import Aggregates
+from sipwatch.metrics.counts import Counts
+from sipwatch.metrics.exposition import Family
+from sipwatch.metrics.subjects import EXTENSION
 
 INTRO = """\
 ---
@@ -136,7 +138,7 @@ class Everything(Anything):
         anything: Any = Anything()
         web = WebSettings(metrics=detail)
         self.config = Config(web=web, twilio=anything, twiml=anything)
-        self.counts = metrics.Counts(EventEmitter(), lambda incident: None)
+        self.counts = Counts(EventEmitter(), lambda incident: None)
         self.options = Anything()
         inbox = self.options.sweep.inbox
         none = [0] * (len(BUCKETS) + 1)
@@ -148,7 +150,7 @@ def shown() -> list[Shown]:
     source: Any = Everything()
     found = [
         Shown(one.name, one.type, one.documentation, _labels(one))
-        for one in metrics._Aggregates(source).collect()
+        for one in Aggregates(source).collect()
     ]
     found = [_with_suffix(one) for one in found]
     for family in families(source):
@@ -163,7 +165,7 @@ def _labels(family: Any) -> Sequence[str]:
 
 def families(source: Any) -> Iterator[Family]:
     """What we write ourselves, of subjects and of what takes a walk to count."""
-    return metrics._families(source)
+    return scrape.families(source)
 
 
 def _with_suffix(one: Shown) -> Shown:

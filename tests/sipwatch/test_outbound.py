@@ -14,8 +14,8 @@ from checks.observation import Cause, Kind, Scope, State, Subject
 from checks.options.targets import TargetSettings
 from checks.registrations.judge import Judge
 from checks.registrations.outbound import KEPT
-from sipwatch import metrics
 from sipwatch.journal import Journal
+from sipwatch.metrics import scrape
 from sipwatch.status import status
 from sipwatch.surroundings import Surroundings
 from tests.sipwatch.watching import START, Watching, rendered
@@ -38,7 +38,7 @@ def hq(site: Watching) -> Judge:
 
 
 async def series(site: Watching) -> dict[tuple[str, str], float]:
-    text = (await rendered(metrics.exposition(site))).decode()
+    text = (await rendered(scrape.exposition(site))).decode()
     return {
         (s.labels["registrar"], s.labels["registration"]): s.value
         for family in text_string_to_metric_families(text)

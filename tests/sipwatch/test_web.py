@@ -20,7 +20,7 @@ import pytest
 from alerting.store.reader import ReaderError
 from sipwatch import __version__
 from sipwatch.commands import remote, testing
-from sipwatch.exposition import Exposition, Family
+from sipwatch.metrics.exposition import Exposition, Family
 from sipwatch.subjects import AmbiguousError
 from sipwatch.web.app import application
 from sipwatch.web.listen import Listener, tcp_socket, unix_socket

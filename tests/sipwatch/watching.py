@@ -37,7 +37,7 @@ from checks.registrations.readings import (
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config, MetricsSettings, WebSettings
 from sipwatch.findings import Findings
-from sipwatch.metrics import Counts
+from sipwatch.metrics.counts import Counts
 from sipwatch.peers import peers
 from sipwatch.touched import Touched
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from checks.observation import State, Subject
 from checks.options.rows import STATES, UNKNOWN, UP
 from checks.options.words import not_after, place
-from sipwatch.exposition import ROWS, Family, alike, label, labels
-from sipwatch.extension_series import ExtensionSeries
+from sipwatch.metrics.exposition import ROWS, Family, alike, label, labels
+from sipwatch.metrics.extensions import ExtensionSeries
 from sipwatch.sources import Sight, Sources, sliced
 
 EXTENSION = "extension"  # in metrics.detail, beside the roles of targets

@@ -12,7 +12,7 @@ from checks.observation import State
 from checks.registrations.audit import WORDS
 from checks.registrations.extension import HERE, Extension
 from checks.registrations.judge import Judge
-from sipwatch.exposition import ROWS, Family, alike, label, labels
+from sipwatch.metrics.exposition import ROWS, Family, alike, label, labels
 from sipwatch.sources import Sources, readable, sliced
 
 EXTENSION_STATES = (

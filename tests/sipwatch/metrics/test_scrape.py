@@ -16,8 +16,8 @@ from alerting.incident import Outcome
 from alerting.outbox import Delays
 from checks.observation import Cause, Kind, Observation, Scope, State, Subject
 from checks.registrations.expiry import Breach
-from sipwatch import metrics
-from sipwatch.exposition import RENDERINGS, Family, label
+from sipwatch.metrics import scrape
+from sipwatch.metrics.exposition import RENDERINGS, Family, label
 from tests.servers import require
 from tests.sipwatch.watching import START, Watching, rendered
 
@@ -65,7 +65,7 @@ def samples(text: bytes) -> Samples:
 
 async def told(site: Watching, name: str) -> dict[str, float]:
     """The samples of one metric; its labels' values as a word."""
-    text = await rendered(metrics.exposition(site))
+    text = await rendered(scrape.exposition(site))
     return {
         " ".join(value for _, value in labels): value
         for (found, labels), value in samples(text).items()
@@ -111,7 +111,7 @@ def busy(site: Watching) -> Watching:
 
 async def test_promtool_finds_nothing_to_mend(site: Watching) -> None:
     site.show("trunk", "pbx", "phone", "extension")
-    text = await rendered(metrics.exposition(busy(site)))
+    text = await rendered(scrape.exposition(busy(site)))
     promtool = require("promtool")
     run = await asyncio.to_thread(
         subprocess.run,
@@ -125,7 +125,7 @@ async def test_promtool_finds_nothing_to_mend(site: Watching) -> None:
 
 async def test_every_metric_is_there_and_parses(site: Watching) -> None:
     site.show("trunk", "pbx", "extension")
-    text = await rendered(metrics.exposition(busy(site)))
+    text = await rendered(scrape.exposition(busy(site)))
     names = {name for name, _ in samples(text)}
     shown = {n.removeprefix("sipwatch_") for n in names if n.startswith("sipwatch_")}
     assert {n for n in shown if not n.endswith("_bucket")} == set(METRICS.split())
@@ -134,7 +134,7 @@ async def test_every_metric_is_there_and_parses(site: Watching) -> None:
 
 async def test_gzip_holds_the_same_text(site: Watching) -> None:
     site.registrar("hq", {str(n): True for n in range(1000, 4000)})
-    exposition = metrics.exposition(site)
+    exposition = scrape.exposition(site)
     packed = await rendered(exposition, gzip=True)
     bare = await rendered(exposition)
     told = [t for t in gzip.decompress(packed).splitlines() if b"process" not in t]
@@ -145,7 +145,7 @@ async def test_gzip_holds_the_same_text(site: Watching) -> None:
 async def test_a_third_rendering_is_refused_until_one_has_ended(
     site: Watching,
 ) -> None:
-    exposition = metrics.exposition(busy(site))
+    exposition = scrape.exposition(busy(site))
     first, *_ = under_way = [exposition.render(gzip=False) for _ in range(RENDERINGS)]
     assert None not in under_way
     assert exposition.render(gzip=False) is None
@@ -155,7 +155,7 @@ async def test_a_third_rendering_is_refused_until_one_has_ended(
 
 async def test_readers_that_went_away_do_not_lock_others_out() -> None:
     now = 0.0
-    exposition = metrics.Exposition(lambda: b"", lambda: (), clock=lambda: now)
+    exposition = scrape.Exposition(lambda: b"", lambda: (), clock=lambda: now)
     abandoned = [exposition.render(gzip=False) for _ in range(RENDERINGS)]
     now = 61.0
     assert exposition.render(gzip=False) is not None
@@ -167,7 +167,7 @@ async def test_a_family_without_samples_has_no_head() -> None:
         Family("sipwatch_a", "gauge", "A.", ["", ""]),
         Family("sipwatch_b", "gauge", "B.", ["", "sipwatch_b 1\n", "sipwatch_b 2\n"]),
     ]
-    exposition = metrics.Exposition(lambda: b"", lambda: families)
+    exposition = scrape.Exposition(lambda: b"", lambda: families)
     assert await rendered(exposition) == (
         b"# HELP sipwatch_b B.\n# TYPE sipwatch_b gauge\nsipwatch_b 1\nsipwatch_b 2\n"
     )
@@ -398,7 +398,7 @@ async def test_what_changes_while_a_rendering_waits_neither_breaks_nor_doubles_i
     indexes = site.targets("phones.txt", addresses("10.1"))
     for index in indexes:
         site.answer(index)
-    pieces = metrics._families(site)
+    pieces = scrape.families(site)
     text: list[str] = []
     for number, family in enumerate(pieces):
         for piece in family.pieces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checks.observation import State
-from sipwatch.exposition import Family, label
+from sipwatch.metrics.exposition import Family, label
 from sipwatch.sources import Sight, Sources
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sipwatch.exposition import Family, label
+from sipwatch.metrics.exposition import Family, label
 from sipwatch.sources import Sources
 
 

@@ -1,0 +1,1 @@
+"""What Prometheus reads, and nothing else: no other room imports its client."""
