@@ -7,7 +7,7 @@ import heapq
 
 from typing_extensions import TypedDict
 
-from alerting.incident import Incident
+from alerting.incident import Incident, Severity
 from alerting.notification.render import why
 from checks.observation import plain
 from sipwatch.sources import Sources, sliced
@@ -34,7 +34,8 @@ class Board(TypedDict):
 
 
 async def board(sources: Sources, most: int) -> Board:
-    """At most so many: who nobody sees to before others, then the worst and oldest."""
+    """At most so many: notices last; before them who nobody sees to before others, then
+    the worst and oldest."""
     everything = sources.alarms.incidents
     alone = [one for one in everything if one.part_of is None]
     first = heapq.nsmallest(most, alone, key=_order)
@@ -49,8 +50,9 @@ async def board(sources: Sources, most: int) -> Board:
     }
 
 
-def _order(one: Incident) -> tuple[bool, int, float, int]:
-    return bool(one.acknowledged_by), -one.severity, one.since, one.id
+def _order(one: Incident) -> tuple[bool, bool, int, float, int]:
+    notice, taken = one.severity is Severity.INFO, bool(one.acknowledged_by)
+    return notice, taken, -one.severity, one.since, one.id
 
 
 def _row(lens: Lens, one: Incident) -> BoardRow:

@@ -150,7 +150,9 @@ const HEARD = {
 };
 
 const after = document.documentElement.dataset.after; // the last event before the page
-let missed = false; // events, while the connection was away
+let missed = ""; // since when the connection is away, and its events are not heard
+const clock = () => new Date().toLocaleTimeString("en-GB",
+  { hour: "2-digit", minute: "2-digit", timeZone: document.documentElement.dataset.zone || undefined });
 function listen() {
   const source = new EventSource(`/api/v1/events?after=${encodeURIComponent(after)}`);
   for (const [name, hear] of Object.entries(HEARD))
@@ -158,11 +160,11 @@ function listen() {
   source.onopen = () => {
     live.className = "live on"; live.textContent = "live";
     if (missed) everything();
-    missed = false;
+    missed = "";
   };
   source.onerror = () => {
-    missed = true;
-    live.className = "live off"; live.textContent = "not live: reconnecting";
+    missed ||= clock();
+    live.className = "live off"; live.textContent = `not live since ${missed}: trying again`;
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10 * REST);
   };
   addEventListener("pagehide", () => source.close(), { once: true });
@@ -177,6 +179,13 @@ document.addEventListener("toggle", (event) => {
     regrid(place.querySelector(".grid"));
   }
 }, true);
+
+// What the strip leads to is shown.
+document.addEventListener("click", (event) => {
+  const way = event.target.closest?.(".strip a")?.hash;
+  const place = way && document.getElementById(decodeURIComponent(way.slice(1)));
+  if (place) place.open = true;
+});
 
 // In a grid the arrow keys go from cell to cell, and Tab passes it by.
 document.addEventListener("keydown", (event) => {
