@@ -25,14 +25,11 @@ class Connection(H11Protocol):
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin with one, unless there are too many."""
+        """Begin with one."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=UNSENT)
         self.app_state = {**self.app_state, TRANSPORT: transport}
-        if len(self.connections) > CONNECTIONS:
-            transport.abort()
-        else:
-            self._wait()
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Take in a piece of a request."""

@@ -9,14 +9,16 @@ import logging
 import os
 import socket
 import stat
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import uvicorn
 
 from sipwatch.config.settings import WebSettings
-from sipwatch.web.connection import Connection
+from sipwatch.web import connection
 from sipwatch.web.doors import Doors
 from sipwatch.web.tls import Certificate
 
@@ -29,12 +31,61 @@ GONE = 60_000  # ms without a word of a peer that we send to: then it is not the
 log = logging.getLogger(__name__)
 
 
+# 256 KB for each connection otherwise, also before it has said a word of TLS.
+SSLProtocol.max_size = 32_768  # bytes: two records, RFC 8446 5.1
+
+
+class Entrance(socket.socket):
+    """A listening socket that lets a bounded number in.
+
+    What counts connections later sees none that is still in its TLS handshake.
+    """
+
+    def __init__(self, family: int, type: int, proto: int = 0) -> None:
+        super().__init__(family, type, proto)
+        self._inside = WeakSet[socket.socket]()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection; ConnectionAbortedError where there are too many."""
+        accepted, address = super().accept()
+        if len(self._inside) >= connection.CONNECTIONS:
+            self._inside = WeakSet(s for s in self._inside if s.fileno() >= 0)
+        if len(self._inside) >= connection.CONNECTIONS:
+            accepted.close()
+            raise ConnectionAbortedError
+        self._inside.add(accepted)
+        return accepted, address
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: signals are the daemon's."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on these; a handshake may take as long as the head of a request."""
+        config, loop = self.config, asyncio.get_running_loop()
+        patience = connection.HEAD if config.ssl else None
+
+        def made() -> connection.Connection:
+            return connection.Connection(
+                config=config, server_state=self.server_state, app_state={}
+            )
+
+        self.servers = [
+            await loop.create_server(
+                made,
+                sock=one,
+                ssl=config.ssl,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=patience,
+                ssl_shutdown_timeout=patience,
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
 
 
 def sockets_of(
@@ -64,7 +115,7 @@ def tcp_socket(listen: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # By its protocol asyncio knows that it may switch Nagle's algorithm off: an answer
     # in two writes would wait 40 ms for the reader's delayed ACK.
-    s = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    s = Entrance(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # What it accepts has these from here.
@@ -87,7 +138,7 @@ def unix_socket(path: str, group: str = "sipwatch") -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _answered(path):
             os.unlink(path)
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    s = Entrance(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         mask = os.umask(0o117)  # not for the folder: nobody could enter it
@@ -128,7 +179,7 @@ class Listener:
         shown = {} if certificate is None else _with(certificate)
         config = uvicorn.Config(
             app,
-            http=Connection,
+            http=connection.Connection,
             lifespan="off",
             log_config=None,
             log_level="error",  # less is what anybody can have it say, as often
@@ -155,8 +206,8 @@ class Listener:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=STOP + 0.5)
             self._task.cancel()
-        for connection in list(self._server.server_state.connections):
-            connection.transport.abort()  # who does not read
+        for one in list(self._server.server_state.connections):
+            one.transport.abort()  # who does not read
         self._socket.close()
         if self._path:
             with contextlib.suppress(FileNotFoundError):

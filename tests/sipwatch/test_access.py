@@ -581,6 +581,25 @@ async def test_the_certificate_is_read_again_on_reload(tls: TlsSettings) -> None
         assert "new.example" in await shown(port, ca)
 
 
+async def test_who_says_nothing_of_tls_is_counted_and_does_not_stay(
+    tls: TlsSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECTIONS", 3)
+    ca = trustme.CA()
+    certify(ca, tls, "localhost")
+    web = replace(GUARDED, tls=tls)
+    async with serving(web) as port, asyncio.timeout(20):
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await raw(port, b"") == b""  # at once: there are three already
+        for _, writer in held:
+            writer.close()
+    monkeypatch.setattr(connection, "HEAD", 0.2)
+    async with serving(web) as port, asyncio.timeout(20):
+        for sent in (b"", b"\x16\x03\x01\x02\x00\x01\x00"):
+            assert await raw(port, sent) == b""
+        assert await shown(port, ca) == {"localhost"}
+
+
 async def test_hsts_is_for_tls_alone() -> None:
     answer = await asked(LOOPBACK, STATUS, "GET")
     assert "strict-transport-security" not in answer.headers
