@@ -49,24 +49,25 @@ def read_list(path: str | Path) -> list[Listed]:
 
 def parse_list(lines: Iterable[str], path: str) -> list[Listed]:
     """The rows of CSV text whose first line names the columns."""
-    reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
+    reader = csv.reader(lines, skipinitialspace=True, strict=True)
     try:
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
+        columns = [name.strip() for name in next(reader, ())]
         if "extension" not in columns:
             raise ValueError(f"{path}:1: the header must name `extension`")
         if unknown := [name for name in columns if name not in COLUMNS]:
             known = ",".join(COLUMNS)
             raise ValueError(f"{path}:1: unknown column {unknown[0]} ({known})")
-        return [_listed(row, f"{path}:{reader.line_num}") for row in reader]
+        rows = (row for row in reader if row)
+        return [_listed(row, columns, f"{path}:{reader.line_num}") for row in rows]
     except csv.Error as error:
-        raise ValueError(f"{path}:{reader.reader.line_num}: {error}") from None
+        raise ValueError(f"{path}:{reader.line_num}: {error}") from None
 
 
-def _listed(row: dict[str, str | None], place: str) -> Listed:
-    if None in row:
+def _listed(row: list[str], columns: list[str], place: str) -> Listed:
+    if len(row) > len(columns):
         raise ValueError(f"{place}: more fields than the header names")
-    aor, name, site = ((row.get(c) or "").strip() for c in COLUMNS[:3])
+    told = dict(zip(columns, row, strict=False))  # what is left out is empty
+    aor, name, site = (told.get(c, "").strip() for c in COLUMNS[:3])
     if not aor:
         raise ValueError(f"{place}: no extension")
     return Listed(aor, plain(name, NAME_LIMIT), sys.intern(site))
