@@ -131,7 +131,8 @@ class Doors:
 
     def _is_own(self, origin: str, host: str) -> bool:
         """RFC 6454 7: the scheme may be a proxy's, the name is what counts."""
-        return origin == self._origin or origin.partition("://")[2] == host.lower()
+        said = origin.partition("://")[2]
+        return bool(said) and (origin == self._origin or said == host.lower())
 
 
 def _check_embedding(request: HTTPConnection) -> None:

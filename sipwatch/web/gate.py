@@ -18,7 +18,7 @@ from sipwatch.web.access import KEY, Access
 
 BODY = 65_536  # bytes of a request: a silence, a form, an alert of Twilio's
 PATIENCE = 10.0  # s for all of it: who sends slower than that only holds us up
-TOO_LARGE, TOO_SLOW = 413, 408
+BAD, TOO_LARGE, TOO_SLOW = 400, 413, 408
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -36,7 +36,8 @@ class Gated(FastAPI):
     """An application behind a gate."""
 
     def __init__(self, access: Access, *, tls: bool = False, **options: Any) -> None:
-        super().__init__(**options)
+        # It would lead to whatever name somebody says that we have.
+        super().__init__(redirect_slashes=False, **options)
         self._access = access
         self._tls = tls
 
@@ -97,6 +98,9 @@ async def _received(scope: Scope, receive: Receive) -> Receive:
         return receive
     if length > BODY:
         raise HTTPException(TOO_LARGE, f"at most {BODY} bytes")
+    if b"content-length" in fields and b"transfer-encoding" in fields:
+        # RFC 9112 6.3: a proxy may have seen another end, and so another request.
+        raise HTTPException(BAD, "a body has one length only")
     try:
         async with asyncio.timeout(PATIENCE):
             return _again(await _body(receive), receive)

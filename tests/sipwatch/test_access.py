@@ -171,6 +171,22 @@ async def test_on_this_machine_one_reads_and_our_page_changes(
     assert (await asked(LOOPBACK, path, method, **fields)).status == status
 
 
+@pytest.mark.parametrize("origin", ["://", "null", ""])
+async def test_an_origin_that_is_nobodys_is_not_ours(origin: str) -> None:
+    fields = {"Host": "localhost", "Origin": origin}
+    assert (await asked(WebSettings(), CHANGE, "POST", **fields)).status == 403
+
+
+async def test_nobody_is_led_to_the_name_that_they_say_we_have() -> None:
+    async with serving(LOOPBACK) as port:
+        for path in ("/static/x/", "/a/x/", "/-/ready/"):
+            answer = await ask(port, path, Host="evil.example")
+            assert (answer.status in (403, 404), "location" in answer.headers) == (
+                True,
+                False,
+            )
+
+
 @pytest.mark.parametrize(
     ("listen", "host", "status"),
     [
@@ -454,6 +470,10 @@ def posted(fields: str, body: bytes = b"") -> bytes:
             413,
         ),
         (posted("Content-Length: -1\r\n"), 400),
+        (
+            posted("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+            400,
+        ),
         (posted("Content-Length: 1\r\nContent-Length: 2\r\n", b"xx"), 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", 400),
