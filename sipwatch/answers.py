@@ -2,115 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from alerting.alarms.core import Alarms
 from alerting.notification.shape import iso
-from alerting.store.database import Store
 from alerting.store.reader import Reader
-from checks.options.check import OptionsCheck
-from checks.registrations.judge import Judge
-from checks.sip.resolver import Resolver
 from sipwatch import outcomes, reasons, standings
-from sipwatch.accounts import Accounts
 from sipwatch.audit import audit
 from sipwatch.bindings import asked_for
-from sipwatch.busy import BusyPhones
-from sipwatch.chronicle import Chronicle
-from sipwatch.clock import Clock
-from sipwatch.config.settings import Config
-from sipwatch.couriers import Couriers
 from sipwatch.diagnosis import walk as diagnosis
-from sipwatch.findings import Findings
-from sipwatch.flow import Flow
-from sipwatch.follow import Following
-from sipwatch.heartbeat import Heartbeat
-from sipwatch.keeping.gathering import Gathering
-from sipwatch.keeping.passing import Passing
-from sipwatch.links import Links
-from sipwatch.metrics.counts import Counts
-from sipwatch.metrics.exposition import Exposition
-from sipwatch.people import People
-from sipwatch.registrars import Registrars
+from sipwatch.parts import Parts
 from sipwatch.retelling import retold
-from sipwatch.rollups import Rollups
 from sipwatch.runbook.contents import Contents
 from sipwatch.runbook.page import Page
-from sipwatch.self_test import SelfTests
-from sipwatch.selfwatch import SelfWatch
 from sipwatch.status import status
-from sipwatch.tasks import Tasks
-from sipwatch.topology import Topology
-from sipwatch.touched import Touched
-from sipwatch.twilio import Twilio
-from sipwatch.vantage import Outlook
 from sipwatch.verifying import Verified, verify
 from sipwatch.views import incidents
 from sipwatch.views.incidents import OneIncident
 
 
-class Answers:
-    """Whoever has these parts can tell of them; the daemon makes and runs them."""
-
-    config: Config
-    clock: Clock
-    topology: Topology
-    reload_ok: bool
-    tasks: Tasks
-    broken: asyncio.Future[None]
-    store: Store
-    resolver: Resolver
-    alarms: Alarms
-    flow: Flow
-    options: OptionsCheck
-    followings: Registrars
-    accounts: Accounts
-    twilio: Twilio
-    selfwatch: SelfWatch
-    outlook: Outlook
-    chronicle: Chronicle
-    rollups: Rollups
-    touched: Touched
-    links: Links
-    people: People
-    gathering: Gathering
-    busy: BusyPhones
-    passing: Passing
-    couriers: Couriers
-    self_tests: SelfTests
-    heartbeat: Heartbeat
-    findings: Findings
-    counts: Counts
-    exposition: Exposition
-    _started_at: float
-
-    @property
-    def judges(self) -> dict[str, Judge]:
-        """The judges by the names of their registrars."""
-        return self.followings.judges
-
-    @property
-    def peers(self) -> dict[str, list[Following]]:
-        """By target: the registrars that its OPTIONS speaks for."""
-        return self.followings.peers
-
-    @property
-    def ready(self) -> bool:
-        """Whether every source has been read, or tried, once."""
-        read = all(f.passed for f in self.followings.values())
-        return self.options.passed and self.accounts.passed and read
-
-    def unwell(self) -> str:
-        """Why the daemon does not do its work; empty while it does."""
-        if self.broken.done():
-            return "a part has failed"
-        if not self.store.alive:
-            return "the store's thread has ended"
-        if self.options.stalled(self.clock.now()):
-            return "the OPTIONS sweep stands still"
-        return ""
+class Answers(Parts):
+    """What the parts have to tell, each answer as it is asked for."""
 
     async def status(self) -> dict[str, Any]:
         """The answer of /api/v1/status."""
@@ -178,11 +90,6 @@ class Answers:
     async def bindings(self, aor: str) -> dict[str, Any]:
         """What the registrars hold of an AOR, and what its account may ask."""
         return await asked_for(self, aor)
-
-    @property
-    def started_at(self) -> float:
-        """When it started, UTC s."""
-        return self._started_at
 
     async def test_notify(self, notifiers: Iterable[str]) -> dict[str, str]:
         """Send a test by each of these, or by all; its error, or nothing."""

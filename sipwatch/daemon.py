@@ -1,72 +1,29 @@
-"""The daemon: every part made, wired, started, reloaded and stopped."""
+"""The daemon: its parts made, started, reloaded and stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
-from pathlib import Path
 from typing import Any
 
-from pyee.base import EventEmitter
-
-from alerting.alarms.core import Alarms
-from alerting.muting.muting import Muting
 from alerting.store.database import Store
-from alerting.store.rows import Memo
-from checks.accounts.account import Account
-from checks.observation import Kind, Observation, State, Subject
-from checks.options.check import OptionsCheck
-from checks.options.targets import ProbeSettings
-from checks.sip.resolver import Resolver
-from sipwatch import __version__, chain, couriers, heartbeat, systemd
-from sipwatch.accounts import Accounts
+from sipwatch import __version__, couriers, systemd
 from sipwatch.answers import Answers
-from sipwatch.audit import summarize
 from sipwatch.busy import TASK as BUSY
-from sipwatch.busy import BusyPhones
-from sipwatch.census import census
-from sipwatch.chronicle import Chronicle
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
-from sipwatch.config.settings import Config, diff, timetables
-from sipwatch.couriers import Couriers
-from sipwatch.feed import Feed
-from sipwatch.findings import Findings
-from sipwatch.flow import Flow
-from sipwatch.follow import Following
+from sipwatch.config.settings import Config, diff
 from sipwatch.jobs import plan_jobs, plan_self_tests
-from sipwatch.journal import Journal
 from sipwatch.keeping.gathering import TASK as GATHERING
-from sipwatch.keeping.gathering import Gathering
-from sipwatch.keeping.passing import Passing
-from sipwatch.links import Links, key_of
-from sipwatch.metrics import scrape
-from sipwatch.metrics.counts import Counts
-from sipwatch.metrics.exposition import Exposition
-from sipwatch.peers import marks
-from sipwatch.people import People
 from sipwatch.plan import Plan, prepare
-from sipwatch.registrars import Registrars
 from sipwatch.reloading import swap
 from sipwatch.rollups import TASK as ROLLUPS
-from sipwatch.rollups import Rollups
-from sipwatch.scheduler import Scheduler
 from sipwatch.self_test import MEMO as SELF_TEST
-from sipwatch.self_test import SelfTests
-from sipwatch.selfwatch import SelfWatch
-from sipwatch.subjects import everybody
-from sipwatch.tasks import Tasks
-from sipwatch.topology import Topology
-from sipwatch.touched import Touched
-from sipwatch.twilio import Twilio
-from sipwatch.twiml import Calls
-from sipwatch.vantage import Outlook
 from sipwatch.web.app import application
 from sipwatch.web.doors import Doors
 from sipwatch.web.listen import Listener, sockets_of
 
-HOSTS = Path("/etc/hosts")
 RESTORED = (  # what the keys of all that may be known from before begin with
     "target:",
     "registrar:",
@@ -85,19 +42,12 @@ log = logging.getLogger(__name__)
 class Daemon(Answers):
     """One sipwatch: configure, `start()`, `reload()`, `stop()`.
 
-    `broken` is done, with the exception, when a part failed in a way that nobody
-    expected: then the process ends, and is started again.
+    Once `broken` is done the process ends, and is started again.
     """
 
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
-        self.config = config
-        self.clock = clock or Clock()
-        self.bus = EventEmitter()
-        self.reload_ok = True
-        self.topology = Topology()
-        self._planned: dict[str, Subject] = {}  # targets, until they are asked
+        super().__init__(config, clock)
         self._listeners: list[Listener] = []
-        self._started_at = 0.0
         self._settled = False  # every source was read once
 
     # --- start ----------------------------------------------------------------------
@@ -107,17 +57,15 @@ class Daemon(Answers):
 
         A dead PBX, mail server or resolver does not keep the daemon from being ready.
         """
-        self._started_at = self.clock.now()
-        self.tasks = Tasks()
-        self.broken = self.tasks.broken
+        self.started_at = self.clock.now()
         plan = prepare(self.config, self.topology.site)
-        self.store = Store.open(self.config.database)
+        store = Store.open(self.config.database)
         try:
             self.doors = Doors(self.config.web)
             sockets = sockets_of(self.config.web, self.doors)
-            self._make(plan)
+            self._make(plan, store)
         except BaseException:
-            self.store.close()
+            store.close()
             raise
         self._restore(plan)
         self._start_parts(sockets)
@@ -128,169 +76,6 @@ class Daemon(Answers):
             __version__,
             len(plan.targets),
             len(self.followings),
-        )
-
-    def _make(self, plan: Plan) -> None:
-        """Make all parts but those that the configuration names one by one."""
-        self._make_core(plan)
-        self._make_network(plan)
-        self.journal = Journal(self.bus)
-        self._make_registrations()
-        self._make_twilio()
-        self.chronicle: Chronicle = Chronicle(self, self.store, self.bus)
-        self.rollups: Rollups = Rollups(self, self.store, self.chronicle.reader)
-        self.touched = Touched()
-        self._make_people()
-        self._make_couriers()
-        self._make_readers()
-
-    def _make_core(self, plan: Plan) -> None:
-        """Whom observations go to, and what they are looked up and kept with."""
-        config, now = self.config, self.clock.now
-        asked = config.resolver
-        self.resolver = Resolver(
-            asked.nameservers or None, asked.port, asked.timeout, hosts=HOSTS
-        )
-        self.alarms = Alarms(
-            plan.rules,
-            config.routes,
-            config.group,
-            notifiers=list(config.notifiers),
-            now=now(),
-            restored=self.store.load(),
-            muting=Muting(*timetables(config), ahead=lambda: self.clock.skew),
-            vantage=self.topology.vantage,
-            census=lambda group: census(self, group),
-        )
-        self.flow = Flow(
-            self.alarms,
-            self.store,
-            self.bus,
-            now,
-            asked=self._look_at,
-            wake=self._wake,
-            committed=lambda error: self.selfwatch.committed(error),
-            ahead=lambda: self.clock.skew,
-        )
-
-    def _make_network(self, plan: Plan) -> None:
-        """The OPTIONS sweep, and who watches us and our own network."""
-        self.options = OptionsCheck(
-            plan.targets,
-            self._observe_target,
-            clock=self.clock.now,
-            resolver=self.resolver,
-            resolver_state=lambda ok, detail: self.selfwatch.resolver_state(ok, detail),
-            marks=marks(plan.rules),
-            agent=f"sipwatch/{__version__}",
-            wanted=self.alarms.wants,
-            answered=self.alarms.answered,
-            lives=self._can_be_read,
-            led=self._locate,
-        )
-        self.selfwatch = SelfWatch(
-            self.clock,
-            self.flow.observe,
-            drops=lambda: self.options.drops,
-            waiting_since=self.flow.waiting_since,
-            clock_set=self._clock_was_set,
-        )
-        self.outlook = Outlook(
-            self.topology.vantage, self.alarms, self.flow, self.clock, self.tasks
-        )
-
-    def _make_registrations(self) -> None:
-        """Who is registered where, and the accounts that we register ourselves."""
-        self.followings = Registrars(
-            self.clock,
-            self.flow,
-            self.alarms,
-            self.store,
-            self.tasks,
-            resolver=self.resolver,
-            site=self.topology.site,
-            places=lambda: self.topology.places(self.config),
-            arrived=self._registrar_read,
-            refused=lambda refused: self.accounts.heard(refused),
-            news=lambda: self.chronicle.wake(),
-            inquire=self.options.inquiry,
-        )
-        self.accounts = Accounts(
-            self.clock,
-            self.flow,
-            self.alarms,
-            self.store,
-            self.tasks,
-            resolver=self.resolver,
-            site=self.topology.site,
-            instance=lambda: self.config.instance,
-            agent=f"sipwatch/{__version__}",
-            held=self.followings.held,
-            explains=self.followings.explains,
-            tested=self._account_tested,
-        )
-
-    def _make_twilio(self) -> None:
-        """What Twilio tells, and what it is told when it asks."""
-        self.twilio = Twilio(
-            self.clock,
-            self.flow,
-            self.alarms,
-            self.store,
-            self.tasks,
-            registrars=lambda: self.judges,
-            network=self.topology.vantage,
-        )
-        self.calls = Calls(
-            lambda: self.config, self.clock, self.twilio, self._schedule_is_open
-        )
-
-    def _make_people(self) -> None:
-        """What people do, and the evidence that is kept for them."""
-        key = key_of(self.store, self.flow)
-        self.links = Links(key, self.alarms, self.clock, lambda: self.config)
-        self.people = People(
-            self.alarms,
-            self.flow,
-            self.clock,
-            self.links,
-            self._wake,
-            self._renew,
-            silenced=lambda one: self.feed.silence(one),
-            subjects=lambda: everybody(self),
-        )
-        self.gathering = Gathering(self, self.bus, self.flow)
-        self.busy = BusyPhones(self.bus, lambda subject: self.findings.look(subject))
-        self.passing = Passing(
-            self.clock, self.flow.observe, lambda: self.config.capture.socket
-        )
-
-    def _make_couriers(self) -> None:
-        """Who carries mails, the tests of that, and the beats that show we live."""
-        self.couriers = Couriers(self, self.tasks, flush=self.flow.commit)
-        self.self_tests = SelfTests(
-            self, self.couriers, commit=self.flow.commit, note=self.flow.write
-        )
-        self.heartbeat = heartbeat.Heartbeat(
-            self.config.heartbeat,
-            self.clock,
-            broken=lambda now, owed: chain.broken(self, now, owed),
-            store=self._store_beat,
-            observe=self.flow.observe,
-        )
-
-    def _make_readers(self) -> None:
-        """What is found and counted in all of this, and what is done in time."""
-        findings = self.findings = Findings(self)
-        findings.reporters.append(lambda one: self.twilio.recent(one.name))
-        self.alarms.muting.purpose = findings.on_purpose
-        self.counts = Counts(
-            self.bus, lambda i: findings.of(i.subject, i, around=False)
-        )
-        self.exposition: Exposition = scrape.exposition(self)
-        self.feed: Feed = Feed(self, self.bus, self.topology.carries)
-        self.scheduler = Scheduler(
-            self.flow, self.clock.now, audit=lambda: summarize(self.followings.values())
         )
 
     def _restore(self, plan: Plan) -> None:
@@ -348,94 +133,6 @@ class Daemon(Answers):
     def plan_self_tests(self) -> None:
         """Test ourselves when the configuration wants it."""
         plan_self_tests(self.scheduler, self, self.store.remembered(SELF_TEST))
-
-    async def _store_beat(self, json: str) -> None:
-        self.flow.write([Memo(heartbeat.MEMO, json)])
-        await self.flow.commit()
-
-    def _clock_was_set(self) -> None:
-        """Jobs wait for their time of the new clock; what is stored is told in it."""
-        self.scheduler.rearm()
-        self.alarms.clock_set(self.clock.now())
-        self.flow.flush()
-
-    # --- subjects -------------------------------------------------------------------
-
-    def link(self) -> None:
-        """Sites are known by now, and what depends on what can be found."""
-        for site in self.topology.sites:
-            self.alarms.adopt(site)
-        self.topology.link(self.config, self._find)
-        self.alarms.relink()
-        self.followings.pair(self.config, self._find)
-
-    def _locate(
-        self, target: Subject, settings: ProbeSettings, hosts: list[str]
-    ) -> None:
-        """The name of a target leads there: that tells its site, if nothing else."""
-        if settings.site:
-            return
-        site = self.topology.places(self.config).of_address(hosts)
-        if self.topology.move(target, site):
-            self.alarms.moved(target)
-
-    def _find(self, kind: Kind, name: str) -> Subject | None:
-        """An entry of the configuration that others may depend on."""
-        if kind is Kind.TARGET:
-            view = self.options.targets.get(f"target:{name}")
-            return view.subject if view else self._planned.get(f"target:{name}")
-        if kind is Kind.REGISTRAR:
-            return self.judges[name].subject if name in self.judges else None
-        return self.accounts[name].subject if name in self.accounts else None
-
-    # --- what happens ---------------------------------------------------------------
-
-    def _observe_target(self, o: Observation) -> None:
-        self.flow.observe(o)
-        self.touched.hear(o)
-        if following := self.peers.get(o.subject.name):
-            for one in following:
-                one.options_answer(o.state is not State.DOWN)
-
-    def _registrar_read(self, following: Following) -> None:
-        self.journal.first_pass(following)
-        self._begin_accounts()
-
-    def _begin_accounts(self) -> None:
-        if all(f.passed for f in self.followings.values()):
-            self.accounts.begin()
-
-    def _account_tested(self, account: Account, o: Observation, news: bool) -> None:
-        if news:
-            self.journal.account(account)
-        self.touched.hear(o)
-
-    def _can_be_read(self, target: Subject) -> bool:
-        """Whether the registrar of a target is alive, so that its silence is a ban."""
-        following = self.peers.get(target.name, ())
-        return any(one.judge.state is State.READABLE for one in following)
-
-    def _schedule_is_open(self, name: str, at: float) -> bool:
-        """Whether a schedule is, at a moment of the wall clock."""
-        schedule = self.alarms.muting.schedules.get(name)
-        return schedule is not None and schedule.is_open(at)
-
-    def _look_at(self, subject: Subject) -> None:
-        """An ancestor must be seen now: ask it."""
-        if subject.kind is Kind.TARGET:
-            self.options.probe_now(subject.key)
-        elif subject.kind is Kind.VANTAGE:
-            self.outlook.ask()
-        elif subject.kind is Kind.REGISTRAR:
-            following = self.followings.get(subject.scope.name)
-            if following is not None:
-                following.relist()
-
-    def _wake(self) -> None:
-        self.couriers.wake()
-
-    def _renew(self) -> None:
-        self.couriers.renew()
 
     def _beat(self) -> None:
         if not self.unwell():
