@@ -15,6 +15,7 @@ from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, diff
 from sipwatch.jobs import plan_jobs, plan_self_tests
+from sipwatch.keeping.by_hand import TASK as BY_HAND
 from sipwatch.keeping.gathering import TASK as GATHERING
 from sipwatch.plan import Plan, prepare
 from sipwatch.reloading import swap
@@ -105,6 +106,7 @@ class Daemon(Answers):
         self.tasks.spawn("selfwatch", self.selfwatch.run(self._beat))
         self.tasks.spawn("heartbeat", self.heartbeat.run())
         self.tasks.spawn(GATHERING, self.gathering.run())
+        self.tasks.spawn(BY_HAND, self.by_hand.run())
         self.tasks.spawn("capture", self.passing.run())
         self.tasks.spawn(BUSY, self.busy.run())
         for name, settings in self.config.notifiers.items():

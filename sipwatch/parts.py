@@ -30,6 +30,7 @@ from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
 from sipwatch.journal import Journal
+from sipwatch.keeping.by_hand import ByHand
 from sipwatch.keeping.gathering import Gathering
 from sipwatch.keeping.passing import Passing
 from sipwatch.links import Links, key_of
@@ -206,6 +207,7 @@ class Parts:
             subjects=lambda: everybody(self),
         )
         self.gathering = Gathering(self, self.bus, self.flow)
+        self.by_hand = ByHand(self)
         self.busy = BusyPhones(self.bus, lambda subject: self.findings.look(subject))
         self.passing = Passing(
             self.clock, self.flow.observe, lambda: self.config.capture.socket

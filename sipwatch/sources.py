@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sipwatch.findings import Findings
     from sipwatch.follow import Following
     from sipwatch.heartbeat import Heartbeat
+    from sipwatch.keeping.by_hand import ByHand
     from sipwatch.keeping.gathering import Gathering
     from sipwatch.keeping.passing import Passing
     from sipwatch.links import Links
@@ -101,6 +102,10 @@ class Sources(Protocol):
     @property
     def gathering(self) -> Gathering:
         """The exchanges that are kept of incidents."""
+
+    @property
+    def by_hand(self) -> ByHand:
+        """The exchanges with what somebody tested by hand."""
 
     @property
     def passing(self) -> Passing:

@@ -82,7 +82,9 @@ async def verify(daemon: Tests, name: str, registrar: str = "") -> Verified:
         raise ValueError(f"a {subject.kind} cannot be tested by hand")
     begin, show = _TESTS[subject.kind]
     begun = begin(daemon, subject)
+    daemon.by_hand.want(subject)
     ended = await begun.wait()
+    await daemon.by_hand.ended(subject)
     return {
         "subject": key_of(subject),
         "ended": ended,

@@ -15,6 +15,7 @@ from checks.registrations.judge import Judge
 from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced
 from sipwatch.subjects import key_of, named
+from sipwatch.views.exchanges import Exchange, last
 from sipwatch.views.lens import NAME, UNKNOWN, Above, Lens, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, Paging
 
@@ -77,6 +78,7 @@ class OneExtension(ExtensionRow):
     incidents: list[int]
     above: list[Above]
     dormant: bool
+    exchange: Exchange | None  # with one that somebody tested by hand
 
 
 Fits = Callable[[Extension], bool]
@@ -114,8 +116,9 @@ async def listed(
     return paging.page(rows)
 
 
-def one(sources: Sources, key: str) -> OneExtension:
-    """An extension by its key or its name; LookupError, AmbiguousError."""
+def one(sources: Sources, key: str, *, whole: bool = False) -> OneExtension:
+    """An extension by its key or its name, the `whole` of it with what messages hold;
+    LookupError, AmbiguousError."""
     judge, e = find(sources, key)
     lens = Lens(sources)
     worst = lens.worst.get(e.subject)
@@ -129,6 +132,7 @@ def one(sources: Sources, key: str) -> OneExtension:
         "incidents": lens.incidents(e.subject),
         "above": lens.above(e.subject),
         "dormant": e.dormant,
+        "exchange": last(lens, e.subject, whole=whole),
     }
 
 

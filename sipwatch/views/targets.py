@@ -13,6 +13,7 @@ from checks.options.views import AddressView, TargetView
 from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced
 from sipwatch.subjects import key_of, named
+from sipwatch.views.exchanges import Exchange, last
 from sipwatch.views.lens import NAME, UNKNOWN, Above, Lens, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, Paging
 
@@ -71,6 +72,7 @@ class OneTarget(TargetRow):
     finding: dict[str, Any] | None
     incidents: list[int]
     above: list[Above]
+    exchange: Exchange | None  # with one that somebody tested by hand
 
 
 async def listed(
@@ -119,8 +121,9 @@ async def listed(
     return paging.page(rows)
 
 
-def one(sources: Sources, key: str) -> OneTarget:
-    """A target by its key or name; LookupError, AmbiguousError."""
+def one(sources: Sources, key: str, *, whole: bool = False) -> OneTarget:
+    """A target by its key or name, the `whole` of it with what messages hold;
+    LookupError, AmbiguousError."""
     view, lens = find(sources, key), Lens(sources)
     found = sources.findings.of(view.subject)
     figures = view.figures
@@ -133,6 +136,7 @@ def one(sources: Sources, key: str) -> OneTarget:
         "finding": None if found is None else finding_json(found, lens.at),
         "incidents": lens.incidents(view.subject),
         "above": lens.above(view.subject),
+        "exchange": last(lens, view.subject, whole=whole),
     }
 
 

@@ -40,6 +40,11 @@ def caller_of(request: Request) -> Caller:
     return found if isinstance(found, Caller) else NOBODY
 
 
+def operates(request: Request) -> bool:
+    """Whether who asks may change something, and see what messages hold."""
+    return caller_of(request).role >= Role.OPERATE
+
+
 # These are coroutines so that no thread is asked for what takes a microsecond.
 async def _reads(request: Request) -> None:
     _needs(request, Role.READ)

@@ -115,6 +115,7 @@ class Watching:
             missed=0,
             error="",
         )
+        self.by_hand: Any = SimpleNamespace(of=lambda subject: None)
         self.passing: Any = SimpleNamespace(up=False, packets=0)
         self.outlook: Any = SimpleNamespace(shown=lambda: None)
         self.options = OptionsCheck(

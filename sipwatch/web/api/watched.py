@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import Response
 
 from sipwatch.views import (
@@ -18,6 +18,7 @@ from sipwatch.views import (
     targets,
 )
 from sipwatch.views.paging import LIMIT, LONGEST, MOST, Page, cut
+from sipwatch.web.access import operates
 from sipwatch.web.api.answers import Json, documented, refused, router
 from sipwatch.web.api.daemon import Daemon
 
@@ -72,10 +73,10 @@ def _add_extensions(api: APIRouter, daemon: Daemon) -> None:
         "/extensions/{key:path}",
         responses=documented(extensions.OneExtension, 404, 409, 422),
     )
-    async def one(key: str) -> Response:
+    async def one(key: str, request: Request) -> Response:
         """An extension by its key or its AOR, with bindings, habit and cause."""
         with refused():
-            return Json(extensions.one(daemon, key))
+            return Json(extensions.one(daemon, key, whole=operates(request)))
 
 
 def _add_targets(api: APIRouter, daemon: Daemon) -> None:
@@ -104,10 +105,10 @@ def _add_targets(api: APIRouter, daemon: Daemon) -> None:
     @api.get(
         "/targets/{key:path}", responses=documented(targets.OneTarget, 404, 409, 422)
     )
-    async def one(key: str) -> Response:
+    async def one(key: str, request: Request) -> Response:
         """A target by its key or name, with its addresses and last outcomes."""
         with refused():
-            return Json(targets.one(daemon, key))
+            return Json(targets.one(daemon, key, whole=operates(request)))
 
 
 def _add_registrars(api: APIRouter, daemon: Daemon) -> None:

@@ -10,6 +10,8 @@ from alerting.store.reader import ReaderError
 from sipwatch.retelling import retold
 from sipwatch.subjects import AmbiguousError
 from sipwatch.views import extensions, targets
+from sipwatch.views.extensions import OneExtension
+from sipwatch.views.targets import OneTarget
 from sipwatch.web.access import READ
 from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.pages import story
@@ -18,6 +20,7 @@ from sipwatch.web.pages.daemon import common
 from sipwatch.web.pages.ladder import Ladder, read
 from sipwatch.web.pages.shell import asker, page
 from sipwatch.web.pages.told import told
+from sipwatch.web.pages.words import Clockwork
 
 CHANGES = 50  # of one subject, the newest of them: its history has all
 PAST = 10  # incidents of one subject
@@ -30,25 +33,28 @@ def add_subjects(app: FastAPI, daemon: Daemon) -> None:
     async def extension(key: str, request: Request) -> Response:
         key = key if key.startswith("extension:") else f"extension:{key}"
         try:
-            one = extensions.one(daemon, key)
+            one = extensions.one(daemon, key, whole=True)
         except (LookupError, AmbiguousError) as unknown:
             return await missing(daemon, request, str(unknown.args[0]))
-        values = await _values(daemon, request, one["key"], one["incidents"])
-        evidence = _evidence(values["open"])
-        values["ladder"] = values["packets"] or story.of_extension(
-            one["registrar"], one["bindings"], evidence, values["now"]
-        )
+        values = await _values(daemon, request, one)
+        if values["ladder"] is None:
+            evidence = (
+                values["open"][0]["incident"]["evidence"] if values["open"] else []
+            )
+            values["ladder"] = story.of_extension(
+                one["registrar"], one["bindings"], evidence, values["now"]
+            )
+            values["source"] = "as the registrar tells it"
         return await page("extension.html", values | {"one": one})
 
     @app.get("/t/{key:path}", include_in_schema=False, dependencies=[READ])
     async def target(key: str, request: Request) -> Response:
         key = key if key.startswith("target:") else f"target:{key}"
         try:
-            one = targets.one(daemon, key)
+            one = targets.one(daemon, key, whole=True)
         except (LookupError, AmbiguousError) as unknown:
             return await missing(daemon, request, str(unknown.args[0]))
-        values = await _values(daemon, request, one["key"], one["incidents"])
-        values["ladder"] = values["packets"]
+        values = await _values(daemon, request, one)
         return await page("target.html", values | {"one": one})
 
 
@@ -59,9 +65,10 @@ async def missing(daemon: Daemon, request: Request, why: str) -> Response:
 
 
 async def _values(
-    daemon: Daemon, request: Request, key: str, open_: list[int]
+    daemon: Daemon, request: Request, one: OneExtension | OneTarget
 ) -> dict[str, Any]:
     """What both pages show of the past of a subject."""
+    key, open_ = one["key"], one["incidents"]
     values = common(daemon) | asker(request) | {"told": told(request)}
     values["open"] = [await _incident(daemon, id) for id in open_]
     try:
@@ -71,7 +78,9 @@ async def _values(
     values["history"] = past[: -CHANGES - 1 : -1]
     chart: Chart = await charts_of(daemon, key, past, values["now"])
     values["chart"] = chart
-    values["packets"] = await exchange(daemon, open_, whole=values["operates"])
+    values["ladder"], values["source"] = await _exchange(
+        daemon, one, values["now"], whole=values["operates"]
+    )
     return values
 
 
@@ -84,17 +93,21 @@ async def _incident(daemon: Daemon, id: int) -> Any:
         raise HTTPException(503, str(error)) from None
 
 
-async def exchange(daemon: Daemon, ids: list[int], *, whole: bool) -> Ladder | None:
-    """What is kept of the exchange of the first of these that has one; its bytes as
-    well where all of it may be seen."""
-    for id in ids:
+async def _exchange(
+    daemon: Daemon, one: OneExtension | OneTarget, now: Clockwork, *, whole: bool
+) -> tuple[Ladder | None, str]:
+    """The newest that is kept of one, and whose it is; its bytes as well where all of
+    it may be seen."""
+    asked = one["exchange"]
+    for id in one["incidents"]:
         try:
             kept = await daemon.evidence(id, file=False)
-            return read(kept["text"], whole=whole)
         except (LookupError, OSError):
             continue
-    return None
-
-
-def _evidence(open_: list[Any]) -> list[Any]:
-    return open_[0]["incident"]["evidence"] if open_ else []
+        if asked is None or asked["at"] < kept["at"]:
+            found = read(kept["text"], whole=whole)
+            return found, f"packets of incident {id}"
+    if asked is None:
+        return None, ""
+    said = f"asked by hand {now.clock(asked['at'])}"
+    return read(asked["text"] or "", whole=whole), said

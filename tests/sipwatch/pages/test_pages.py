@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import urlencode
+
+import pytest
 
 from sipwatch.web.pages.shell import STATIC, static
 from tests.servers import eventually
@@ -146,7 +149,10 @@ async def test_the_page_of_a_phone_that_died_tells_why_and_draws_it(
     assert "unregistered since" in read
     assert "its registration expired" in read
     assert 'class="arrow' in html
-    assert "registrar tells it" in read
+    # Where it was last is asked for evidence: what comes of that may be there by now.
+    assert (
+        "as the registrar tells it" in read or f"packets of incident {number}" in read
+    )
     assert f'href="/i/{number}"' in html
     assert 'action="/e/extension:hq/1003/verify"' in html
     assert 'class="c u" id="extension:hq/1003"' in await pages.text("/")
@@ -165,6 +171,39 @@ async def test_the_page_of_a_trunk_draws_what_its_incident_kept(pages: Pages) ->
         assert "<b>OPTIONS</b>" in html
         assert "sip:" not in html.partition('class="ladder"')[2].partition("</ol>")[0]
     assert "oncall is told that it is firing" in words(html)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/t/target:provider", "OPTIONS sip:"),
+        ("/e/extension:hq/1002", "OPTIONS sip:1002@"),
+    ],
+)
+async def test_who_is_tested_by_hand_shows_what_was_said(
+    pages: Pages, path: str, said: str
+) -> None:
+    assert "asked by hand" not in words(await pages.text(path))
+    answer = await pages.post(f"{path}/verify", back=path)
+    assert answer.headers["location"] == f"{path}?said=verified"
+
+    async def shown() -> bool:
+        return "asked by hand" in words(await pages.text(path))
+
+    await eventually(shown, 20, "the exchange")
+    html = await pages.text(path)
+    assert "<b>OPTIONS</b>" in html
+    assert "<b>200 OK</b>" in html
+    assert said in html
+    reader = await pages.text(path, port=pages.read)
+    assert "<b>200 OK</b>" in reader
+    assert "Max-Forwards" in html
+    assert "Max-Forwards" not in reader
+    api = path.replace("/t/", "/api/v1/targets/").replace("/e/", "/api/v1/extensions/")
+    whole = json.loads((await pages.get(api)).body)["exchange"]
+    assert (whole["messages"], "SIP/2.0 200 OK" in whole["text"]) == (2, True)
+    part = json.loads((await pages.get(api, port=pages.read)).body)["exchange"]
+    assert part == {**whole, "text": None}
 
 
 async def test_search_leads_to_the_one_that_is_meant(pages: Pages) -> None:
