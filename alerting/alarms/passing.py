@@ -61,6 +61,14 @@ class Passing:
         self._count(rows, now)
         return rows
 
+    def unheard(self, row: Delivery, now: float) -> None:
+        """What a row would have told came and went while that was muted."""
+        incident = row.incident
+        text = f"{row.notifier} is not told that it came and went"
+        text += f" while muted: {row.error}" if row.error else " while muted"
+        note = self._changes.note
+        note(incident.subject, What.HELD, incident.rule, text, now, incident)
+
     def _crowded(self, group: Group, now: float) -> list[tuple[Delivery, int, float]]:
         found = []
         for row in list(group.pending) if self.gate.routes.limited else ():

@@ -379,7 +379,7 @@ def check_disk(world: World) -> None:
     open_ = {i.id for i in world.alarms.incidents}
     rows = [r for r in world.disk.rows.values() if isinstance(r, DeliveryRow)]
     stored = {brief(r.incident, r) for r in rows if r.incident in open_}
-    kept = world.alarms._deliveries._rows
+    kept = world.alarms._deliveries._owing.rows
     known = {brief(i.id, r) for i in world.alarms.incidents for r in kept.get(i, ())}
     assert stored == known
 
