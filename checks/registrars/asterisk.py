@@ -19,6 +19,7 @@ from typing import Literal
 from checks.observation import Binding
 from checks.registrars import pauses, refusals
 from checks.registrars.ami import Message
+from checks.registrars.aside import Aside
 from checks.registrars.complaints import MANAGER_CONF, Complaint
 from checks.registrars.devices import Devices
 from checks.registrars.failures import (
@@ -263,11 +264,10 @@ class Asterisk(Followed[Session]):
             yield roster.expected(self._titles)
         self._contacts.ends = ends
         self._contacts.once.clear()
-        events.reverse()  # of thousands each is freed as soon as it is read
-        while events:
+        for event in events.drain():
             if len(events) % SLICE == 0:
                 await asyncio.sleep(0)
-            if reading := self._read(events.pop(), session):
+            if reading := self._read(event, session):
                 yield reading
         # What came during the list may be in it, or not.
         self._contacts.once = dict.fromkeys(self._contacts.once)
@@ -286,7 +286,7 @@ class Asterisk(Followed[Session]):
                 roster.add(row)
         return roster
 
-    async def _settle(self, roster: Roster, events: list[Message]) -> None:
+    async def _settle(self, roster: Roster, events: Aside) -> None:
         """Take out the trunks; a contact may have gone between the two lists."""
         for n, event in enumerate(events):
             if n % SLICE == SLICE - 1:

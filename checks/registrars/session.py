@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from checks.observation import plain
 from checks.registrars.ami import LIST_LIMIT, ROW_LIMIT, AmiParser, Message, action
+from checks.registrars.aside import Aside
 from checks.registrars.complaints import Complaint
 from checks.registrars.stream import FLOOD_LIMIT, Stream
 from checks.registrations.judge import Unreadable
@@ -33,8 +33,7 @@ class Session(Stream[Message]):
         self.shutting_down = False
         self._timeout = timeout
         self._events = events
-        self._kept: list[Message] = []
-        self._last: Message = {}  # that was kept
+        self._kept = Aside()
         self._taken = 0  # bytes received when they were last taken
         self._serial = 0
 
@@ -129,15 +128,15 @@ class Session(Stream[Message]):
                 check_end(name, end, count)
                 return
 
-    async def gather(self, timeout: float) -> list[Message]:
+    async def gather(self, timeout: float) -> Aside:
         """The followed events so far, in order, after at most one wait for more."""
         if not self._kept:
             self._set_aside(await self.wait(timeout))
         return self.take_aside()
 
-    def take_aside(self) -> list[Message]:
+    def take_aside(self) -> Aside:
         """The followed events so far, in order."""
-        events, self._kept = self._kept, []
+        events, self._kept = self._kept, Aside()
         self._taken = self.received
         return events
 
@@ -154,26 +153,13 @@ class Session(Stream[Message]):
     def _set_aside(self, messages: list[Message]) -> None:
         for message in messages:
             if message.get("Event") in self._events:
-                self._kept.append(sharing(message, self._last))
-                self._last = self._kept[-1]
+                self._kept.add(message)
         flood = self.received - self._taken > FLOOD_LIMIT
         if flood or len(self._kept) > ROW_LIMIT:
             raise Complaint.FLOOD.of(protocol="AMI")
 
     def _silence(self, what: str) -> Unreadable:
         return Complaint.AMI_SILENT.of(what=what, seconds=self._timeout)
-
-
-def sharing(message: Message, before: Message) -> Message:
-    """The same in a third of the room: thousands come while a list does, whose names
-    are the same, and of whose values most are those of the one before."""
-    same = {
-        sys.intern(name): was if (was := before.get(name)) == value else value
-        for name, value in message.items()
-    }
-    if "AOR" in same and same.get("EndpointName") == same["AOR"]:
-        same["EndpointName"] = same["AOR"]
-    return same
 
 
 def accepted(response: Message) -> Message:

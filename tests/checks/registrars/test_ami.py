@@ -12,7 +12,8 @@ from checks.registrars.ami import (
     Message,
     action,
 )
-from checks.registrars.session import Session, sharing
+from checks.registrars.aside import Aside
+from checks.registrars.session import Session
 from checks.registrations.readings import Unreadable
 from tests import wire
 
@@ -200,13 +201,18 @@ async def test_events_that_nobody_takes_have_a_bound_in_bytes(
         await asterisk.ask("Ping")
 
 
-def test_a_message_that_is_kept_shares_what_it_has_in_common_with_the_one_before():
-    fields = ["Event", "ContactStatus", "AOR", "EndpointName"]
-    texts = [["ContactStatus", "Removed", f"{n} x", f"{n} x"] for n in (1001, 1002)]
-    first, second = (dict(zip(fields, text, strict=True)) for text in texts)
-    one = sharing(first, {})
-    other = sharing(second, one)
-    assert (one, other) == (first, second)
-    assert list(map(id, one)) == list(map(id, other))
-    assert other["ContactStatus"] is one["ContactStatus"]
-    assert other["EndpointName"] is other["AOR"]
+def test_events_set_aside_are_as_they_were_and_gone_when_they_are_read() -> None:
+    contact = [
+        {"Event": "ContactStatus", "AOR": f"{n}", "URI": ""} for n in (1001, 1002, 1003)
+    ]
+    boot, bare = {"Event": "FullyBooted"}, {"Event": ""}
+    events = [*contact[:2], boot, contact[2], bare, boot]
+    aside = Aside()
+    for event in events:
+        aside.add(event)
+    assert (len(aside), list(aside), list(aside)) == (6, events, events)
+    left = [(event, len(aside)) for event in aside.drain()]
+    assert left == [(event, 5 - n) for n, event in enumerate(events)]
+    assert list(aside) == []
+    aside.add(boot)
+    assert list(aside) == [boot]
