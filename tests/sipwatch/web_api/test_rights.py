@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from checks.settings import Secret
 from sipwatch.config.access import TokenSettings
 from sipwatch.config.settings import WebSettings
+from sipwatch.web.app import application
 from sipwatch.web.doors import Doors
 from tests.sipwatch.test_web import ask
 from tests.sipwatch.web_api.conftest import Api, served
@@ -72,6 +74,37 @@ async def test_who_may_not_operate_changes_nothing(api: Api) -> None:
                 )
                 assert answer.status == status, (who, method, path, answer.body)
     assert state(api) == before
+
+
+def everything(api: Api) -> list[str]:
+    """Each path that there is, pages and their buttons as well."""
+    app = application(api.daemon, people=api.daemon.people, feed=api.daemon.feed)
+    filled = {"key:path": "target:trunk", "name:path": "line"} | VALUES
+    return sorted(
+        {re.sub(r"\{([^}]+)\}", lambda m: filled.get(m[1], "1"), one)
+         for route in app.routes if (one := getattr(route, "path", ""))}
+    )  # fmt: skip
+
+
+async def test_no_method_of_any_path_is_open_to_who_may_not(api: Api) -> None:
+    paths = everything(api)
+    assert {"/", "/silences", "/t/target:trunk/verify", "/api/v1/events"} <= {*paths}
+    rights = {"doors": Doors(WEB), "feed": api.daemon.feed}
+    open_to_all = ("/-/healthy", "/-/ready", "/a/", "/static/")  # the last two: signed
+    async with served(api.daemon, **rights) as port:
+        for who, (headers, status) in KINDS.items():
+            for path in paths:
+                for method in ("POST", "PUT", "DELETE", "NONSENSE"):
+                    answer = await ask(port, path, method, b"{}", **headers)
+                    wanted = (404, 405) if path.startswith(open_to_all) else (status,)
+                    assert answer.status in wanted, (who, method, path, answer.status)
+            for path in paths:
+                if path != "/api/v1/events":
+                    answer = await ask(port, path, "GET", **headers)
+                    assert answer.status < 500, (who, path, answer.status)
+    alarms = api.daemon.alarms
+    assert not alarms.muting.silences
+    assert not [one for one in alarms.incidents if one.acknowledged_by]
 
 
 async def test_nobody_reads_without_a_token_what_is_not_open_to_all(api: Api) -> None:
