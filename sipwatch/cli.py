@@ -472,14 +472,14 @@ def test_notify(
     With --route or --all to each notifier of these routes, those of the steps of its
     ladder included. Exit status: 0 all took it, 2 not all, 3 no daemon or wrong use.
     """
-    from sipwatch.commands import remote, testing
+    from sipwatch.commands import testing
 
     if (routes or every) and notifiers:
         print("name notifiers or routes, not both", file=sys.stderr)
         sys.exit(3)
     if routes or every:
         sys.exit(testing.routes(socket, () if every else routes, as_json=as_json))
-    sys.exit(remote.test_notify(socket, notifiers, as_json=as_json))
+    sys.exit(testing.notifiers(socket, notifiers, as_json=as_json))
 
 
 @main.command()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checks.observation import plain
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import ask, tell
 from sipwatch.commands.terminal import columns
 
 WIDEST = 120  # columns: no verdict is longer
@@ -23,15 +21,19 @@ def run(socket: str, registrar: str, *, as_json: bool) -> int:
     """Print the table; 0 where nothing is outside the policy, 1 where something is, 3
     where the daemon does not answer."""
     query = f"?registrar={quote(registrar)}" if registrar else ""
-    try:
-        answer = ask(socket, "GET", f"/api/v1/audit{query}")
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        show(answer, Console(width=min(columns(), WIDEST), highlight=False))
+    return tell(
+        lambda: ask(socket, "GET", f"/api/v1/audit{query}"),
+        lambda answer: show(answer, _console()),
+        _judged,
+        as_json=as_json,
+    )
+
+
+def _console() -> Console:
+    return Console(width=min(columns(), WIDEST), highlight=False)
+
+
+def _judged(answer: dict[str, Any]) -> int:
     kinds = [kind for found in answer["registrars"] for kind in found["kinds"]]
     return 1 if any(kind["outside"] for kind in kinds) else 0
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -12,7 +10,7 @@ from urllib.parse import urlencode
 
 from checks.observation import plain
 from checks.settings import written_duration
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import NoAnswerError, ask, tell
 from sipwatch.commands.terminal import columns, wrapped
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
@@ -31,16 +29,11 @@ _SAYS = {
 
 def run(socket: str, what: str, registrar: str, *, as_json: bool) -> int:
     """Explain an incident by its number, else a subject; 3 where nothing is known."""
-    try:
-        answer = _asked(socket, what, registrar)
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        print("\n".join(lines(answer, columns())))
-    return 0
+    return tell(
+        lambda: _asked(socket, what, registrar),
+        lambda answer: print("\n".join(lines(answer, columns()))),
+        as_json=as_json,
+    )
 
 
 def _asked(socket: str, what: str, registrar: str) -> Any:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import urlencode
 
 from checks.observation import plain
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import ask, tell
 from sipwatch.commands.terminal import columns, wrapped
 
 WHEN = 19  # characters of "02 Mar 2025 10:02  "
@@ -21,16 +19,11 @@ NARROW = 20  # characters that a value has at the least
 def run(socket: str, subject: str, registrar: str, *, as_json: bool) -> int:
     """Print the history, the latest last; 3 where there is none to be had."""
     query = urlencode({"subject": subject, "registrar": registrar})
-    try:
-        answer = ask(socket, "GET", f"/api/v1/history?{query}")
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        print("\n".join(lines(answer, columns())))
-    return 0
+    return tell(
+        lambda: ask(socket, "GET", f"/api/v1/history?{query}"),
+        lambda answer: print("\n".join(lines(answer, columns()))),
+        as_json=as_json,
+    )
 
 
 def lines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from alerting.notification.wording import span
 from checks.observation import plain
 from checks.settings import duration
 from sipwatch.commands.looking import styled
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import ask, tell
 from sipwatch.commands.terminal import console, local, show
 
 
@@ -27,18 +26,14 @@ def run(socket: str, filters: dict[str, Any], since: str, *, as_json: bool) -> i
     try:
         if since:
             wanted["since"] = _before(since)
-        answer = ask(socket, "GET", f"/api/v1/incidents?{urlencode(wanted)}")
     except ValueError as wrong:
         print(f"--since: {wrong}", file=sys.stderr)
         return 3
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        show(page(answer, filters["state"]), console())
-    return 0
+    return tell(
+        lambda: ask(socket, "GET", f"/api/v1/incidents?{urlencode(wanted)}"),
+        lambda answer: show(page(answer, filters["state"]), console()),
+        as_json=as_json,
+    )
 
 
 def _before(since: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checks.observation import plain
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import NoAnswerError, ask, tell
 from sipwatch.commands.terminal import console, local, show
 
 FEW = 5  # infos of one rule that are shown one by one
@@ -51,15 +50,15 @@ Asked = Callable[[], dict[str, Any]]
 def run(socket: str, *, as_json: bool) -> int:
     """Print what the daemon sees; 0 when all is well, 1 with open incidents that are
     more than an info."""
-    try:
-        answer = ask(socket, "GET", "/api/v1/status")
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        show(page(answer), console())
+    return tell(
+        lambda: ask(socket, "GET", "/api/v1/status"),
+        lambda answer: show(page(answer), console()),
+        _judged,
+        as_json=as_json,
+    )
+
+
+def _judged(answer: dict[str, Any]) -> int:
     return 1 if any(i["severity"] != "info" for i in answer["incidents"]) else 0
 
 
@@ -217,7 +216,7 @@ def _rest(answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for certificate in answer.get("certificates", ())[:CERTIFICATES]:
         yield "", _end(certificate), ""
     if reload := answer.get("reload"):
-        yield "reload", _reload(reload), ""
+        yield from _reload(reload)
     if pending := answer["outbox"]["pending"]:
         since = local(answer["outbox"]["oldest"])
         plural = "notification waits" if pending == 1 else "notifications wait"
@@ -275,8 +274,15 @@ def _end(certificate: dict[str, Any]) -> str:
     return f"certificate of {whose} at {where}: {left}"
 
 
-def _reload(reload: dict[str, Any]) -> str:
+def _reload(reload: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    if refused := reload.get("refused"):
+        said = f"{local(refused['at'])}: refused, the one before stays in force: "
+        said += plain(refused["text"])
+        yield "reload", plain(said, RELOAD_SHOWN), STYLES["warning"]
+    if reload["at"] is None:
+        return
     told = [f"{one['subject']} {one['state']}" for one in reload["tested"]]
     told += [f"{subject} not asked yet" for subject in reload["waiting"]]
     more = f"; {', '.join(told)}" if told else ""
-    return plain(f"{local(reload['at'])}: {reload['summary']}{more}", RELOAD_SHOWN)
+    said = f"{local(reload['at'])}: {reload['summary']}{more}"
+    yield "reload", plain(said, RELOAD_SHOWN), ""

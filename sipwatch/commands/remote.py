@@ -7,11 +7,10 @@ import http.client
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from checks.observation import plain
-from sipwatch.commands.terminal import columns, wrapped
 
 TIMEOUT = 90.0  # s; a test notification may take a mail server's patience
 BODY = 64 * 1024 * 1024  # bytes of an answer
@@ -70,6 +69,30 @@ def ask(
     return _decoded(path, text)
 
 
+def _well(answer: Any) -> int:
+    return 0
+
+
+def tell(
+    get: Callable[[], Any],
+    say: Callable[[Any], None],
+    judge: Callable[[Any], int] = _well,
+    *,
+    as_json: bool,
+) -> int:
+    """Get an answer and print it; the exit status that it comes to, 3 without one."""
+    try:
+        answer = get()
+    except NoAnswerError as e:
+        print(e, file=sys.stderr)
+        return 3
+    if as_json:
+        print(json.dumps(answer, indent=2))
+    else:
+        say(answer)
+    return judge(answer)
+
+
 def fetched(path: str, url: str) -> str:
     """An answer that is a text for people."""
     with _conversation(path) as connection:
@@ -112,22 +135,3 @@ def _refusal(status: int, body: bytes) -> str:
         return plain(detail)
     said = body[:200].decode(errors="replace") if detail is None else str(detail)
     return f"the daemon answered {status}: {plain(said.strip())}"
-
-
-def test_notify(path: str, notifiers: tuple[str, ...], *, as_json: bool) -> int:
-    """Send a test by each notifier; 0 when all accepted it, 2 otherwise."""
-    try:
-        answer = ask(path, "POST", "/api/v1/test-notify", list(notifiers))
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        column = max(map(len, answer), default=0) + 2
-        for name, error in answer.items():
-            said = plain(error) or "accepted"
-            print("\n".join(wrapped(name.ljust(column), said, columns())))
-        if not answer:
-            print("no notifiers are configured")
-    return 2 if any(answer.values()) or not answer else 0

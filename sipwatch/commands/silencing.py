@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from checks.observation import plain
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import NoAnswerError, ask, tell
 from sipwatch.commands.terminal import columns, wrapped
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
@@ -82,16 +82,11 @@ Say = Callable[[Any, int], Iterator[str]]
 def _asked(
     socket: str, method: str, url: str, body: Any, say: Say, *, as_json: bool
 ) -> int:
-    try:
-        answer = ask(socket, method, url, body)
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        print("\n".join(say(answer, columns())))
-    return 0
+    return tell(
+        lambda: ask(socket, method, url, body),
+        lambda answer: print("\n".join(say(answer, columns()))),
+        as_json=as_json,
+    )
 
 
 def _each(

@@ -1,28 +1,45 @@
-"""`sipwatch test-notify --route`: who took the test, route by route."""
+"""`sipwatch test-notify`: who took the test, by notifier or route by route."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from checks.observation import plain
-from sipwatch.commands.remote import NoAnswerError, ask
+from sipwatch.commands.remote import ask, tell
 from sipwatch.commands.terminal import columns, wrapped
+
+
+def notifiers(path: str, names: Sequence[str], *, as_json: bool) -> int:
+    """Send a test by each notifier; 0 when all accepted it, 2 otherwise."""
+    return tell(
+        lambda: ask(path, "POST", "/api/v1/test-notify", list(names)),
+        _show,
+        lambda answer: 2 if any(answer.values()) or not answer else 0,
+        as_json=as_json,
+    )
+
+
+def _show(answer: dict[str, str]) -> None:
+    column = max(map(len, answer), default=0) + 2
+    for name, error in answer.items():
+        said = plain(error) or "accepted"
+        print("\n".join(wrapped(name.ljust(column), said, columns())))
+    if not answer:
+        print("no notifiers are configured")
 
 
 def routes(path: str, numbers: Sequence[int], *, as_json: bool) -> int:
     """Test these routes, or all; 0 when all notifiers took it, 2 otherwise."""
-    try:
-        answer = ask(path, "POST", "/api/v1/test-routes", list(numbers))
-    except NoAnswerError as e:
-        print(e, file=sys.stderr)
-        return 3
-    if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        print("\n".join(_lines(answer["routes"], columns())))
+    return tell(
+        lambda: ask(path, "POST", "/api/v1/test-routes", list(numbers)),
+        lambda answer: print("\n".join(_lines(answer["routes"], columns()))),
+        _judged,
+        as_json=as_json,
+    )
+
+
+def _judged(answer: dict[str, Any]) -> int:
     asked = [one for route in answer["routes"] for one in route["notifiers"]]
     return 2 if not asked or any(one["error"] for one in asked) else 0
 

@@ -19,7 +19,7 @@ import pytest
 
 from alerting.store.reader import ReaderError
 from sipwatch import __version__
-from sipwatch.commands import remote, testing
+from sipwatch.commands import testing
 from sipwatch.metrics.exposition import Exposition, Family
 from sipwatch.subjects import AmbiguousError
 from sipwatch.web.app import application
@@ -361,7 +361,7 @@ async def test_the_command_line_sends_a_test_over_it(
     shown = Shown()
     async with serving(shown, unix_socket(path), operate=True):
         status = await asyncio.to_thread(
-            remote.test_notify, path, ("oncall",), as_json=False
+            testing.notifiers, path, ("oncall",), as_json=False
         )
     assert (status, shown.told) == (2, ["oncall"])
     assert capsys.readouterr().out == ("oncall  accepted\nnight   550 no such user\n")

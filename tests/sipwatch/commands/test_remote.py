@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sipwatch.commands import looking, remote
+from sipwatch.commands import looking, testing
 
 
 def whole(request: bytes) -> bool:
@@ -81,7 +81,7 @@ def test_no_daemon_is_said_in_plain_words(
     assert capsys.readouterr().err == expected
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(path))
-    assert remote.test_notify(str(path), (), as_json=False) == 3
+    assert testing.notifiers(str(path), (), as_json=False) == 3
     expected = f"the daemon at {path} does not answer: Connection refused\n"
     assert capsys.readouterr().err == expected
 
@@ -102,5 +102,5 @@ def test_a_test_tells_of_each_notifier(
     out: str,
 ) -> None:
     with daemon(tmp_path / "s", http("200 OK", json.dumps(told))) as path:
-        assert remote.test_notify(path, (), as_json=False) == status
+        assert testing.notifiers(path, (), as_json=False) == status
     assert capsys.readouterr().out == out
