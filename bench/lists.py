@@ -13,6 +13,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from checks.sip.headers import Headers
+from checks.sip.message import Request, Response
+from sipwatch.demo.peer import answer
 from sipwatch.demo.site import Bound, Registrar
 from tests import wire
 from tests.wires import asterisk, freeswitch, kamailio, opensips
@@ -84,8 +87,8 @@ def of_opensips(count: int) -> opensips.OpenSips:
 class SipRegistrar:
     """A registrar that is asked by REGISTER, for one AOR at a time."""
 
-    def __init__(self, count: int) -> None:
-        self._registrar = Registrar(granted=3600)
+    def __init__(self, count: int, kind: type[Registrar] = Registrar) -> None:
+        self._registrar = kind(granted=3600)
         ends = time.monotonic() + 3600
         for n in range(count):
             user = sip_user(n)
@@ -103,6 +106,53 @@ class SipRegistrar:
         self._registrar.close()
 
 
+class Telling(Registrar):
+    """It offers the `reg` event package as well; says `all` when all are followed."""
+
+    def respond(self, request: Request, source: tuple[str, int]) -> Response | None:
+        if request.method != "SUBSCRIBE":
+            return super().respond(request, source)
+        self._followed = getattr(self, "_followed", 0) + 1
+        if self._followed == len(self.bindings):
+            print("all", flush=True)
+        response = answer(request, 200, "OK", source)
+        response.headers.add("Expires", "600")
+        host, port = self.address
+        response.headers.add("Contact", f"<sip:{host}:{port}>")
+        notify = bytes(self._notify(request, response))
+        asyncio.get_running_loop().call_soon(self.send, notify, source)
+        return response
+
+    def _notify(self, request: Request, response: Response) -> Request:
+        """All that is bound; one that is lost is not sent again: it is loopback."""
+        host, port = self.address
+        user = request.to.sip.user or ""
+        rows = "".join(
+            f'<contact id="{n}" state="active" event="registered" expires="3600">'
+            f"<uri>{bound.contact}</uri></contact>"
+            for n, bound in enumerate(self.bound(user))
+        )
+        body = (
+            '<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="full">'
+            f'<registration aor="{request.to.uri}" id="0" state="active">{rows}'
+            "</registration></reginfo>"
+        )
+        via = f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK{self._followed}"
+        fields = {
+            "Via": via,
+            "Max-Forwards": "70",
+            "From": response.get("to") or "",
+            "To": request.get("from") or "",
+            "Call-ID": request.call_id,
+            "CSeq": "1 NOTIFY",
+            "Event": "reg",
+            "Subscription-State": "active;expires=600",
+            "Content-Type": "application/reginfo+xml",
+        }
+        target = request.contacts[0].uri
+        return Request("NOTIFY", target, Headers(fields.items()), body.encode())
+
+
 def sip_user(n: int) -> str:
     """Whose contact it is: every tenth is a second one, as of the others."""
     return f"{n - 1 if n % 10 == 9 else n:06}"
@@ -115,11 +165,12 @@ SERVERS: dict[str, Callable[[int], AbstractAsyncContextManager[Any]]] = {
     "opensips": of_opensips,
     "sip": SipRegistrar,
 }
+ASIDE = {"telling": lambda count: SipRegistrar(count, Telling)}  # asked for by name
 
 
 async def serve(kind: str, count: int) -> None:
     """Serve until the input ends."""
-    async with SERVERS[kind](count) as server:
+    async with {**SERVERS, **ASIDE}[kind](count) as server:
         print(server.address, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -32,8 +32,8 @@ from bench.stalls import MeteredLoop
 from checks.observation import State
 from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
+from sipwatch.itself.selfwatch import BEAT
 from sipwatch.process import calm_collector, give_back_memory
-from sipwatch.selfwatch import BEAT
 
 CONTACTS = 20_000
 MOST_CPU = 2.0  # s: listed, judged and exported
@@ -76,11 +76,11 @@ class Site:
     def __init__(self, folder: Path, loop: MeteredLoop) -> None:
         self.folder, self.loop = folder, loop
 
-    async def start(self, kind: str, count: int) -> None:
-        """Start both; nothing is read yet."""
+    async def start(self, kind: str, count: int, pbx: str = "") -> None:
+        """Start both; nothing is read yet. `pbx` names one that is not of `kind`."""
         self.pbx = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "bench.lists", kind, str(count)),
+            *("-m", "bench.lists", pbx or kind, str(count)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -86,6 +86,7 @@ __all__ = [
 ]
 
 AT_ONCE = 50  # extensions judged in one go, some ms; the others in `advance`
+FEW = 1000  # of a list of some: judged before the member's next reading, some 100 ms
 
 
 class Judge:
@@ -349,8 +350,9 @@ class Judge:
         changed = self._judge_some(now)
         elsewhere = self.outgoing.list_ended(m, now)
         yield [*self._cluster.observe(now, m), *event, *changed, *elsewhere]
-        while reading.aors is not None and self._unjudged:
-            yield self._judge_some(now)  # some, and the next of these lists comes soon
+        few = reading.aors is not None and len(self._unjudged) <= FEW
+        while few and self._unjudged:
+            yield self._judge_some(now)  # the next of these lists comes soon
         yield from self._states.learn(now)
 
     # --- states ---------------------------------------------------------------------
