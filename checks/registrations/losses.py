@@ -113,4 +113,10 @@ def _evidence(contact: Contact, noticed: float, how: str) -> tuple[Fact, ...]:
     if (end := contact.ends) is not None and end <= noticed:
         facts.append(Fact(end, "end"))
     facts.append(Fact(noticed, how))
-    return tuple(sorted(facts, key=lambda fact: fact.at or 0.0))
+    return _shared(tuple(sorted(facts, key=lambda fact: fact.at or 0.0)))
+
+
+@lru_cache(MOMENTS)
+def _shared(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """The same of those who are lost in one moment: there may be thousands."""
+    return facts
