@@ -1,4 +1,5 @@
-"""What the last reload touched, and what the first test of each brought."""
+"""What the last reload touched, what the first test of each brought, or why it was
+refused."""
 
 from __future__ import annotations
 
@@ -34,13 +35,14 @@ class Touched:
 
     at: float | None = None  # of the last reload; None: there was none
     summary: str = ""
+    refused: tuple[float, str] | None = None  # since then: when one was, and why
     firsts: list[First] = field(default_factory=list)
     _waiting: set[Subject] = field(default_factory=set)
     _files: set[str] = field(default_factory=set)  # scopes of target files
 
     def begin(self, at: float, summary: str, subjects: Iterable[Subject]) -> None:
         """A reload has touched these."""
-        self.at, self.summary = at, summary
+        self.at, self.summary, self.refused = at, summary, None
         self.firsts.clear()
         self._waiting.clear()
         self._files.clear()
@@ -49,6 +51,10 @@ class Touched:
                 self._files.add(subject.scope.name)
             elif len(self._waiting) < NAMED:
                 self._waiting.add(subject)
+
+    def refuse(self, at: float, why: str) -> None:
+        """A reload was refused: what was in force before still is."""
+        self.refused = at, plain(why)
 
     def hear(self, o: Observation) -> None:
         """Something was seen of a subject: the first time counts."""
@@ -76,12 +82,13 @@ class Touched:
             log.info("reload: %s: %s", name, told or "no targets")
 
     def shown(self, iso: Callable[[float], str]) -> dict[str, Any] | None:
-        """For the status; None where there was no reload."""
-        if self.at is None:
+        """For the status; None where there was no reload, not even a refused one."""
+        if self.at is None and self.refused is None:
             return None
         return {
-            "at": iso(self.at),
+            "at": None if self.at is None else iso(self.at),
             "summary": self.summary,
+            "refused": self._refused(iso),
             "tested": [
                 {
                     "subject": first.subject,
@@ -94,6 +101,12 @@ class Touched:
             ],
             "waiting": sorted(subject.key for subject in self._waiting),
         }
+
+    def _refused(self, iso: Callable[[float], str]) -> dict[str, str] | None:
+        if self.refused is None:
+            return None
+        at, why = self.refused
+        return {"at": iso(at), "text": why}
 
     @staticmethod
     def _log(first: First) -> None:

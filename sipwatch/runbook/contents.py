@@ -73,7 +73,10 @@ class Contents:
         shown = self._sources.touched.shown(self._at)
         if shown is None:
             return
-        yield f"Configuration read again at {shown['at']}: {shown['summary']}."
+        if shown["at"] is not None:
+            yield f"Configuration read again at {shown['at']}: {shown['summary']}."
+        if refused := shown["refused"]:
+            yield f"Refused at {refused['at']}, the one before stays: {refused['text']}"
         for one in shown["tested"]:
             text = f" ({one['text']})" if one["text"] else ""
             yield f"Verified at {one['at']}: {one['subject']} is {one['state']}{text}."

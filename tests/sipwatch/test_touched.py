@@ -30,6 +30,28 @@ def test_before_a_reload_there_is_nothing_to_show() -> None:
     assert Touched().shown(str) is None
 
 
+def test_a_refused_reload_is_shown_until_one_is_taken() -> None:
+    touched = Touched()
+    touched.refuse(1.0, "sipwatch.yaml:3:1: targest: unknown key")
+    assert touched.shown(str) == {
+        "at": None,
+        "summary": "",
+        "refused": {"at": "1.0", "text": "sipwatch.yaml:3:1: targest: unknown key"},
+        "tested": [],
+        "waiting": [],
+    }
+    touched.begin(2.0, "nothing changed", [])
+    touched.refuse(3.0, "a\x1b[31mb")
+    shown = touched.shown(str)
+    assert shown is not None
+    assert (shown["at"], shown["refused"]["at"]) == ("2.0", "3.0")
+    assert "\x1b" not in shown["refused"]["text"]
+    touched.begin(4.0, "nothing changed", [])
+    shown = touched.shown(str)
+    assert shown is not None
+    assert shown["refused"] is None
+
+
 def test_the_first_word_on_each_counts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     touched, one, two = Touched(), target("one"), target("two")
@@ -42,6 +64,7 @@ def test_the_first_word_on_each_counts(caplog: pytest.LogCaptureFixture) -> None
     assert touched.shown(str) == {
         "at": "1.0",
         "summary": "added targets.one",
+        "refused": None,
         "tested": [
             {
                 "subject": "target:one",

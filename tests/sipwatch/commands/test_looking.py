@@ -134,6 +134,30 @@ def test_trouble_fits_80_columns() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("at", "more"),
+    [
+        (None, []),
+        (iso(TODAY), ["reload   10:02:14: added targets.two; target:two up"]),
+    ],
+)
+def test_a_refused_reload_is_told_beside_the_one_in_force(at, more) -> None:
+    refused = {"at": iso(TODAY), "text": "sipwatch.yaml:3:1: targest: unknown key"}
+    reload = {
+        "at": at,
+        "summary": "added targets.two",
+        "refused": refused,
+        "tested": [{"subject": "target:two", "state": "up"}],
+        "waiting": [],
+    }
+    lines = printed(answer(reload=reload))
+    assert lines[lines.index("targets  none") + 1 :] == [
+        "reload   10:02:14: refused, the one before stays in force: sipwatch.yaml:3:1:",
+        "         targest: unknown key",
+        *more,
+    ]
+
+
 def test_a_long_name_leaves_room_for_the_numbers() -> None:
     names = ["hq", "the-registrar-of-the-branch-in-lyon" * 3]
     lines = printed(answer(registrars=[registrar(name) for name in names]))
