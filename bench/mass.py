@@ -25,10 +25,10 @@ from checks.observation import State
 from sipwatch.clock import Clock
 from sipwatch.config.load import load
 from sipwatch.daemon import Daemon
+from sipwatch.itself.selfwatch import BEAT
 from sipwatch.log import Plain
 from sipwatch.metrics.exposition import Exposition
 from sipwatch.process import calm_collector, give_back_memory
-from sipwatch.selfwatch import BEAT
 
 MOST = 0.020  # s of CPU for which the loop may not look at its sockets
 HELD = 2_000  # phones for which that holds; of more it is only told

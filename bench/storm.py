@@ -37,8 +37,8 @@ from bench.stalls import MeteredLoop
 from checks.observation import State
 from checks.registrars.asterisk import Asterisk
 from sipwatch.clock import Clock
+from sipwatch.itself.selfwatch import BEAT
 from sipwatch.log import Plain
-from sipwatch.selfwatch import BEAT
 
 HELD = 10_000  # phones for which the bounds hold
 STALL = 0.050  # s of CPU for which the loop may not look at its sockets

@@ -14,13 +14,13 @@ from sipwatch.busy import TASK as BUSY
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices
 from sipwatch.config.settings import Config, diff
+from sipwatch.itself.self_test import MEMO as SELF_TEST
 from sipwatch.jobs import plan_jobs, plan_self_tests
 from sipwatch.keeping.by_hand import TASK as BY_HAND
 from sipwatch.keeping.gathering import TASK as GATHERING
 from sipwatch.plan import Plan, prepare
 from sipwatch.reloading import swap
 from sipwatch.rollups import TASK as ROLLUPS
-from sipwatch.self_test import MEMO as SELF_TEST
 from sipwatch.web.app import application
 from sipwatch.web.doors import Doors
 from sipwatch.web.listen import Listener, sockets_of

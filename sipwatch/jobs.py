@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from sipwatch.accounts import TICK
 from sipwatch.answers import Answers
 from sipwatch.chronicle import FLUSH
+from sipwatch.itself.self_test import AGAIN
 from sipwatch.keeping.gathering import TASK as GATHERING
 from sipwatch.rollups import TIDY
 from sipwatch.runbook.written import TICK as RUNBOOK_TICK
 from sipwatch.runbook.written import Written
 from sipwatch.scheduler import Scheduler
-from sipwatch.self_test import AGAIN
 from sipwatch.twilio import TICK as TWILIO_TICK
 
 TESTS = "self-tests"  # the name of the job that runs at the time people chose

@@ -16,7 +16,7 @@ from checks.options.check import OptionsCheck
 from checks.options.targets import ProbeSettings
 from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
-from sipwatch import __version__, chain, heartbeat
+from sipwatch import __version__
 from sipwatch.accounts import Accounts
 from sipwatch.audit import summarize
 from sipwatch.busy import BusyPhones
@@ -29,6 +29,9 @@ from sipwatch.feed import Feed
 from sipwatch.findings import Findings
 from sipwatch.flow import Flow
 from sipwatch.follow import Following
+from sipwatch.itself import chain, heartbeat
+from sipwatch.itself.self_test import SelfTests
+from sipwatch.itself.selfwatch import SelfWatch
 from sipwatch.journal import Journal
 from sipwatch.keeping.by_hand import ByHand
 from sipwatch.keeping.gathering import Gathering
@@ -43,8 +46,6 @@ from sipwatch.plan import Plan
 from sipwatch.registrars import Registrars
 from sipwatch.rollups import Rollups
 from sipwatch.scheduler import Scheduler
-from sipwatch.self_test import SelfTests
-from sipwatch.selfwatch import SelfWatch
 from sipwatch.subjects import everybody
 from sipwatch.tasks import Tasks
 from sipwatch.topology import Topology

@@ -20,12 +20,12 @@ from sipwatch.touched import Touched
 if TYPE_CHECKING:
     from sipwatch.findings import Findings
     from sipwatch.follow import Following
-    from sipwatch.heartbeat import Heartbeat
+    from sipwatch.itself.heartbeat import Heartbeat
+    from sipwatch.itself.selfwatch import SelfWatch
     from sipwatch.keeping.by_hand import ByHand
     from sipwatch.keeping.gathering import Gathering
     from sipwatch.keeping.passing import Passing
     from sipwatch.links import Links
-    from sipwatch.selfwatch import SelfWatch
     from sipwatch.twilio import Twilio
     from sipwatch.vantage import Outlook
 

@@ -12,8 +12,8 @@ from sipwatch.capture import client
 from sipwatch.capture.client import NoCaptureError
 from sipwatch.capture.look import CODES, METHODS, OTHER, Q850, SIP
 from sipwatch.clock import Clock
+from sipwatch.itself.selfwatch import own
 from sipwatch.keeping.rate import WINDOW, CallRate
-from sipwatch.selfwatch import own
 
 PERIOD = 5.0  # s between two looks
 _CLASSES = frozenset(f"{n}xx" for n in range(1, 10))

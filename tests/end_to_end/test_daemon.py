@@ -591,7 +591,7 @@ async def test_a_part_that_ends_ends_the_daemon_with_status_1(
 ) -> None:
     # A stranger's notifier may not; a task of ours that is gone is a crash.
     (tmp_path / "sitecustomize.py").write_text(
-        "import asyncio, sipwatch.selfwatch as s\n"
+        "import asyncio, sipwatch.itself.selfwatch as s\n"
         "def look(self, now):\n"
         "    raise RuntimeError('out of order')\n"
         "s.SelfWatch.look = look\n"

@@ -16,7 +16,7 @@ from checks.observation import Observation, State
 from checks.settings import Secret
 from sipwatch.clock import Clock
 from sipwatch.config.alive import HeartbeatSettings
-from sipwatch.heartbeat import Heartbeat
+from sipwatch.itself.heartbeat import Heartbeat
 from tests.alerting.receiving import receiving, speaking
 from tests.servers import eventually
 

@@ -13,7 +13,7 @@ from alerting.incident import DeliveryError, Notification, Outcome
 from alerting.routes import GroupSettings
 from alerting.rules.rule import build
 from tests.alerting.calm import Memory
-from tests.sipwatch.test_self_test import ROUTES, WRONG, Pigeon, Site
+from tests.sipwatch.itself.test_self_test import ROUTES, WRONG, Pigeon, Site
 from tests.sipwatch.watching import START, Watching
 
 NAMES = ("mail", "pager", "boss")

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from checks.observation import Event, Fact, Observation, State
-from sipwatch import selfwatch
 from sipwatch.clock import Clock
-from sipwatch.selfwatch import DROPS_OVER, LATE, SelfWatch
+from sipwatch.itself import selfwatch
+from sipwatch.itself.selfwatch import DROPS_OVER, LATE, SelfWatch
 
 OK, FAILING = State.OK, State.FAILING
 

@@ -9,7 +9,7 @@ import pytest
 
 from alerting.incident import Outcome
 from checks.observation import Kind, Observation, Scope, State, Subject
-from sipwatch.chain import broken
+from sipwatch.itself.chain import broken
 from tests.sipwatch.watching import START, Watching
 
 OWED = 900.0

@@ -17,7 +17,7 @@ from alerting.routes import RouteSettings, StepSettings
 from alerting.store.rows import DropMemo, Memo
 from checks.observation import Observation, State
 from sipwatch.couriers import Couriers
-from sipwatch.self_test import MEMO, SelfTests
+from sipwatch.itself.self_test import MEMO, SelfTests
 from tests.sipwatch.watching import Watching
 
 GREYLISTED = DeliveryError("451 come back later")

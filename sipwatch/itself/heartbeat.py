@@ -21,7 +21,7 @@ from alerting.store.database import StoreError
 from checks.observation import Observation, State
 from sipwatch.clock import Clock
 from sipwatch.config.alive import HeartbeatSettings
-from sipwatch.selfwatch import own
+from sipwatch.itself.selfwatch import own
 
 FAILURES = 3  # beats in a row that did not arrive, until it is told
 COMMIT_PATIENCE = 5.0  # s

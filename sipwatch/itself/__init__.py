@@ -1,0 +1,1 @@
+"""Whether sipwatch itself works, up to the people whom it tells."""
