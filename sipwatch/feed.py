@@ -29,6 +29,7 @@ from alerting.incident import Incident
 from checks.observation import Cause, Kind, State, Subject, plain
 from sipwatch.backlog import RESYNC, STILL, Backlog, Event, Follower, written
 from sipwatch.sources import Sight, Sources
+from sipwatch.subjects import key_of
 from sipwatch.views.incidents import row
 from sipwatch.views.lens import NAME, UNKNOWN, Lens
 from sipwatch.views.overview import Overview, overview
@@ -246,7 +247,7 @@ def _row(
 ) -> dict[str, Any]:
     labels = subject.scope.labels
     return {
-        "key": subject.key,
+        "key": key_of(subject),
         "kind": str(subject.kind),
         "name": plain(subject.name, NAME),
         "registrar": labels.get("registrar", ""),

@@ -111,6 +111,14 @@ async def test_what_happens_in_one_moment_is_one_event_and_the_last_word_counts(
     assert told.feed._timer is None, "nothing is due where nothing happens"
 
 
+@pytest.mark.parametrize("name", ["a\ud800", "a\x1b", "a\u202e", "a\0", "a\n"])
+async def test_a_name_that_is_no_text_ends_no_stream(told: Telling, name: str) -> None:
+    told.emit(lost(Subject(Kind.EXTENSION, name, HQ)))
+    ((_, data),) = told.flush()
+    (row,) = data["rows"]
+    assert (row["key"], row["name"]) == ("extension:hq/a\ufffd", "a\ufffd")
+
+
 async def test_there_is_one_timer_whatever_happens(told: Telling) -> None:
     told.emit(lost(phone(1)))
     first = told.feed._timer
