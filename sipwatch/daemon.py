@@ -166,6 +166,7 @@ class Daemon(Answers):
     def refused_reload(self, why: str) -> None:
         """A configuration was wrong; the old one stays."""
         self.reload_ok = False
+        self.touched.refuse(self.clock.now(), why)
         self.selfwatch.reloaded(why)
         self.feed.reloaded("the new configuration is wrong", ok=False)
 
