@@ -13,7 +13,7 @@ from sipwatch.rollups import TIDY
 from sipwatch.runbook.written import TICK as RUNBOOK_TICK
 from sipwatch.runbook.written import Written
 from sipwatch.scheduler import Scheduler
-from sipwatch.twilio import TICK as TWILIO_TICK
+from sipwatch.twilio.reports import TICK as TWILIO_TICK
 
 TESTS = "self-tests"  # the name of the job that runs at the time people chose
 

@@ -50,8 +50,8 @@ from sipwatch.subjects import everybody
 from sipwatch.tasks import Tasks
 from sipwatch.topology import Topology
 from sipwatch.touched import Touched
-from sipwatch.twilio import Twilio
-from sipwatch.twiml import Calls
+from sipwatch.twilio.calls import Calls
+from sipwatch.twilio.reports import Twilio
 from sipwatch.vantage import Outlook
 
 HOSTS = Path("/etc/hosts")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sipwatch.keeping.gathering import Gathering
     from sipwatch.keeping.passing import Passing
     from sipwatch.links import Links
-    from sipwatch.twilio import Twilio
+    from sipwatch.twilio.reports import Twilio
     from sipwatch.vantage import Outlook
 
 Item = TypeVar("Item")

@@ -22,7 +22,7 @@ from checks.twilio.settings import TwilioSettings
 from checks.twilio.twiml import TwimlAction, TwimlFallback, TwimlSettings
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config, WebSettings
-from sipwatch.twiml import Calls
+from sipwatch.twilio.calls import Calls
 from tests.wires.twilio import ACCOUNT, TOKEN
 
 PARIS = ZoneInfo("Europe/Paris")

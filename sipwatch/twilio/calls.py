@@ -23,7 +23,7 @@ from checks.twilio.twiml import TwimlAction, TwimlFallback, TwimlSettings, Urls
 from sipwatch.clock import Clock
 from sipwatch.config.settings import Config
 from sipwatch.people import NotStoredError
-from sipwatch.twilio import Twilio
+from sipwatch.twilio.reports import Twilio
 
 UNAVAILABLE = 480
 NOT_HERE = frozenset({State.UNREGISTERED, State.NEVER_REGISTERED})

@@ -29,8 +29,8 @@ from checks.twilio.settings import TwilioSettings
 from sipwatch.clock import Clock
 from sipwatch.config.settings import local_zone
 from sipwatch.flow import Flow
-from sipwatch.locals import Locals
 from sipwatch.tasks import Tasks
+from sipwatch.twilio.locals import Locals
 
 TASK = "twilio"
 MEMO = "twilio/"

@@ -21,7 +21,7 @@ from checks.twilio.alerts import Alert
 from checks.twilio.settings import TwilioSettings
 from sipwatch.clock import Clock
 from sipwatch.flow import Flow
-from sipwatch.twilio import MEMO, Twilio
+from sipwatch.twilio.reports import MEMO, Twilio
 from tests.sipwatch.test_flow import Disk, turns
 from tests.wires.twilio import ACCOUNT, TOKEN
 

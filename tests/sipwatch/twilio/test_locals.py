@@ -11,7 +11,7 @@ from alerting.incident import Incident, Severity
 from checks.observation import Cause, Kind, Scope, State, Subject
 from checks.registrations.judge import Judge
 from checks.twilio.judge import Local
-from sipwatch.locals import AGAIN, Locals
+from sipwatch.twilio.locals import AGAIN, Locals
 from tests.sipwatch.watching import START, Watching
 
 HERE, AWAY = True, False
