@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
+from math import sin
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from playwright.async_api import Page, expect
 
+from alerting.store.points import HOUR, MINUTE, Point, packed
+from alerting.store.rows import Charted, MinutesRow
 from tests.browser import axe
 from tests.browser.conftest import Looking
 from tests.servers import eventually
@@ -180,7 +185,28 @@ async def test_no_page_has_a_serious_fault_for_who_cannot_see_it(
         assert await faults(page, script) == [], path
 
 
+async def yesterday(looking: Looking, key: str, rtt: float) -> None:
+    """A day of round trips, as if the subject had been watched for longer."""
+    now = int(time.time())
+    hours: dict[int, list[Point]] = {}
+    for at in range(now - now % MINUTE - 24 * HOUR, now - now % MINUTE, MINUTE):
+        odd = crc32(b"%d" % at) / 2**32
+        slow = rtt * (1 + 0.3 * sin(at / 9000) + 0.3 * odd + 2 * (odd > 0.99))
+        point = Point(at, 4, odd < 0.004, slow * 0.8, slow, slow * 1.2)
+        hours.setdefault(at // HOUR, []).append(point)
+    rows = [MinutesRow(hour, key, packed(points)) for hour, points in hours.items()]
+    loop, kept = asyncio.get_running_loop(), asyncio.Event()
+
+    def done(error: Exception | None) -> None:
+        loop.call_soon_threadsafe(kept.set)
+
+    looking.daemon.store.note([Charted(key, max(hours)), *rows], done)
+    await kept.wait()
+
+
 async def test_it_looks_as_it_is_shown_in_the_documentation(looking: Looking) -> None:
+    await yesterday(looking, "target:provider", 0.021)
+    await yesterday(looking, "target:pbx", 0.0006)
     looking.site.phones["1007"].die()
     looking.site.phones["1016"].die()
     looking.site.trunk.silent = True
