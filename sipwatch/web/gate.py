@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sipwatch.web.access import KEY, Access
+from sipwatch.web.turns import Turnstile
 
 BODY = 65_536  # bytes of a request: a silence, a form, an alert of Twilio's
 PATIENCE = 10.0  # s for all of it: who sends slower than that only holds us up
@@ -52,6 +53,7 @@ class Gate:
     def __init__(self, app: ASGIApp, access: Access, *, tls: bool) -> None:
         self._app = app
         self._access = access
+        self._turnstile = Turnstile()
         headers = {**HEADERS, **HSTS} if tls else HEADERS
         self._headers = [
             (name.lower().encode(), value.encode()) for name, value in headers.items()
@@ -62,6 +64,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        await self._turnstile.passed()
         careful = _with(self._headers, send)
         try:
             scope[KEY] = await self._access.admit(HTTPConnection(scope))

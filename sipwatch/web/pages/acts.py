@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, quote, urlencode
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
+from sipwatch.answers.verifying import TooSoonError
 from sipwatch.people import NotStoredError, People
-from sipwatch.verifying import TooSoonError
 from sipwatch.web.access import OPERATE, caller_of
 from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.pages.shell import HEADERS

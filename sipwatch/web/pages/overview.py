@@ -28,7 +28,15 @@ from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.pages.charts import sparks
 from sipwatch.web.pages.daemon import clockwork, common
 from sipwatch.web.pages.grid import CHIPS, written
-from sipwatch.web.pages.shell import asker, fragment, page, pieces
+from sipwatch.web.pages.shared import Shared
+from sipwatch.web.pages.shell import (
+    asker,
+    fragment,
+    last_change,
+    page,
+    pieces,
+    whole,
+)
 from sipwatch.web.pages.told import told
 
 INCIDENTS = 40  # on the first page; more have a page of their own
@@ -89,6 +97,7 @@ def _said(row: RegistrarRow) -> str:
 
 def add_overview(app: FastAPI, daemon: Daemon) -> None:
     """The first page, its parts, and the grid of one place."""
+    shared = Shared()
 
     @app.get("/", include_in_schema=False, dependencies=[READ])
     async def overview(request: Request) -> Response:
@@ -104,19 +113,35 @@ def add_overview(app: FastAPI, daemon: Daemon) -> None:
         return await page("overview.html", values, [*holes, aside])
 
     @app.get("/parts/cells", include_in_schema=False, dependencies=[READ])
-    async def cells(registrar: str = "", site: str | None = None) -> Response:
-        place = await _place(daemon, registrar, site)
-        values = {"place": place, "big": place.total > INLINE}
-        named = place.total <= CHIPS
-        return await page("cells.html", values, [_cells(daemon, place, named=named)])
+    async def cells(
+        request: Request, registrar: str = "", site: str | None = None
+    ) -> Response:
+        async def make() -> bytes:
+            place = await _place(daemon, registrar, site)
+            values = {"place": place, "big": place.total > INLINE}
+            cells = _cells(daemon, place, named=place.total <= CHIPS)
+            return await whole("cells.html", values, [cells])
+
+        name = ("cells", registrar, site)
+        written = await shared.of(name, last_change(request), make)
+        return fragment(written, shared.turnstile)
 
     @app.get("/parts/{name}", include_in_schema=False, dependencies=[READ])
     async def part(name: str, request: Request) -> Response:
         made = PARTS.get(name)
         if made is None:
             raise HTTPException(404, "there is no such part")
-        values = common(daemon) | asker(request) | await made(daemon)
-        return await fragment(f"{name}.html", values)
+        who = asker(request)
+
+        async def make() -> bytes:
+            return await whole(
+                f"{name}.html", common(daemon) | who | await made(daemon)
+            )
+
+        # Nobody's name is in it, only whether it is known.
+        key = (name, who["operates"], bool(who["who"]))
+        written = await shared.of(key, last_change(request), make)
+        return fragment(written, shared.turnstile)
 
     @app.get("/grid", include_in_schema=False, dependencies=[READ])
     async def one_grid(

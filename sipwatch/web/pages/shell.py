@@ -17,9 +17,12 @@ from markupsafe import Markup
 
 from sipwatch.web.access import Role, caller_of
 from sipwatch.web.pages import words
+from sipwatch.web.turns import Turnstile
 
 BUSY = 0.004  # s of writing before others on the loop have a turn
 PIECE = 16_384  # characters that are sent together
+SENT = 65_536  # bytes of what is written already
+HTML = "text/html; charset=utf-8"
 STATIC = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -146,21 +149,40 @@ async def page(
         async for part in written:
             yield part
 
-    kind = "text/html; charset=utf-8"
-    return StreamingResponse(rest(), status, HEADERS, media_type=kind)
+    return StreamingResponse(rest(), status, HEADERS, media_type=HTML)
 
 
-async def fragment(name: str, values: Mapping[str, Any]) -> Response:
-    """A part of a page, whole."""
-    text = "".join([part async for part in pieces(name, values)])
-    return HTMLResponse(text, headers=HEADERS)
+async def whole(
+    name: str, values: Mapping[str, Any], holes: Iterable[Hole] = ()
+) -> bytes:
+    """A template as it is when all is written."""
+    return "".join([part async for part in pieces(name, values, holes)]).encode()
+
+
+def fragment(written: bytes, turnstile: Turnstile) -> Response:
+    """A part of a page; of a large one each reader has a piece at a time."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for at in range(0, len(written), SENT):
+            await turnstile.passed()
+            yield written[at : at + SENT]
+
+    if len(written) <= SENT:
+        return HTMLResponse(written, headers=HEADERS)
+    return StreamingResponse(parts(), headers=HEADERS, media_type=HTML)
+
+
+def last_change(request: Request) -> str:
+    """The last event that was told."""
+    feed = request.app.state.feed
+    return feed.id if feed else ""
 
 
 def asker(request: Request) -> dict[str, Any]:
     """Who asks, whether what changes something is offered, and which event was last."""
-    caller, feed = caller_of(request), request.app.state.feed
+    caller = caller_of(request)
     return {
         "who": caller.name,
         "operates": caller.role >= Role.OPERATE,
-        "events": feed.id if feed else None,
+        "events": last_change(request) or None,
     }

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 
 from alerting.store.reader import ReaderError
-from sipwatch.retelling import retold
+from sipwatch.answers.retelling import retold
 from sipwatch.subjects import AmbiguousError
 from sipwatch.views import extensions, targets
 from sipwatch.views.extensions import OneExtension
