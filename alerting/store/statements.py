@@ -270,7 +270,10 @@ _PAST = """
     resolved_at IS NOT NULL
     AND (:severity = 0 OR severity = :severity)
     AND (:rule = '' OR rule = :rule)
-    AND (:registrar = '' OR coalesce(json_extract(labels, '$.registrar'), '') = :registrar)
+    AND (
+        :registrar = ''
+        OR coalesce(json_extract(labels, '$.registrar'), '') = :registrar
+    )
     AND (:site = '' OR coalesce(json_extract(labels, '$.site'), '') = :site)
     AND (:since IS NULL OR opened_at >= :since)
     AND (:search = '' OR instr(
