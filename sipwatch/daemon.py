@@ -9,7 +9,7 @@ from typing import Any
 
 from alerting.store.database import Store
 from sipwatch import __version__, couriers, systemd
-from sipwatch.answers import Answers
+from sipwatch.answers.shown import Answers
 from sipwatch.busy import TASK as BUSY
 from sipwatch.clock import Clock
 from sipwatch.config.crosscheck import notices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sipwatch.accounts import TICK
-from sipwatch.answers import Answers
+from sipwatch.answers.shown import Answers
 from sipwatch.chronicle import FLUSH
 from sipwatch.itself.self_test import AGAIN
 from sipwatch.keeping.gathering import TASK as GATHERING

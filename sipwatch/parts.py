@@ -18,7 +18,7 @@ from checks.registrations.judge import Judge
 from checks.sip.resolver import Resolver
 from sipwatch import __version__
 from sipwatch.accounts import Accounts
-from sipwatch.audit import summarize
+from sipwatch.answers.audit import summarize
 from sipwatch.busy import BusyPhones
 from sipwatch.census import census
 from sipwatch.chronicle import Chronicle

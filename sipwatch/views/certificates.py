@@ -8,7 +8,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from checks.observation import Subject, plain
-from sipwatch.reasons import utc
+from sipwatch.answers.reasons import utc
 from sipwatch.sources import Sources
 from sipwatch.subjects import key_of
 from sipwatch.views.lens import Lens

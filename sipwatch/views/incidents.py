@@ -15,9 +15,9 @@ from alerting.store.reader import Past, Reader
 from alerting.store.rows import IncidentRow as Stored
 from alerting.store.rows import shifted
 from checks.observation import Subject, plain
+from sipwatch.answers.reasons import of_incident, shown
+from sipwatch.answers.retelling import retold
 from sipwatch.findings import finding_json
-from sipwatch.reasons import of_incident, shown
-from sipwatch.retelling import retold
 from sipwatch.sources import Sources, sliced
 from sipwatch.views.lens import NAME, Lens, Told, matches, site_of
 from sipwatch.views.paging import LIMIT, Page, Paging, place_of
@@ -75,7 +75,7 @@ class IncidentRow(TypedDict):
 
 
 class OneIncident(TypedDict):
-    """An incident in full: `sipwatch.reasons` makes most of it."""
+    """An incident in full: `sipwatch.answers.reasons` makes most of it."""
 
     incident: IncidentRow
     finding: dict[str, Any] | None

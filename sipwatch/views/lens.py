@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from alerting.incident import Incident
 from checks.observation import Fact, Subject, plain
 from checks.registrations.judge import Judge
-from sipwatch.reasons import utc
+from sipwatch.answers.reasons import utc
 from sipwatch.sources import Sight, Sources, readable
 from sipwatch.subjects import KEY
 

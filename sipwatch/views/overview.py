@@ -8,7 +8,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from checks.options.rows import STATES
-from sipwatch import __version__, telling
+from sipwatch import __version__
+from sipwatch.answers import telling
 from sipwatch.sources import Sources, owed_since
 from sipwatch.views import registrars
 from sipwatch.views.lens import UNKNOWN, Lens

@@ -10,8 +10,8 @@ from typing_extensions import TypedDict
 from alerting.store.points import Point
 from alerting.store.reader import Reader
 from checks.observation import plain
+from sipwatch.answers.reasons import utc
 from sipwatch.charted import landmark_key
-from sipwatch.reasons import utc
 from sipwatch.sources import Sources
 from sipwatch.subjects import named, unwatched
 

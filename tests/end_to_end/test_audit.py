@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checks.observation import State
-from sipwatch.audit import summarize
+from sipwatch.answers.audit import summarize
 from tests.conftest import StartAsterisk
 from tests.end_to_end.conftest import MakePhone, StartWatch
 from tests.end_to_end.running import command

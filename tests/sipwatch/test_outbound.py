@@ -14,9 +14,9 @@ from checks.observation import Cause, Kind, Scope, State, Subject
 from checks.options.targets import TargetSettings
 from checks.registrations.judge import Judge
 from checks.registrations.outbound import KEPT
+from sipwatch.answers.status import status
 from sipwatch.journal import Journal
 from sipwatch.metrics import scrape
-from sipwatch.status import status
 from sipwatch.surroundings import Surroundings
 from tests.sipwatch.watching import START, Watching, rendered
 

@@ -14,9 +14,9 @@ from typing_extensions import TypedDict
 
 from alerting.store.reader import ReaderError
 from checks.observation import plain
+from sipwatch.answers.verifying import TooSoonError
 from sipwatch.people import NotStoredError
 from sipwatch.subjects import AmbiguousError, BusyError
-from sipwatch.verifying import TooSoonError
 from sipwatch.web.gate import BODY, PATIENCE
 
 NAMED = 5  # things that are wrong with a request and are said

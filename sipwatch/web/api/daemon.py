@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Protocol
 
 from alerting.store.reader import Reader
+from sipwatch.answers.verifying import Verified
 from sipwatch.runbook.page import Page
 from sipwatch.sources import Sources
-from sipwatch.verifying import Verified
 from sipwatch.views.incidents import OneIncident
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, Path, Query
 from fastapi.responses import Response, StreamingResponse
 
 from checks.observation import plain
-from sipwatch.verifying import Verified
+from sipwatch.answers.verifying import Verified
 from sipwatch.web.access import OPERATE
 from sipwatch.web.api.answers import LINES, Json, documented, refused, router
 from sipwatch.web.api.daemon import Daemon

@@ -19,9 +19,9 @@ from checks.registrations.readings import (
     Outbounds,
 )
 from checks.registrations.roster import AOR_LIMIT
-from sipwatch.retelling import retold
-from sipwatch.standings import of_subject
-from sipwatch.status import status
+from sipwatch.answers.retelling import retold
+from sipwatch.answers.standings import of_subject
+from sipwatch.answers.status import status
 from sipwatch.views import (
     accounts,
     certificates,

@@ -15,7 +15,7 @@ from alerting.store.reader import Reader
 from alerting.store.rows import IncidentRow, What, shifted
 from checks.observation import Cause, Kind, Loss, State, Subject, plain
 from checks.registrations.extension import Extension
-from sipwatch.reasons import (
+from sipwatch.answers.reasons import (
     FOREVER,
     Iso,
     Wall,

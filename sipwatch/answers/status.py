@@ -12,7 +12,8 @@ from alerting.notification.headline import Times, headline, tale
 from checks.accounts.account import Account
 from checks.observation import Subject
 from checks.registrations.judge import Judge
-from sipwatch import __version__, outbound, telling
+from sipwatch import __version__, outbound
+from sipwatch.answers import telling
 from sipwatch.config.settings import local_zone
 from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced

@@ -16,8 +16,8 @@ from alerting.rules.rule import RuleSettings, build
 from alerting.store.database import Store
 from alerting.store.reader import Reader
 from checks.observation import Cause, Loss, Observation, State
-from sipwatch.reasons import of_incident
-from sipwatch.standings import of_subject
+from sipwatch.answers.reasons import of_incident
+from sipwatch.answers.standings import of_subject
 from tests.sipwatch.watching import START, Watching
 
 RULE = "ExtensionUnregistered"

@@ -15,7 +15,7 @@ from rich.console import Console
 from alerting.incident import Incident, Severity
 from checks.observation import Binding, Cause, State
 from checks.registrations.judge import Bindings, Judge, ListEnd
-from sipwatch import audit
+from sipwatch.answers import audit
 from sipwatch.commands import auditing
 from tests.sipwatch.watching import START, Watching
 

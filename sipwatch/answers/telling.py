@@ -7,7 +7,7 @@ from typing import Any
 
 from alerting.incident import Incident
 from alerting.routes import own_notifier
-from sipwatch.reasons import utc
+from sipwatch.answers.reasons import utc
 from sipwatch.sources import Sources
 
 Iso = Callable[[float], str]

@@ -24,7 +24,7 @@ from checks.options.targets import TargetSettings
 from checks.registrations.readings import Bindings, ListEnd
 from checks.sip.resolver import Address
 from sipwatch import __version__
-from sipwatch.status import INCIDENTS, status
+from sipwatch.answers.status import INCIDENTS, status
 from tests.sipwatch.watching import NO_PACKETS, START, Watching
 
 

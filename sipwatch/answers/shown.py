@@ -7,16 +7,17 @@ from typing import Any
 
 from alerting.notification.shape import iso
 from alerting.store.reader import Reader
-from sipwatch import outcomes, reasons, standings
-from sipwatch.audit import audit
-from sipwatch.bindings import asked_for
+from sipwatch import outcomes
+from sipwatch.answers import reasons, standings
+from sipwatch.answers.audit import audit
+from sipwatch.answers.bindings import asked_for
+from sipwatch.answers.retelling import retold
+from sipwatch.answers.status import status
+from sipwatch.answers.verifying import Verified, verify
 from sipwatch.diagnosis import walk as diagnosis
 from sipwatch.parts import Parts
-from sipwatch.retelling import retold
 from sipwatch.runbook.contents import Contents
 from sipwatch.runbook.page import Page
-from sipwatch.status import status
-from sipwatch.verifying import Verified, verify
 from sipwatch.views import incidents
 from sipwatch.views.incidents import OneIncident
 

@@ -9,7 +9,7 @@ import pytest
 
 from alerting.store.rows import HistoryRow
 from checks.observation import Cause, Loss, Place, State
-from sipwatch.retelling import retold
+from sipwatch.answers.retelling import retold
 from sipwatch.subjects import AmbiguousError, is_watched, named
 from tests.sipwatch.watching import START, Watching
 

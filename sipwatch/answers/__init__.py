@@ -1,0 +1,1 @@
+"""What is shown of a daemon to those who ask: one file for each question."""
