@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alerting.matching import routed
-from alerting.routes import RouteSettings
+from alerting.routes import GroupSettings, RouteSettings
 from alerting.rules.rule import RuleSettings, build
 from alerting.store.database import Store
 from alerting.store.reader import Reader
@@ -143,7 +143,7 @@ async def test_a_rule_that_is_off_or_looks_elsewhere_is_named(disk: Disk) -> Non
             "Flapping": RuleSettings(where=routed({"site": "lyon"})),
         }
     )
-    alarms.replace(rules, (), alarms._deliveries.group, ["oncall"], now)
+    alarms.replace(rules, (), GroupSettings(), ["oncall"], now)
     assert (await disk.subject("1001"))["why"] == [
         f"{RULE} is switched off (rules.{RULE}.enabled)",
         "Flapping does not watch it (where site: lyon)",
