@@ -131,12 +131,12 @@ def settings(rule: Rule) -> Iterator[str]:
 def graded(rule: Rule) -> Iterator[str]:
     """Its degrees, the worst first: "critical for 2m: nothing is registered for it"."""
     for grade in rule.grades:
-        for_ = "" if rule.clock is Clock.EVENT else f" for {_for(grade)}"
-        yield f"{grade.severity}{for_}: {grade.about}"
+        after = "" if rule.clock is Clock.EVENT else _after(grade)
+        yield f"{grade.severity}{after}: {grade.about}"
 
 
-def _for(grade: Grade) -> str:
-    return written_duration(grade.for_) if grade.for_ else "0s"
+def _after(grade: Grade) -> str:
+    return f" for {written_duration(grade.for_)}" if grade.for_ else " at once"
 
 
 def matched(patterns: Patterns) -> str:

@@ -25,6 +25,7 @@ _SAYS = {
     "worse": "that it is worse",
     "resolved": "that it is over",
 }
+_ENDED = {"transient": "refused for now", "permanent": "refused for good"}
 
 
 def run(socket: str, what: str, registrar: str, *, as_json: bool) -> int:
@@ -164,7 +165,7 @@ class _Page:
     def _above(self, one: dict[str, Any]) -> str:
         name = plain(one["subject"])
         if not one["state"]:
-            return f"{name}: has no state, so it hides nothing"
+            return f"{name}: is not watched by itself, so it hides nothing"
         said = f"{name}: {_word(one['state'])}"
         if one["asked_at"]:
             said += f", asked {self._local(one['asked_at'])}"
@@ -199,11 +200,13 @@ class _Page:
         return self._local(bare) + word[len(bare) :]
 
     def _delivery(self, row: dict[str, Any]) -> str:
-        said = f"{plain(row['notifier'])}{_whose(row['step'])} knows "
-        said += _SAYS[row["told"]] or "nothing"
+        said = f"{plain(row['notifier'])}{_whose(row['step'])}"
+        if not row["step"]:  # what a reminder has told is said by the row that it is of
+            said += f" knows {_SAYS[row['told']] or 'nothing'}"
         if row["wanted"] != row["told"]:
+            said += "" if row["step"] else ","
             wanted = _SAYS[row["wanted"]]
-            said += f", is to hear {wanted}" if wanted else ", is not to be told"
+            said += f" is to hear {wanted}" if wanted else " is not to be told"
             if row["not_before"] and not row["dead"]:
                 said += f", not before {self._local(row['not_before'])}"
         said += ", given up" if row["dead"] else ""
@@ -214,7 +217,7 @@ class _Page:
     def _attempt(self, one: dict[str, Any]) -> str:
         said = f"{self._local(one['begun'])} {plain(one['notifier'])}"
         said += f"{_whose(one['step'])}: {_SAYS[one['telling']] or 'nothing'}, "
-        said += plain(one["outcome"]) or "under way"
+        said += _ENDED.get(one["outcome"], plain(one["outcome"])) or "under way"
         if one["attempts"] > 1:
             said += f" after {one['attempts']} attempts at {self._local(one['at'])}"
         said += f", batch {plain(one['batch'])}"
@@ -232,7 +235,8 @@ def _packets(kept: dict[str, Any], incident: int) -> str:
     """6 messages, 4096 octets, SHA-256 0a1b2c3d4e5f: sipwatch evidence 4711."""
     if kept["file"] is None:
         return f"none: {plain(kept['why'])}"
-    said = f"{kept['messages']} messages, {kept['size']} octets"
+    plural = "" if kept["messages"] == 1 else "s"
+    said = f"{kept['messages']} message{plural}, {kept['size']} octets"
     return f"{said}, SHA-256 {plain(kept['sha256'])}: sipwatch evidence {incident}"
 
 

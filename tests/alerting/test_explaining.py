@@ -283,6 +283,14 @@ def test_rules_are_told_with_the_numbers_in_force() -> None:
     )
 
 
+def test_what_is_told_without_waiting_is_told_at_once() -> None:
+    rule = build({}).get("RegistrarUnreadable")
+    assert rule is not None
+    assert next(graded(rule)) == (
+        "critical at once: it cannot be read, and does not answer OPTIONS"
+    )
+
+
 def test_an_own_rule_is_told_as_it_is_written() -> None:
     own = RuleSettings(
         on=Kind.TARGET,

@@ -197,17 +197,42 @@ def test_an_incident_is_explained_at_80_columns() -> None:
         "             21 Nov 2019 10:04:14 it is due: 2m after the latest of these",
         "             registrar:hq: readable, asked 21 Nov 2019 10:04:12, seen well 21",
         "             Nov 2019 10:04:13",
-        "             site:Lyon: has no state, so it hides nothing",
+        "             site:Lyon: is not watched by itself, so it hides nothing",
         "suppressed   nothing",
         "routes       1: severity: [warning, critical] -> oncall, after 10m boss",
         "             2: site: nice: not taken, site is Lyon",
         "outbox       oncall knows that it fires",
-        "             boss (step of the ladder) knows nothing, is to hear that it "
-        "fires,",
-        "             not before 21 Nov 2019 10:14:14",
+        "             boss (step of the ladder) is to hear that it fires, not before "
+        "21",
+        "             Nov 2019 10:14:14",
         "attempts     21 Nov 2019 10:04:24 oncall: that it fires, accepted after 2",
         "             attempts at 21 Nov 2019 10:04:55, batch b1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("", "under way"),
+        ("accepted", "accepted"),
+        ("transient", "refused for now"),
+        ("permanent", "refused for good"),
+    ],
+)
+def test_how_an_attempt_ended_is_told_in_words(outcome: str, said: str) -> None:
+    (attempt,) = INCIDENT["attempts"]
+    other = {**attempt, "outcome": outcome, "attempts": 1, "error": "451 later"}
+    shown = printed({**INCIDENT, "attempts": [other]}, 200)
+    assert shown[-1] == (
+        "attempts     21 Nov 2019 10:04:24 oncall: that it fires, "
+        f"{said}, batch b1: 451 later"
+    )
+
+
+def test_one_message_is_no_messages() -> None:
+    packets = {**INCIDENT["packets"], "messages": 1}
+    shown = printed({**INCIDENT, "packets": packets}, 200)
+    assert any(line.startswith("packets      1 message, 4096") for line in shown)
 
 
 def test_why_there_is_no_alarm_is_told_first() -> None:
