@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import require
 from tests.servers.alertmanager import Alertmanager
@@ -27,6 +28,12 @@ MakeSippPhones = Callable[..., SippPhones]
 StartAnswering = Callable[..., Answering]
 StartPostfix = Callable[..., Postfix]
 StartAlertmanager = Callable[..., Alertmanager]
+
+# An example that takes long says that the machine is busy, and nothing of the code.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
