@@ -12,30 +12,8 @@ from typing import Any
 import click
 
 from sipwatch import __version__
+from sipwatch.commands import flags
 from sipwatch.commands.piping import piped
-
-CONFIG = "/etc/sipwatch/sipwatch.yaml"
-SOCKET = "/run/sipwatch/api.sock"
-CAPTURE = "/run/sipwatch-capture/capture.sock"
-
-_config = click.option(
-    "-c", "--config", default=CONFIG, show_default=True, help="Configuration file."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_socket = click.option(
-    "--socket", default=SOCKET, show_default=True, help="The daemon's Unix socket."
-)
-
-
-def _offer(name: str) -> Any:
-    """Completes an argument by that function of completing.py, imported by Tab only."""
-
-    def complete(context: Any, parameter: Any, begun: str) -> Any:
-        from sipwatch.commands import completing
-
-        return getattr(completing, name)(context, parameter, begun)
-
-    return complete
 
 
 class Commands(click.Group):
@@ -54,7 +32,7 @@ def main() -> None:
 
 
 @main.command()
-@_config
+@flags.config
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is only of interest.")
 def run(config: str, log_json: bool, verbose: bool) -> None:
@@ -65,10 +43,10 @@ def run(config: str, log_json: bool, verbose: bool) -> None:
 
 
 @main.command("check-config")
-@_config
+@flags.config
 @click.option("--schema", is_flag=True, help="Print the JSON Schema for editors.")
 @click.option("--online", is_flag=True, help="Look at the account at Twilio as well.")
-@_json
+@flags.json
 def check_config(config: str, schema: bool, online: bool, as_json: bool) -> None:
     """Check a configuration; every error at once, with its place.
 
@@ -113,7 +91,7 @@ def check_config(config: str, schema: bool, online: bool, as_json: bool) -> None
 )
 @click.option("--healthy", metavar="CODES", help="Healthy answers: 2xx,401,404.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the SIP exchange.")
-@_json
+@flags.json
 def probe(**options: Any) -> None:
     """Send OPTIONS to one or many SIP URIs and say what answers.
 
@@ -125,38 +103,14 @@ def probe(**options: Any) -> None:
     sys.exit(probing.run(**options))
 
 
-def _of_a_user(command: Any) -> Any:
-    """Options of commands that ask a registrar as somebody."""
-    return _of_somebody(_TIMEOUT(command))
-
-
-def _of_somebody(command: Any) -> Any:
-    """The same, where the timeout is another one."""
-    for option in reversed(_USER):
-        command = option(command)
-    return command
-
-
-_TIMEOUT = click.option(
-    "--timeout", default="10s", show_default=True, help="A request."
-)
-_USER = (
-    click.option("-u", "--user", help="User of the address of record."),
-    click.option("--auth-user", help="User of the digest, where it is another."),
-    click.option("--password-file", metavar="FILE", help="Read the password there."),
-    click.option("--password-env", metavar="NAME", help="Or in this variable."),
-    click.option("--ca-file", metavar="FILE", help="Trust these CAs."),
-)
-
-
 @main.command()
 @click.argument(
     "account",
     required=False,
     metavar="[ACCOUNT | SIP-URI]",
-    shell_complete=_offer("accounts"),
+    shell_complete=flags.offer("accounts"),
 )
-@_of_a_user
+@flags.of_a_user
 @click.option("--aor", metavar="AOR", help="Address of record: user@domain.")
 @click.option("--proxy", metavar="SIP-URI", help="Send it there instead.")
 @click.option("--bind", is_flag=True, help="Register a test contact, and remove it.")
@@ -166,9 +120,9 @@ _USER = (
 @click.option("--source", metavar="IP", help="Address to send from.")
 @click.option("--local", is_flag=True, help="Test here, not in the daemon.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the SIP exchange.")
-@_config
-@_socket
-@_json
+@flags.config
+@flags.socket
+@flags.json
 def register(**options: Any) -> None:
     """Register as a phone would, and say what is wrong and what to do.
 
@@ -183,11 +137,11 @@ def register(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("aor", shell_complete=_offer("subjects"))
+@click.argument("aor", shell_complete=flags.offer("subjects"))
 @click.option("--registrar", metavar="SIP-URI", help="Ask this one, from here.")
-@_of_a_user
-@_socket
-@_json
+@flags.of_a_user
+@flags.socket
+@flags.json
 def bindings(**options: Any) -> None:
     """Show the contacts that are registered for an address of record.
 
@@ -204,19 +158,19 @@ def bindings(**options: Any) -> None:
     "subject",
     metavar="EXTENSION | TARGET | ACCOUNT | SIP-URI",
     default="",
-    shell_complete=_offer("subjects"),
+    shell_complete=flags.offer("subjects"),
 )
 @click.option("--pcap", metavar="FILE", help="Read a capture instead.")
 @click.option("--call", is_flag=True, help="Also call it, and end that at once.")
 @click.option("--from", "from_uri", metavar="URI", help="Caller, where one is asked.")
-@_of_somebody
+@flags.of_somebody
 @click.option("--timeout", default="5s", show_default=True, help="For each question.")
 @click.option("--user-agent", help="User-Agent to show.")
 @click.option("--source", metavar="IP", help="Address to send from.")
 @click.option("--local", is_flag=True, help="Look from here, not from the daemon.")
-@_config
-@_socket
-@_json
+@flags.config
+@flags.socket
+@flags.json
 def diagnose(**options: Any) -> None:
     """Say why it answers 480: every rung from the name to the phone.
 
@@ -234,8 +188,8 @@ def diagnose(**options: Any) -> None:
 
 @main.command()
 @click.option("-w", "--watch", is_flag=True, help="Keep it up to date; end by Ctrl-C.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def status(watch: bool, socket: str, as_json: bool) -> None:
     """Show what the running daemon sees.
 
@@ -270,8 +224,8 @@ def status(watch: bool, socket: str, as_json: bool) -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Rows."
 )
-@_socket
-@_json
+@flags.socket
+@flags.json
 def incidents(since: str, socket: str, as_json: bool, **filters: Any) -> None:
     """List the incidents, the newest first; of SEARCH, those that it is in.
 
@@ -284,9 +238,9 @@ def incidents(since: str, socket: str, as_json: bool, **filters: Any) -> None:
 
 
 @main.command()
-@click.argument("registrar", default="", shell_complete=_offer("registrars"))
-@_socket
-@_json
+@click.argument("registrar", default="", shell_complete=flags.offer("registrars"))
+@flags.socket
+@flags.json
 def audit(registrar: str, socket: str, as_json: bool) -> None:
     """Show how phones register: Expires granted, refresh point, who is overdue."""
     from sipwatch.commands import auditing
@@ -295,10 +249,10 @@ def audit(registrar: str, socket: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("subject", shell_complete=_offer("subjects"))
+@click.argument("subject", shell_complete=flags.offer("subjects"))
 @click.option("--registrar", metavar="NAME", default="", help="Where it is several.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
     """Show what changed of a phone, a target, a registration or a registrar.
 
@@ -314,11 +268,11 @@ def history(subject: str, registrar: str, socket: str, as_json: bool) -> None:
 @click.argument(
     "what",
     metavar="INCIDENT | SUBJECT",
-    shell_complete=_offer("incident_or_subject"),
+    shell_complete=flags.offer("incident_or_subject"),
 )
 @click.option("--registrar", metavar="NAME", default="", help="Where it is several.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def explain(what: str, registrar: str, socket: str, as_json: bool) -> None:
     """Say why there is an alarm, or why there is none.
 
@@ -332,11 +286,11 @@ def explain(what: str, registrar: str, socket: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("incident", type=int, shell_complete=_offer("incidents"))
+@click.argument("incident", type=int, shell_complete=flags.offer("incidents"))
 @click.option("-o", "--output", metavar="FILE", help="Write the pcapng there.")
 @click.option("--text", is_flag=True, help="Show the messages, one below the other.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def evidence(**options: Any) -> None:
     """Show or save what was on the wire when an incident opened.
 
@@ -355,12 +309,12 @@ def evidence(**options: Any) -> None:
     type=int,
     required=True,
     metavar="INCIDENT...",
-    shell_complete=_offer("incidents"),
+    shell_complete=flags.offer("incidents"),
 )
 @click.option("--by", default="", metavar="NAME", help="Who takes it; default: you.")
 @click.option("--note", default="", help="What you do about it.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def ack(incidents: tuple[int, ...], **options: Any) -> None:
     """Take open incidents: they are not repeated, nor escalated, any more.
 
@@ -383,8 +337,8 @@ def silence() -> None:
 @click.option("--until", "ends", default="", metavar="TIME", help="Or until when.")
 @click.option("--from", "starts", default="", metavar="TIME", help="Default: now.")
 @click.option("--by", "author", default="", metavar="NAME", help="Default: you.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def silence_add(matchers: tuple[str, ...], **options: Any) -> None:
     """Silence what fits all of the matchers.
 
@@ -399,8 +353,8 @@ def silence_add(matchers: tuple[str, ...], **options: Any) -> None:
 
 @silence.command("list")
 @click.option("--all", "ended", is_flag=True, help="Also those that are over.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def silence_list(socket: str, ended: bool, as_json: bool) -> None:
     """Show the silences, and the maintenance that is under way."""
     from sipwatch.commands import silencing
@@ -410,8 +364,8 @@ def silence_list(socket: str, ended: bool, as_json: bool) -> None:
 
 @silence.command("remove")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def silence_remove(ids: tuple[str, ...], socket: str, as_json: bool) -> None:
     """End silences before their time."""
     from sipwatch.commands import silencing
@@ -422,8 +376,8 @@ def silence_remove(ids: tuple[str, ...], socket: str, as_json: bool) -> None:
 @main.command()
 @click.option("--html", "as_html", is_flag=True, help="HTML instead of Markdown.")
 @click.option("-o", "--output", default="", metavar="FILE", help="Write it there.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def runbook(socket: str, output: str, as_html: bool, as_json: bool) -> None:
     """Print one page of every PBX, trunk, account and device.
 
@@ -437,7 +391,7 @@ def runbook(socket: str, output: str, as_html: bool, as_json: bool) -> None:
 
 
 @main.command()
-@_json
+@flags.json
 def password(as_json: bool) -> None:
     """Print the hash of a password, for `web.users` of the configuration.
 
@@ -454,12 +408,12 @@ def password(as_json: bool) -> None:
     "notifiers",
     nargs=-1,
     metavar="[NOTIFIER]...",
-    shell_complete=_offer("notifiers"),
+    shell_complete=flags.offer("notifiers"),
 )
 @click.option("--route", "routes", type=int, multiple=True, help="The Nth of `routes`.")
 @click.option("--all", "every", is_flag=True, help="All routes, and who is on them.")
-@_socket
-@_json
+@flags.socket
+@flags.json
 def test_notify(
     notifiers: tuple[str, ...],
     routes: tuple[int, ...],
@@ -488,7 +442,9 @@ def test_notify(
 @click.option("--size", default="128M", show_default=True, help="Of the ring.")
 @click.option("--packets", default=250_000, show_default=True, help="In the ring.")
 @click.option("--buffer", default="4M", show_default=True, help="Of the kernel.")
-@click.option("--socket", default=CAPTURE, show_default=True, help="Where it answers.")
+@click.option(
+    "--socket", default=flags.CAPTURE, show_default=True, help="Where it answers."
+)
 @click.option("--group", default="", help="Of that socket.")
 @click.option("--for", "users", multiple=True, help="Users who may ask, beside root.")
 def capture(names: tuple[str, ...], **options: Any) -> None:

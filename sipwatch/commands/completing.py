@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from checks.observation import plain
+from sipwatch.commands.flags import SOCKET
 from sipwatch.commands.remote import NoAnswerError, ask
 
 PATIENCE = 1.0  # s that a Tab key may take
@@ -100,8 +101,6 @@ def _status(context: click.Context) -> dict[str, Any]:
 
 
 def _answer(context: click.Context, url: str) -> dict[str, Any]:
-    from sipwatch.cli import SOCKET
-
     path = context.params.get("socket") or SOCKET
     try:
         answer = ask(path, "GET", url, patience=PATIENCE)

@@ -16,7 +16,7 @@ import pytest
 from checks.options import datagrams
 from sipwatch.capture import listening
 from sipwatch.capture.protocol import SOCKET
-from sipwatch.cli import CAPTURE as CAPTURE_SOCKET
+from sipwatch.commands.flags import CAPTURE as CAPTURE_SOCKET
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "sipwatch.service"
