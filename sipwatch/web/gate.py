@@ -10,11 +10,11 @@ import asyncio
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sipwatch.web.access import KEY, Access
+from sipwatch.web.refused import refusal
 from sipwatch.web.turns import Turnstile
 
 BODY = 65_536  # bytes of a request: a silence, a form, an alert of Twilio's
@@ -72,8 +72,7 @@ class Gate:
         except HTTPException as refused:
             # What it may still send is not waited for.
             headers = {**(refused.headers or {}), "Connection": "close"}
-            said = {"detail": refused.detail}
-            response = JSONResponse(said, refused.status_code, headers)
+            response = refusal(HTTPConnection(scope), refused, headers)
             await response(scope, receive, careful)
             return
         await self._app(scope, receive, careful)

@@ -15,6 +15,7 @@ from sipwatch.web.events import Follows
 from sipwatch.web.pages.acts import add_acts
 from sipwatch.web.pages.incidents import add_incidents
 from sipwatch.web.pages.overview import add_overview
+from sipwatch.web.pages.refused import add_refused
 from sipwatch.web.pages.search import add_search
 from sipwatch.web.pages.shell import load
 from sipwatch.web.pages.statics import add_static
@@ -33,3 +34,4 @@ def add_pages(
     add_subjects(app, daemon)
     add_incidents(app, daemon)
     add_search(app, daemon)
+    add_refused(app, daemon)
