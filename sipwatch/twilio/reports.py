@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 import logging
 import random
@@ -272,6 +273,12 @@ class Twilio:
             for case in self._of(user)
             for call in case.calls[-RECENT:]
         )[-RECENT:]
+
+    def latest(self, most: int) -> list[Case]:
+        """What was reported last, the newest first."""
+        cases = self._judge.cases.values() if self._judge else ()
+        told = (case for case in cases if case.calls)
+        return heapq.nlargest(most, told, key=lambda case: case.calls[-1].at)
 
     def phone(self, case: Subject) -> Subject | None:
         """The extension of ours whose calls failed, of an alert; None: not known."""

@@ -106,7 +106,10 @@ class Watching:
         )
         self.heartbeat: Any = SimpleNamespace(settings=None)
         self.twilio: Any = SimpleNamespace(
-            status=lambda: None, alerts=Counter(), codes=lambda user: ()
+            status=lambda: None,
+            alerts=Counter(),
+            codes=lambda user: (),
+            latest=lambda most: [],
         )
         self.gathering: Any = SimpleNamespace(
             line=lambda incident: "",

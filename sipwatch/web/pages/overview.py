@@ -18,9 +18,11 @@ from sipwatch.views import (
     grid,
     registrars,
     registrations,
+    schedules,
     silences,
     sites,
     targets,
+    twilio,
 )
 from sipwatch.views.registrars import RegistrarRow
 from sipwatch.web.access import READ
@@ -44,6 +46,7 @@ INLINE = 2000  # extensions on one page; of more a site or registrar opens on de
 LISTED = 100  # rows of a table beside the grid
 SILENT = 30  # phones that do not answer OPTIONS, the first of them
 ENDING = 8  # certificates
+ALERTS = 8  # of Twilio, the latest
 PART = 500  # cells that a browser lays out together, in a large grid
 
 
@@ -212,6 +215,9 @@ async def _aside(daemon: Daemon) -> dict[str, Any]:
         "accounts": accounts.listed(daemon)[:LISTED],
         "certificates": certificates.listed(daemon, ENDING),
         "twilio": daemon.twilio.status(),
+        "alerts": twilio.latest(daemon, ALERTS),
+        "schedules": schedules.listed(daemon)[:LISTED],
+        "windows": [w for w in schedules.windows(daemon) if w["active"]],
         "silences": silences.listed(daemon)[:LISTED],
     }
 

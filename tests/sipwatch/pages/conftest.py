@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -35,6 +36,16 @@ targets:
 sites:
   lyon: {{timezone: Europe/Paris}}
   paris: {{timezone: Europe/Paris}}
+schedules:
+  office: {{timezone: Europe/Paris, hours: {{mon-sun: "00:00-24:00"}}}}
+  winter:
+    timezone: Europe/Paris
+    hours: {{mon-sun: "00:00-24:00"}}
+    exceptions: {{{begin}..{end}: closed}}
+maintenance:
+  upgrade: {{from: "2020-03-07 20:00", until: "2120-03-07 22:00", reason: a new PBX,
+             match: {{site: nowhere}}}}
+  past: {{from: "2020-03-07 20:00", until: "2020-03-07 22:00", reason: the old PBX}}
 rules:
   ExtensionUnregistered: {{for: 1s, keep_firing_for: 1s}}
   OptionsFailing: {{for: 1s}}
@@ -95,10 +106,15 @@ async def pages(tmp_path: Path) -> AsyncIterator[Pages]:
     names = tmp_path / "names.csv"
     written = ["extension,name,site", *rows(site), "1009,Nobody <b>,lyon", ""]
     names.write_text("\n".join(written))
+    today = datetime.now(UTC).date()
     watch = Watch(
         tmp_path,
         WATCHED.format(
-            registrar=site.registrar.address, trunk=site.trunk.address, names=names
+            registrar=site.registrar.address,
+            trunk=site.trunk.address,
+            names=names,
+            begin=today - timedelta(days=2),  # in whatever zone
+            end=today + timedelta(days=200),
         ),
     )
     await watch.start()

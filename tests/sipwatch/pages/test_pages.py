@@ -135,7 +135,8 @@ async def test_a_form_that_lacks_something_is_led_back_and_told_so(
         answer = await pages.post(path, **fields)
         assert (answer.status, answer.headers["location"]) == (303, f"/?said={said}")
     assert "Something was not filled in" in await pages.text("/?said=incomplete")
-    assert 'class="notice' not in await pages.text("/?said=nonsense")
+    html = await pages.text("/?said=nonsense")
+    assert not any(f'class="notice {look}' in html for look in ("done", "wrong"))
     assert (await pages.post("/silences", reason="x" * 10_000)).status == 413
 
 
@@ -206,15 +207,58 @@ async def test_who_is_tested_by_hand_shows_what_was_said(
     assert part == {**whole, "text": None}
 
 
-async def test_search_leads_to_the_one_that_is_meant(pages: Pages) -> None:
-    answer = await pages.get("/search?q=1003")
-    assert (answer.status, answer.headers["location"]) == (303, "/e/extension:hq/1003")
-    html = await pages.text("/search?q=phone")
-    assert '<p class="soft">6 extensions</p>' in html
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("1003", "/e/extension:hq/1003"),
+        (" PHONE 1004 ", "/e/extension:hq/1004"),
+        ("Nobody", "/e/extension:hq/1009"),
+        ("provider", "/t/target:provider"),
+        ("rovide", "/t/target:provider"),
+    ],
+)
+async def test_search_leads_to_the_one_that_is_meant(
+    pages: Pages, asked: str, path: str
+) -> None:
+    answer = await pages.get(f"/search?{urlencode({'q': asked})}")
+    assert (answer.status, answer.headers["location"]) == (303, path)
+
+
+async def test_search_finds_by_address_and_lists_what_is_several(
+    pages: Pages,
+) -> None:
+    (contact,) = pages.daemon.judges["hq"].extensions["1005"].contacts
+    answer = await pages.get(f"/search?{urlencode({'q': contact.received})}")
+    assert answer.headers["location"] == "/e/extension:hq/1005"
+    for asked, said in (("phone", "6 extensions"), ("", "7 extensions")):
+        html = await pages.text(f"/search?q={asked}")
+        assert f'<p class="soft">{said}</p>' in html
     assert "Nothing. A part of a number" in await pages.text("/search?q=nosuchthing")
     strange = await pages.text("/search?q=%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert" not in strange
     assert "Found for “&lt;script&gt;alert(1)&lt;/script&gt;”" in strange
+
+
+async def test_search_finds_an_incident_by_its_number(pages: Pages) -> None:
+    pages.site.trunk.silent = True
+    number = await pages.incident("target:provider")
+    for asked in (f"#{number}", f"incident {number}"):
+        answer = await pages.get(f"/search?{urlencode({'q': asked})}")
+        assert answer.headers["location"] == f"/i/{number}", asked
+    html = await pages.text(f"/search?q={number}")  # extensions have it in their names
+    assert f'href="/i/{number}"' in html
+    assert "Nothing." in await pages.text("/search?q=%23999")
+    own = await pages.get("/search?q=rovide")  # its incident is found as well
+    assert own.headers["location"] == "/t/target:provider"
+
+
+async def test_hours_and_maintenance_are_on_the_first_page(pages: Pages) -> None:
+    read = words(await pages.text("/"))
+    assert "office open" in read
+    assert "winter closed until" in read
+    assert "maintenance upgrade until" in read
+    assert "a new PBX" in read
+    assert "the old PBX" not in read
 
 
 async def test_whatever_is_searched_for_is_shown_and_does_nothing(pages: Pages) -> None:
