@@ -59,7 +59,8 @@ class Pace:
     """When the next full list is due: each interval, or when wished.
 
     A wish made while a list is read asks for another. A server that slows down is
-    asked less often.
+    asked less often; but a clock that was set ahead, or a machine that slept, while
+    one was read makes no list longer than the longest that is waited for.
     """
 
     def __init__(self, interval: float, clock: Callable[[], float]) -> None:
@@ -89,7 +90,8 @@ class Pace:
     def end(self, began: float) -> None:
         """The list that began then has been read."""
         now, self.reading = self._clock(), False
-        self._not_before = now + DUTY * (now - began)
+        took = min(now - began, EVENT_AGE)
+        self._not_before = now + DUTY * took
         self._next = max(began + self._interval, self._not_before)
 
     async def rest(self) -> None:

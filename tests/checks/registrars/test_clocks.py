@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from checks.registrars.clocks import EVENT_AGE, Pace, happened, pause
+from checks.registrars.clocks import DUTY, EVENT_AGE, Pace, happened, pause
 from checks.registrars.session import Session
 
 Pausing = tuple[Coroutine[Any, Any, object], Callable[[], object]]
@@ -71,3 +71,20 @@ def test_when_an_event_was(
     stamp: float | None, offset: float | None, at: float
 ) -> None:
     assert happened(stamp, offset, 1000.0) == at
+
+
+@pytest.mark.parametrize(
+    ("took", "due"),
+    [
+        (0.0, 60.0),
+        (2.0, 60.0),  # from the time it was asked for
+        (20.0, 220.0),  # a server that is slow is asked less often
+        (EVENT_AGE, EVENT_AGE + DUTY * EVENT_AGE),
+        (14_400.0, 14_400.0 + DUTY * EVENT_AGE),  # the machine slept meanwhile
+    ],
+)
+def test_when_the_next_list_is_due(took: float, due: float) -> None:
+    times = iter((0.0, took))
+    pace = Pace(60.0, lambda: next(times))
+    pace.end(pace.begin())
+    assert pace.due() == due
