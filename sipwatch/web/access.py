@@ -40,6 +40,15 @@ def caller_of(request: Request) -> Caller:
     return found if isinstance(found, Caller) else NOBODY
 
 
+def signed(said: str, request: Request) -> str:
+    """Who acts, as it is kept: the name that they give, with that of who is logged in
+    where it is another; a bot may speak for somebody, but not as somebody."""
+    said, caller = said.strip(), caller_of(request).name
+    if not said or not caller or said == caller:
+        return said or caller
+    return f"{said} ({caller})"
+
+
 def operates(request: Request) -> bool:
     """Whether who asks may change something, and see what messages hold."""
     return caller_of(request).role >= Role.OPERATE

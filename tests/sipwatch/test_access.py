@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 import trustme
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from fastapi.responses import PlainTextResponse
 
 from checks.settings import Secret
 from sipwatch.config.access import TlsSettings, TokenSettings, UserSettings
 from sipwatch.config.settings import MetricsSettings, WebSettings
 from sipwatch.scrypt import Hash
-from sipwatch.web import connection, gate, logins
+from sipwatch.web import access, connection, gate, logins
 from sipwatch.web.app import application
 from sipwatch.web.doors import Doors
 from sipwatch.web.listen import Listener, tcp_socket
@@ -623,3 +623,24 @@ async def test_who_says_nothing_of_tls_is_counted_and_does_not_stay(
 async def test_hsts_is_for_tls_alone() -> None:
     answer = await asked(LOOPBACK, STATUS, "GET")
     assert "strict-transport-security" not in answer.headers
+
+
+# --- in whose name --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "caller", "kept"),
+    [
+        ("", "anna", "anna"),
+        ("anna", "anna", "anna"),
+        ("ben", "anna", "ben (anna)"),  # who speaks for another is named as well
+        (" ben ", "", "ben"),
+        (" ", "anna", "anna"),
+        ("", "", ""),
+    ],
+)
+def test_nobody_acts_as_somebody_else(said: str, caller: str, kept: str) -> None:
+    request = Request(
+        {"type": "http", access.KEY: access.Caller(caller, access.Role.OPERATE)}
+    )
+    assert access.signed(said, request) == kept

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from sipwatch.people import People
 from sipwatch.views import incidents
 from sipwatch.views.paging import LIMIT, Page
-from sipwatch.web.access import OPERATE, caller_of
+from sipwatch.web.access import OPERATE, signed
 from sipwatch.web.api.answers import Json, documented, refused, router
 from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.api.watched import Cursor, Limit, Search, Word
@@ -101,7 +101,7 @@ def _add_taking(api: APIRouter, people: People) -> None:
     )
     async def acknowledge(id: Number, taken: Taken, request: Request) -> Response:
         """Take an open incident: it is not repeated, nor escalated, any more."""
-        by = taken.by or caller_of(request).name
+        by = signed(taken.by, request)
         with refused():
             return Json(await people.acknowledge(id, by, taken.note))
 

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from sipwatch.people import People
 from sipwatch.views.silences import SilenceRow, Silences
-from sipwatch.web.access import OPERATE, caller_of
+from sipwatch.web.access import OPERATE, signed
 from sipwatch.web.api.answers import Json, documented, refused, router
 
 
@@ -46,7 +46,7 @@ def add_silences(app: FastAPI, people: People) -> None:
         with refused():
             made = await people.silence(
                 wanted.matchers,
-                author=wanted.author or caller_of(request).name,
+                author=signed(wanted.author, request),
                 reason=wanted.reason,
                 starts=wanted.starts,
                 ends=wanted.ends,

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 
 from sipwatch.answers.verifying import TooSoonError
 from sipwatch.people import NotStoredError, People
-from sipwatch.web.access import OPERATE, caller_of
+from sipwatch.web.access import OPERATE, signed
 from sipwatch.web.api.daemon import Daemon
 from sipwatch.web.pages.shell import HEADERS
 
@@ -30,7 +30,7 @@ def add_acts(app: FastAPI, daemon: Daemon, people: People) -> None:
     @app.post("/i/{id}/acknowledge", include_in_schema=False, dependencies=[OPERATE])
     async def acknowledge(id: int, request: Request) -> Response:
         form = await _form(request)
-        by = form.get("by", "") or caller_of(request).name
+        by = signed(form.get("by", ""), request)
         note = form.get("note", "")
         return await _done(form, "taken", people.acknowledge(id, by, note))
 
@@ -41,7 +41,7 @@ def add_acts(app: FastAPI, daemon: Daemon, people: People) -> None:
             return _back(form, "incomplete")
         made = people.silence(
             matchers_of(form.get("subject", "")),
-            author=form.get("author", "") or caller_of(request).name,
+            author=signed(form.get("author", ""), request),
             reason=form.get("reason", ""),
             lasts=form["lasts"],
         )
