@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from checks.observation import State
 from sipwatch.daemon import Daemon
@@ -19,6 +20,7 @@ from tests.end_to_end.watch import Watch
 from tests.servers import eventually
 from tests.sipwatch.web_api.conftest import served
 
+expect.set_options(timeout=30_000)  # ms, on a machine that does a lot beside
 PHONES = 40
 NAMES = (
     *("Reception", "Anna Weber", "Marc Petit", "Workshop", "Store", "Kitchen"),
@@ -88,12 +90,10 @@ class Looking:
         return number
 
 
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
-    folder = tmp_path / "chromium"
-    folder.mkdir()
-    script = start_script(folder)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """Debian's Chromium, one for all tests; each has windows of its own."""
+    script = start_script(tmp_path_factory.mktemp("chromium"))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=script, args=["--no-sandbox", "--disable-gpu"]
@@ -102,7 +102,7 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def looking(browser: Browser, tmp_path: Path) -> AsyncIterator[Looking]:
     """Everything is well, and read once."""
     site = Site(PHONES, expires=5)
@@ -133,6 +133,8 @@ async def looking(browser: Browser, tmp_path: Path) -> AsyncIterator[Looking]:
         doors = Doors(daemon.config.web)
         async with served(daemon, doors=doors, feed=daemon.feed) as port:
             yield Looking(daemon, site, browser, f"http://127.0.0.1:{port}")
+            for window in browser.contexts:
+                await window.close()
             daemon.feed.close()  # who follows it is let go, as at the daemon's end
     finally:
         await watch.stop()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import time
+from dataclasses import dataclass
 from math import sin
 from pathlib import Path
 from zlib import crc32
@@ -13,6 +14,7 @@ from zlib import crc32
 import pytest
 from playwright.async_api import Page, expect
 
+from alerting.announcement import Transition
 from alerting.store.points import HOUR, MINUTE, Point, packed
 from alerting.store.rows import Charted, MinutesRow
 from tests.browser import axe
@@ -25,12 +27,70 @@ SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
 
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),  # of the browser that they share
+    pytest.mark.xdist_group("browser"),
+]
+
 
 def well(looking: Looking) -> None:
     """Nothing was complained of, and nobody else was asked."""
     assert looking.complaints == []
     elsewhere = [url for url in looking.asked if not url.startswith(looking.url + "/")]
     assert elsewhere == []
+
+
+# What a page shows is noted when it changes, by the clock that the daemon has as well.
+WATCH = """() => {
+  const parts = {
+    cell: () => document.getElementById("extension:hq/1004").className,
+    badge: () => document.querySelector("#badge h1").textContent,
+  };
+  const last = {};
+  window.shown = [];
+  const look = () => {
+    for (const [name, read] of Object.entries(parts)) {
+      const value = read();
+      if (last[name] === value) continue;
+      last[name] = value;
+      window.shown.push([name, value, Date.now() / 1000]);
+    }
+  };
+  look();
+  new MutationObserver(look).observe(document.documentElement,
+    { subtree: true, childList: true, attributes: true, characterData: true });
+}"""
+
+
+@dataclass
+class Clock:
+    """When the daemon knew something, and when the page showed it."""
+
+    page: Page
+    known: dict[str, list[float]]
+
+    @classmethod
+    async def of(cls, page: Page, looking: Looking) -> Clock:
+        """Begin to look at a page."""
+        clock, bus = cls(page, {"cell": [], "badge": []}), looking.daemon.bus
+
+        def changed(one: Transition) -> None:
+            if one.subject.key == "extension:hq/1004":
+                clock.known["cell"].append(time.time())
+
+        bus.on("transition", changed)
+        for name in ("opened", "resolved"):
+            bus.on(name, lambda one: clock.known["badge"].append(time.time()))
+        await page.evaluate(WATCH)
+        return clock
+
+    async def took(self, name: str, values: list[str]) -> list[float]:
+        """Seconds from each change to what the page had for it."""
+        shown = await self.page.evaluate("window.shown")
+        found = [row for row in shown if row[0] == name][1:]  # the first is as it was
+        assert [value for _, value, _ in found] == values
+        known = self.known[name]
+        return [at - told for (_, _, at), told in zip(found, known, strict=True)]
 
 
 async def test_a_phone_that_dies_shows_without_a_reload_in_two_seconds(
@@ -41,29 +101,29 @@ async def test_a_phone_that_dies_shows_without_a_reload_in_two_seconds(
     cell = page.locator('[id="extension:hq/1004"]')
     await expect(cell).to_have_class("c r")
     await page.evaluate("window.stays = true")
+    clock = await Clock.of(page, looking)
     looking.site.phones["1004"].die()
     number = await looking.incident("extension:hq/1004")
-    known = time.monotonic()
     await expect(cell).to_have_class("c u", timeout=PATIENCE)
     article = page.locator(f"#incident-{number}")
     await expect(article).to_contain_text("1004 Workshop is unregistered")
     await expect(page.locator("#badge h1")).to_have_text("1 warning open")
     await expect(page).to_have_title("1 warning · watcher.example.com")
-    took = time.monotonic() - known
     icon = await page.locator("#icon").get_attribute("href")
     assert icon is not None
     assert icon.startswith("/static/mark-warning.svg")
     assert await cell.get_attribute("aria-label") == "1004 Workshop: unregistered"
     await expect(page.locator("#said")).to_contain_text("1004 Workshop")
     assert await page.evaluate("window.stays")
-    if not os.environ.get("PYTEST_XDIST_WORKER"):  # others want the machine as well
-        assert took < PROMPT
     await looking.site.add("1004")
     await expect(cell).to_have_class("c r", timeout=PATIENCE)
     await expect(page.locator("#badge h1")).to_have_text(
         "All is well", timeout=PATIENCE
     )
     await expect(article).to_have_count(0)
+    # The faster of two each: other processes only add.
+    assert min(await clock.took("cell", ["c u", "c r"])) < PROMPT
+    assert min(await clock.took("badge", ["1 warning open", "All is well"])) < PROMPT
     well(looking)
 
 
@@ -153,10 +213,10 @@ async def test_all_can_be_done_by_the_keyboard(looking: Looking) -> None:
     well(looking)
 
 
-async def faults(page: Page, script: Path) -> list[str]:
+async def faults(page: Page, script: Path, options: str) -> list[str]:
     """What axe finds serious or critical."""
     await page.add_script_tag(path=script)
-    found = await page.evaluate("axe.run()")
+    found = await page.evaluate(f"axe.run({options})")
     return [
         f"{one['id']}: {node['html']} {node['failureSummary']}"
         for one in found["violations"]
@@ -165,9 +225,8 @@ async def faults(page: Page, script: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_no_page_has_a_serious_fault_for_who_cannot_see_it(
-    looking: Looking, scheme: str
+    looking: Looking,
 ) -> None:
     script, why = axe.script()
     if script is None:
@@ -181,8 +240,11 @@ async def test_no_page_has_a_serious_fault_for_who_cannot_see_it(
         *("/", "/e/extension:hq/1007", "/t/target:provider", f"/i/{number}"),
         *("/search?q=sales", "/incidents", "/grid?site=lyon"),
     ):
-        page = await looking.open(path, color_scheme=scheme, bypass_csp=True)
-        assert await faults(page, script) == [], path
+        page = await looking.open(path, color_scheme="light", bypass_csp=True)
+        assert await faults(page, script, "") == [], path
+        await page.emulate_media(color_scheme="dark")
+        dark = await faults(page, script, "{runOnly: ['color-contrast']}")
+        assert dark == [], path
 
 
 async def yesterday(looking: Looking, key: str, rtt: float) -> None:
