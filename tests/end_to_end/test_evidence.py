@@ -68,6 +68,18 @@ async def evidence(daemon: Running, *words: object) -> Any:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
+async def sees(daemon: Running) -> None:
+    """Wait until it has seen the phone registered: only who was there can be lost."""
+
+    async def registered() -> bool:
+        found = (await daemon.metrics()).of(
+            "sipwatch_extension_registered", registrar="lab", extension="2001"
+        )
+        return found == 1
+
+    await eventually(registered, 60, f"2001 registered\n{daemon.log}")
+
+
 def text_of(message: Any) -> str:
     text: str = message.get_payload(0).get_payload(decode=True).decode()
     return text
@@ -96,14 +108,16 @@ async def test_the_exchange_of_a_lost_phone_is_kept_and_named_in_its_mail(
     daemon = running(sections(**configured) + mail_to(catcher), frame=WAITING)
     lost = phone("2001", server)
     lost._socket = Tapped(lost._socket, ring.wire)  # type: ignore[assignment]
-    assert (await asyncio.to_thread(lost.register, 4)).startswith("SIP/2.0 200")
     await daemon.start()
-    await eventually(daemon.is_ready, 20, "the first pass")
-    # It comes back with a wrong password, and is lost for good.
+    assert (await asyncio.to_thread(lost.register, 60)).startswith("SIP/2.0 200")
+    await sees(daemon)
+    # It comes back with a wrong password, and is lost for good: its binding is cut
+    # short past the wire.
     lost.password = "not-the-right-one"
     assert "401" in (await asyncio.to_thread(lost.register, 60))[:12]
+    await asyncio.to_thread(phone("2001", server).register, 4, [lost.contact])
 
-    await daemon.opens("ExtensionUnregistered")
+    await daemon.opens("ExtensionUnregistered", 60)
     await eventually(lambda: len(catcher.mails) == 1, 30, "the mail")
     mail = text_of(catcher.mails[0])
     named = re.search(
@@ -176,11 +190,7 @@ async def test_without_a_service_a_lost_phone_is_asked_where_it_was(
     listed = tmp_path / "names.csv"
     listed.write_text("extension,name\n2001,Reception\n")
     lost = phone("2001", server)
-    await asyncio.to_thread(lost.register, 8)
-    lost.close()
-    ip, _, port = lost.contact.partition(":")
-    if answers:
-        await asyncio.to_thread(answering, 200, address=ip, port=int(port))
+    await asyncio.to_thread(lost.register, 60)
     registrar: dict[str, Any] = {"type": "kamailio", "address": server.rpc_url}
     registrar |= {"interval": "1s", "domain": server.address}
     registrar["extensions"] = {"file": str(listed)}
@@ -191,7 +201,13 @@ async def test_without_a_service_a_lost_phone_is_asked_where_it_was(
     }
     daemon = running(sections(**configured) + mail_to(catcher))
     await daemon.start()
-    await daemon.opens("ExtensionUnregistered")
+    await sees(daemon)
+    lost.close()
+    ip, _, port = lost.contact.partition(":")
+    if answers:
+        await asyncio.to_thread(answering, 200, address=ip, port=int(port))
+    await asyncio.to_thread(phone("2001", server).register, 4, [lost.contact])
+    await daemon.opens("ExtensionUnregistered", 60)
     kept = await eventually(lambda: evidence(daemon, 1), 30, "the evidence")
     assert isinstance(kept, dict)
     assert (kept["subject"], kept["source"]) == ("extension:lab/2001", "probe")
