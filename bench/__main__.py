@@ -18,6 +18,7 @@ BENCHES = {
     "events": ("bench.events", "CPU of 200 that follow events, against FastAPI's"),
     "metrics": ("bench.metrics", "CPU of /metrics, against prometheus-client"),
     "page": ("bench.page", "the status page at 20,000 extensions, in Chromium"),
+    "readers": ("bench.readers", "stalls while 200 open pages read at once"),
 }
 
 

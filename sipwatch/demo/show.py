@@ -135,6 +135,7 @@ def _write_configuration(folder: Path, address: str) -> str:
 def _introduce(listen: str, socket: str) -> None:
     print(
         "sipwatch watches a simulated site: a registrar with 20 phones, and a trunk.\n"
+        f"  page     http://{listen}/\n"
         f"  metrics  http://{listen}/metrics\n"
         f"  status   http://{listen}/api/v1/status\n"
         f"           sipwatch status --socket {socket}\n"

@@ -51,6 +51,7 @@ async def test_within_75_seconds_a_failure_and_a_recovery_are_seen(
         )
         assert isinstance(found, re.Match)
         assert found[1] == f"http://{address}:9160/metrics"
+        assert f"  page     http://{address}:9160/\n" in shown()
 
         async def seen() -> bool:
             samples = Samples(await asyncio.to_thread(fetched, found[1]))
