@@ -10,7 +10,7 @@ import pytest
 
 from checks.observation import Kind, Scope, Subject
 from checks.sip.trace import Exchanged
-from sipwatch.keeping import by_hand
+from sipwatch.keeping import by_hand, own
 from sipwatch.keeping.by_hand import KEPT, TEXT, WAITING, ByHand
 from tests.servers import eventually
 from tests.sipwatch.watching import START, Watching
@@ -30,7 +30,7 @@ class Asked:
         self.messages: tuple[bytes, ...] = (ASKED,)
         self.answers = asyncio.Event()
         self.answers.set()
-        monkeypatch.setattr(by_hand.own, "exchange", self.exchange)
+        monkeypatch.setattr(own, "exchange", self.exchange)
         daemon: Any = Watching()
         self.by_hand = ByHand(daemon)
 

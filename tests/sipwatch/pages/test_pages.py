@@ -132,7 +132,7 @@ async def test_a_form_that_lacks_something_is_led_back_and_told_so(
         ("/silences/77/end", {}, "over"),
         ("/e/extension:hq/9999/verify", {}, "over"),
     ):
-        answer = await pages.post(path, **fields)
+        answer = await pages.post(path, port=pages.operate, **fields)
         assert (answer.status, answer.headers["location"]) == (303, f"/?said={said}")
     assert "Something was not filled in" in await pages.text("/?said=incomplete")
     html = await pages.text("/?said=nonsense")
