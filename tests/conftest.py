@@ -36,6 +36,25 @@ settings.register_profile(
 settings.load_profile("patient")
 
 
+WAITING = 3  # workers that wait for the wall clock, while the others compute
+WAITS = 15.0  # s; of a test marked wall that does not say how long
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits is begun first: groups are, and these are as long as each other."""
+    waits = []
+    for item in items:
+        marker = item.get_closest_marker("wall")
+        if marker and not item.get_closest_marker("soak"):
+            waits.append((marker.args[0] if marker.args else WAITS, item))
+    taken = [0.0] * WAITING
+    for seconds, item in sorted(waits, key=lambda one: -one[0]):
+        group = taken.index(min(taken))
+        taken[group] += seconds
+        item.add_marker(pytest.mark.xdist_group(f"wall-{group}"))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test marked real("asterisk", ...) needs these programs."""
     for marker in item.iter_markers("real"):

@@ -27,7 +27,7 @@ def said(receiver: Receiver) -> list[tuple[str, str]]:
     return [one for one in named if one[1]]
 
 
-@pytest.mark.wall
+@pytest.mark.wall(40)
 @pytest.mark.real("alertmanager")
 async def test_a_dead_trunk_fires_until_it_answers_whoever_crashes_meanwhile(
     alertmanager: StartAlertmanager, running: MakeRunning, trunk: StartTrunk

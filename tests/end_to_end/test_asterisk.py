@@ -29,7 +29,7 @@ async def until_told(watch: Watch, wait: float, within: float) -> float:
     return end
 
 
-@pytest.mark.wall
+@pytest.mark.wall(65)
 async def test_a_killed_phone_is_one_mail_and_its_return_another(
     asterisk: StartAsterisk, baresip: StartBaresip, watching: StartWatch, tmp_path: Path
 ) -> None:
@@ -63,7 +63,7 @@ async def test_a_killed_phone_is_one_mail_and_its_return_another(
     assert len(watch.mails) == 2
 
 
-@pytest.mark.wall
+@pytest.mark.wall(180)
 @pytest.mark.timeout(300)
 async def test_a_killed_phone_is_told_after_two_minutes_as_configured_by_default(
     asterisk: StartAsterisk, baresip: StartBaresip, watching: StartWatch
@@ -79,7 +79,7 @@ async def test_a_killed_phone_is_told_after_two_minutes_as_configured_by_default
     assert len(watch.mails) == 1
 
 
-@pytest.mark.wall
+@pytest.mark.wall(110)
 @pytest.mark.real("sipp")
 @pytest.mark.timeout(240)
 async def test_phones_that_refresh_never_leave_registered(
@@ -131,7 +131,7 @@ async def test_a_phone_that_logs_out_is_lost_at_that_moment(
     assert "logged out" in row(mail, "why")
 
 
-@pytest.mark.wall
+@pytest.mark.wall(60)
 async def test_who_is_not_to_be_reached_on_purpose_is_no_alarm_until_that_ends(
     asterisk: StartAsterisk,
     baresip: StartBaresip,

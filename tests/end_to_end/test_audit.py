@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real("asterisk")
 EXPIRES, HALF, REFRESHES = 14, 7.0, 6
 
 
-@pytest.mark.wall
+@pytest.mark.wall(40)
 async def test_the_audit_of_a_real_asterisk(
     asterisk: StartAsterisk, phone: MakePhone, watching: StartWatch
 ) -> None:

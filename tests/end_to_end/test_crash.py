@@ -168,7 +168,7 @@ def check(run: Killed) -> None:
     assert threads <= set(ids)  # no end of what was never told
 
 
-@pytest.mark.wall
+@pytest.mark.wall(60)
 @pytest.mark.timeout(180)
 async def test_ten_kills_lose_nothing_and_tell_nothing_twice(
     running: MakeRunning, trunk: StartTrunk, tmp_path: Path

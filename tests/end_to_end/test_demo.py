@@ -33,7 +33,7 @@ def fetched(url: str) -> str:
         return text
 
 
-@pytest.mark.wall
+@pytest.mark.wall(80)
 async def test_within_75_seconds_a_failure_and_a_recovery_are_seen(
     loopback: Loopback, tmp_path: Path, scratch: str
 ) -> None:
