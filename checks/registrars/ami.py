@@ -7,6 +7,8 @@ Messages that carry a password end here, so that nothing above can log one.
 
 from __future__ import annotations
 
+from sys import intern
+
 GREETING = b"Asterisk Call Manager/"
 END = b"\r\n\r\n"
 GREETING_LIMIT = 256  # bytes; the real one has 30
@@ -83,16 +85,20 @@ def is_secret(message: Message) -> bool:
 
 
 def fields(text: str) -> Message:
-    """The header lines of one message; a line without a colon says nothing."""
+    """The header lines of one message; a line without a colon says nothing.
+
+    A name is one object in all messages: of thousands that wait it would be half.
+    """
     try:
-        return dict([line.split(": ", 1) for line in text.split("\r\n")])
+        pairs = [line.split(": ", 1) for line in text.split("\r\n")]
+        return {intern(name): value for name, value in pairs}
     except ValueError:
         pass
     message = {}
     for line in text.split("\r\n"):
         name, colon, value = line.partition(":")
         if colon:
-            message[name] = value.removeprefix(" ")
+            message[intern(name)] = value.removeprefix(" ")
     return message
 
 

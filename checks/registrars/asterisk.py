@@ -76,6 +76,7 @@ PERMISSION_DENIED = "Permission denied"
 UNKNOWN_COMMAND = "Invalid/unknown command"
 
 EXPIRY_DELAY = 1.0  # s after which a new contact's expiry is asked for, for all at once
+BURST = 10.0  # s that a list waits until the events are read that it would set aside
 BOOT_WAIT = 5.0  # s for FullyBooted; a user that cannot read `system` never gets it
 ROSTER_SECONDS = 300.0  # between reads of the AORs, where no reload is seen
 IDLE_PING = 15.0  # s of silence after which we ask whether it still lives
@@ -376,7 +377,9 @@ class Asterisk(Followed[Session]):
 
     async def _follow(self, session: Session) -> AsyncIterator[Reading]:
         """Events until the next list is due; silence is met with a Ping."""
-        while (now := self._clock()) < (due := self._pace.due()):
+        while (now := self._clock()) < (due := self._pace.due()) or (
+            session.behind and now < due + BURST
+        ):
             ping_at = session.heard + IDLE_PING
             if now >= ping_at:
                 await self._ping(session)

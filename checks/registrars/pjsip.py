@@ -63,7 +63,7 @@ class Contacts:
     def when(self, event: Message, now: float) -> float:
         """Our time of an event; its own stamp needs `timestampevents = yes`."""
         offset = self.offset if self.timed else None
-        return happened(number(event.get("Timestamp")), offset, now)
+        return shared(happened(number(event.get("Timestamp")), offset, now))
 
     def authenticated(self, event: Message, now: float) -> None:
         """SuccessfulAuth: a REGISTER or another request with right credentials."""

@@ -82,6 +82,11 @@ class Stream(asyncio.Protocol, Generic[T]):
 
     # --- what its reader calls ------------------------------------------------------
 
+    @property
+    def behind(self) -> bool:
+        """Whether messages have come that nobody has read yet."""
+        return bool(self._queue)
+
     def nudge(self) -> None:
         """End a wait."""
         self._stirred.set()

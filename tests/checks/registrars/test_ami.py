@@ -52,6 +52,14 @@ def test_reads_a_message_and_leaves_the_greeting_aside() -> None:
     assert parser.greeting == "Asterisk Call Manager/11.0.0"
 
 
+@pytest.mark.parametrize("odd", [b"", b"no colon\r\n"])
+def test_a_name_is_one_object_in_all_messages(odd: bytes) -> None:
+    one, other = greeted(*2 * [b"Event: Registry\r\n" + odd + b"Domain: a\r\n\r\n"])
+
+    assert one == other == {"Event": "Registry", "Domain": "a"}
+    assert [*map(id, one)] == [*map(id, other)]
+
+
 @pytest.mark.parametrize("name", SESSIONS)
 def test_recorded_sessions_read_the_same_however_tcp_cuts_them(name: str) -> None:
     pieces = server_segments(name)

@@ -608,6 +608,32 @@ async def test_a_new_contact_and_a_wish_ask_for_one_list(
     assert server.actions.count(ROSTER) == 1
 
 
+@pytest.mark.parametrize(
+    ("took", "before"),
+    [(2.0, 1500), (1.0 + asterisk.BURST, 500)],  # s for the first; 500 come at once
+)
+async def test_a_list_waits_for_a_burst_of_events_but_not_for_long(
+    took: float, before: int
+) -> None:
+    now = [100.0]
+    async with serving(healthy()) as server:
+        settings = AsteriskSettings(interval=3600.0, timeout=30.0)
+        registrar = Asterisk(settings, server.address, clock=lambda: now[0])
+        async with aclosing(registrar.watch()) as readings:
+            await until_end(readings)
+            assert registrar._session is not None
+            came = (status("NonQualified", NEW, f"2{n:04}") for n in range(1500))
+            registrar._session.data_received(b"".join(came))
+            first = await anext(readings)
+            now[0] += took  # a list is due 1 s after it
+            read = [first, *await until_end(readings)]
+
+    kinds = [type(reading) for reading in read]
+    assert kinds.index(Bindings) == before
+    assert kinds.count(Added) == 1500
+    assert server.actions.count(CONTACTS) == 2
+
+
 async def test_it_lists_again_each_interval() -> None:
     async with serving(healthy()) as server:
         async with aclosing(watched(server, interval=0.01).watch()) as readings:
