@@ -23,7 +23,7 @@ from sipwatch.demo.mail import MailCatcher
 from tests.servers import Process, eventually
 
 SIPWATCH = (sys.executable, "-m", "sipwatch")
-START = 30.0  # s; a start takes less than one where nobody else computes
+START = 60.0  # s; a start takes less than one where nobody else computes
 
 FRAME = """
 group: {{wait: 0s, interval: 0s}}
@@ -151,7 +151,7 @@ class Running:
         self.hear()
         before = len(self.told)
         self.process.signal(signal.SIGHUP)
-        await eventually(lambda: "READY=1" in self.hear()[before:], 10, "a reload")
+        await eventually(lambda: "READY=1" in self.hear()[before:], 60, "a reload")
 
     # --- what it shows --------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Running:
         answer = await self.status()
         return [(i["rule"], i["subject"]) for i in answer["incidents"]]
 
-    async def opens(self, rule: str, within: float = 20.0) -> None:
+    async def opens(self, rule: str, within: float = 60.0) -> None:
         """Wait for an incident of a rule."""
 
         async def is_open() -> bool:
@@ -204,7 +204,7 @@ class Running:
 
         await eventually(is_open, within, f"{rule}\n{self.log}")
 
-    async def is_over(self, rule: str, within: float = 20.0) -> None:
+    async def is_over(self, rule: str, within: float = 60.0) -> None:
         """Wait until no incident of a rule is open."""
 
         async def is_closed() -> bool:

@@ -83,7 +83,7 @@ async def test_without_a_network_it_alone_is_told_of_and_no_phone(
             heartbeat=heart,
         )
         daemon = await running(configured + mail_to(catcher)).start()
-        await eventually(daemon.is_ready, 10, "the first pass")
+        await eventually(daemon.is_ready, 60, "the first pass")
         await beats(receiver)
 
         gateway.silent = provider.silent = True

@@ -166,7 +166,7 @@ async def test_status_fits_a_terminal(running: MakeRunning, trunk: StartTrunk) -
             ).replace('instance_: ""\n', "")
         )
         await daemon.start()
-        await eventually(daemon.is_ready, 10, "the first pass")
+        await eventually(daemon.is_ready, 60, "the first pass")
         await daemon.opens("OptionsFailing")
     status, lines = on_a_terminal("status", "--socket", daemon.socket, columns=80)
     assert status == 1  # something is wrong

@@ -200,7 +200,7 @@ async def test_what_the_mail_server_missed_is_told_once(
             sections(targets=targets(over=over, lasting=lasting)) + smtp(port)
         )
         await daemon.start()
-        await eventually(daemon.is_ready, 10, "the first pass")
+        await eventually(daemon.is_ready, 60, "the first pass")
         over.silent = lasting.silent = True
         await eventually(lambda: _failed(daemon) == 2, 20, "two refused attempts")
         over.silent = False
@@ -267,7 +267,7 @@ async def test_a_full_disk_is_told_and_holds_no_alarm_up(
     provider = await trunk()
     daemon = running(sections(targets=targets(provider=provider)) + mail_to(catcher))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     disk = Disk(daemon)
     disk.fill()
     provider.silent = True

@@ -122,7 +122,7 @@ async def test_nothing_dead_keeps_it_from_being_ready(running: MakeRunning) -> N
             await daemon.start()
             assert (await daemon.get("/-/healthy"))[0] == 200
             await asyncio.wait_for(came.wait(), 5)
-            await eventually(daemon.is_ready, 15, "the first pass")
+            await eventually(daemon.is_ready, 30, "the first pass")
             await daemon.opens("RegistrarUnreadable")
             await daemon.opens("OptionsFailing")
             await eventually(lambda: "WATCHDOG=1" in daemon.hear(), 5, "the watchdog")
@@ -145,7 +145,7 @@ async def test_it_is_not_ready_before_the_first_pass(running: MakeRunning) -> No
         await asyncio.wait_for(came.wait(), 5)
         assert (await daemon.get("/-/ready"))[0] == 503
         assert not (await daemon.status())["ready"]
-        await eventually(daemon.is_ready, 15, "the first pass")
+        await eventually(daemon.is_ready, 30, "the first pass")
         assert (await daemon.status())["ready"]
 
 
@@ -326,7 +326,7 @@ async def test_a_wrong_reload_changes_nothing_and_says_where(
     provider = await trunk()
     well = sections(targets=targets(provider=provider))
     daemon = await running(well).start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     await daemon.reload(wrong)
     name = "sipwatch_config_last_reload_successful"
     assert (await daemon.metrics()).of(name) == 0
@@ -385,7 +385,7 @@ async def test_registrars_come_change_and_go(
             return sectioned + mail_to(catcher)
 
         daemon = await running(watched("hq", "lyon")).start()
-        await eventually(daemon.is_ready, 10, "the first pass")
+        await eventually(daemon.is_ready, 60, "the first pass")
         await eventually(lambda: _state(daemon, "hq") == "registered", 10, "1002")
         await eventually(lambda: _state(daemon, "lyon") == "registered", 10, "1002")
         for name in ("hq", "lyon"):

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from sipwatch.cli import main
 from tests.end_to_end.running import SIPWATCH, Samples, sipwatch
 from tests.servers import Process, eventually
 from tests.servers.loopback import Loopback
@@ -102,8 +104,10 @@ def test_a_port_that_is_taken_is_one_sentence(
         taken.bind((address, port))
         if kind is socket.SOCK_STREAM:
             taken.listen()
-        done = sipwatch("demo", "--seconds", "5", "--address", address)
-    assert (done.returncode, done.stdout) == (2, "")
+        done = CliRunner().invoke(
+            main, ["demo", "--seconds", "5", "--address", address]
+        )
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
         f"the demo cannot start: cannot listen on {address}:{port}:"
         " Address already in use\n"

@@ -32,7 +32,7 @@ async def test_a_trunk_dies_before_the_eyes_of_who_may_look(
     configuration = sections(targets=targets(twilio=peer))
     daemon = running(configuration, frame=frame.replace("TOKEN", OLD))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     client = await Client.connect(port, fields=f"Authorization: Bearer {OLD}\r\n")
     await client.begin()
     reading = asyncio.create_task(client.follow())

@@ -157,7 +157,7 @@ async def test_without_a_service_our_own_question_is_the_evidence(
     configured = {"targets": targets(twilio=peer), **nowhere}
     daemon = running(sections(**configured) + mail_to(catcher))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     assert await evidence(daemon, 1) is None
 
     peer.silent = True
@@ -227,7 +227,7 @@ async def test_a_folder_that_cannot_be_written_is_a_line_in_the_log(
     }
     daemon = running(sections(**configured) + mail_to(catcher))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
     await daemon.opens("OptionsFailing")
 
@@ -249,7 +249,7 @@ async def test_480s_on_real_calls_are_counted_and_told(
     ring.wire.send(well)
     daemon = running(sections(**configured) + mail_to(catcher))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
 
     async def counted() -> bool:
         name, labels = "sipwatch_passive_responses_total", {"method": "INVITE"}

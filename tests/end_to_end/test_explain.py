@@ -31,7 +31,7 @@ async def test_an_incident_is_explained_before_and_after_a_crash(
     }
     daemon = running(sections(**configured) + mail_to(catcher))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     quiet = await explained(daemon, "target:twilio")
     assert quiet["why"] == ["it is up: no rule in force matches"]
 

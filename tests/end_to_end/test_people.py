@@ -38,7 +38,7 @@ async def test_a_silence_holds_a_mail_until_it_is_removed(
     peer = await trunk()
     daemon = running(sections(targets=targets(twilio=peer)) + mail_to(catcher))
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     made = await asked(
         daemon, "silence", "add", "target=twilio", "--for", "2h",
         "--reason", "the provider works on it", "--by", "Anna",
@@ -84,7 +84,7 @@ async def test_who_acknowledges_is_known_and_nobody_is_told_again(
     boss = mail.replace("notifiers:\n", "").replace("oncall:", "boss:")
     boss = boss.replace("oncall@", "boss@")
     daemon = await running(sections(**configured) + mail + boss).start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
     await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
     (incident,) = (await daemon.status())["incidents"]
@@ -123,7 +123,7 @@ async def test_nobody_acknowledges_so_the_next_one_is_told(
     boss = mail.replace("notifiers:\n", "").replace("oncall:", "boss:")
     boss = boss.replace("oncall@", "boss@")
     daemon = await running(sections(**configured) + mail + boss).start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
     await eventually(lambda: len(catcher.mails) == 2, 20, "both mails")
     peer.silent = False
@@ -180,7 +180,7 @@ async def test_the_link_in_a_mail_takes_the_incident(
         frame=LINKED.replace("PORT", str(port)),
     )
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
     await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
     text, page = bodies(catcher.mails[0])

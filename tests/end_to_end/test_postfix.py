@@ -71,7 +71,7 @@ async def test_a_trunk_is_told_by_postfix_with_starttls_and_a_login(
         assert "wrong" not in done.stdout + daemon.log
         assert logins.asked[0] == ("sipwatch", False)
 
-        await eventually(daemon.is_ready, 10, "the first pass")
+        await eventually(daemon.is_ready, 60, "the first pass")
         provider.silent = True
         await eventually(lambda: fired(server), 30, "the mail")
         assert ("sipwatch", True) in logins.asked

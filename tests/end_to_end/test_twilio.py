@@ -97,7 +97,7 @@ def alert(
 
 async def started(daemon: Running) -> Running:
     await daemon.start()
-    await eventually(daemon.is_ready, 10, "the first pass")
+    await eventually(daemon.is_ready, 60, "the first pass")
     return daemon
 
 

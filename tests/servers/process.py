@@ -106,7 +106,7 @@ class Process:
         return self
 
     def wait_ready(
-        self, condition: Callable[[], object], timeout: float = 20.0
+        self, condition: Callable[[], object], timeout: float = 60.0
     ) -> None:
         """Look until ready; a server that ends first fails at once, with its log."""
         try:

@@ -7,10 +7,10 @@ import math
 import pytest
 
 from checks.observation import Loss
+from checks.registrars import regevent
 from checks.registrars.regevent import (
     EXPIRES,
     LEAST,
-    READING_LIMIT,
     RETRY,
     STRIKES,
     TIMER_N,
@@ -463,16 +463,21 @@ def test_an_answer_to_a_subscription_that_was_ended_meanwhile_is_nothing() -> No
     assert r.ours.next_due() == 1390.0
 
 
-def test_readings_that_nobody_takes_are_bounded() -> None:
+def test_readings_that_nobody_takes_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit = 100
+    assert limit < regevent.READING_LIMIT < 20_000
+    monkeypatch.setattr(regevent, "READING_LIMIT", limit)
     r = Registrar()
     request = r.subscribed()
-    for number in range(READING_LIMIT + 5):
+    for number in range(limit + 5):
         event = "created" if number % 2 else "expired"
         state = "active" if number % 2 else "terminated"
         body = reginfo(contact(event, state), version=number, state="partial")
         r.notify(request, body if number else reginfo())
     readings, doubted = r.ours.take()
-    assert len(readings) == READING_LIMIT
+    assert len(readings) == limit
     assert doubted == {"1001"}
 
 
