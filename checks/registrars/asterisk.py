@@ -281,9 +281,12 @@ class Asterisk(Followed[Session]):
 
     async def _roster(self, session: Session) -> Roster:
         roster = Roster()
+        same = {aor: aor for aor in self._roster_read.names}  # as one object
         listing = ("PJSIPShowRegistrationsInbound", "InboundRegistrationDetail")
         async for rows in session.rows(*listing):
             for row in rows:
+                aor = row.get("ObjectName", "")
+                row["ObjectName"] = same.get(aor, aor)
                 roster.add(row)
         return roster
 

@@ -656,6 +656,22 @@ async def test_a_reload_asks_for_the_roster_again(
     assert last_roster(read) == ["1001"]
 
 
+async def test_an_aor_is_one_object_however_often_the_roster_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asterisk, "ROSTER_SECONDS", 0.0)
+    async with serving(healthy()) as server:
+        async with aclosing(watched(server, interval=0.01).watch()) as readings:
+            first, second = [await until_end(readings) for _ in range(2)]
+    before, after = [
+        {id(name) for r in read if isinstance(r, Expected) for name, _ in r.aors}
+        for read in (first, second)
+    ]
+    assert before == after
+    assert len(before) == len(last_roster(second))
+    assert server.actions.count(ROSTER) == 2
+
+
 async def test_a_shutdown_is_told_before_the_connection_ends() -> None:
     async with serving(healthy()) as server:
         async with aclosing(watched(server).watch()) as readings:
