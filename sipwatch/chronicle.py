@@ -40,6 +40,7 @@ WAITING = 20_000  # of other subjects; then the oldest are passed over
 LOOKED_AT = 1_000  # subjects in one turn of the loop, some 2 ms
 KEPT = 90 * 86400.0  # s of history, beside the last row of each
 UNWATCHED = 7 * 86400.0  # s after its last change that an unwatched subject has one
+SETTLE = 0.5  # s that who reads waits for what happened just before
 CLOSING = 0.5  # s for what is left when the daemon stops
 FLUSH = 600.0  # s between two flushes of the refresh habits
 # An extension's comes from its judge; a site or ourselves have none.
@@ -109,6 +110,15 @@ class Chronicle:
 
     def _ahead(self) -> float:
         return self._sources.clock.skew
+
+    async def settle(self) -> None:
+        """Write down what is gathered, for who reads it; of much they see a part."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._pass_on()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE):
+                await self._idle.wait()
 
     # --- refresh habits -------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class Answers(Parts):
 
     async def incident(self, id: int) -> OneIncident:
         """An incident in full; LookupError, ReaderError."""
-        await self.flow.settle()
+        await self._settle()
         return await incidents.one(self, self.reader, id)
 
     async def verify(self, subject: str, registrar: str) -> Verified:
@@ -53,16 +53,17 @@ class Answers(Parts):
 
     async def history(self, subject: str, registrar: str) -> dict[str, Any]:
         """The answer of /api/v1/history; LookupError, ReaderError."""
+        await self._settle()
         return await retold(self, self.chronicle.reader, subject, registrar)
 
     async def explain_incident(self, id: int) -> dict[str, Any]:
         """Why an incident is, as far as it is on the disk; LookupError, ReaderError."""
-        await self.flow.settle()
+        await self._settle()
         return await reasons.of_incident(self, self.chronicle.reader, id)
 
     async def explain(self, subject: str, registrar: str) -> dict[str, Any]:
         """Why there is no alarm of a subject, or which; LookupError, ReaderError."""
-        await self.flow.settle()
+        await self._settle()
         return await standings.of_subject(
             self, self.chronicle.reader, subject, registrar
         )
@@ -103,3 +104,8 @@ class Answers(Parts):
     def metrics(self, *, gzip: bool) -> AsyncIterator[bytes] | None:
         """All metrics in slices; None while enough renderings are under way."""
         return self.exposition.render(gzip=gzip)
+
+    async def _settle(self) -> None:
+        """Have on the disk what is, so that who reads there sees it."""
+        await self.flow.settle()
+        await self.chronicle.settle()

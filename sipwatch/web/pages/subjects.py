@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 
 from alerting.store.reader import ReaderError
-from sipwatch.answers.retelling import retold
 from sipwatch.subjects import AmbiguousError
 from sipwatch.views import extensions, targets
 from sipwatch.views.extensions import OneExtension
@@ -72,7 +71,7 @@ async def _values(
     values = common(daemon) | asker(request) | {"told": told(request)}
     values["open"] = [await _incident(daemon, id) for id in open_]
     try:
-        past = (await retold(daemon, daemon.reader, key))["rows"]
+        past = (await daemon.history(key, ""))["rows"]
     except (LookupError, ReaderError):
         past = []
     values["history"] = past[: -CHANGES - 1 : -1]
