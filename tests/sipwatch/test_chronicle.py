@@ -60,6 +60,17 @@ async def test_a_phone_that_comes_is_taken_down(
     assert never.why == "it has not registered since it is watched"
 
 
+async def test_who_reads_sees_what_was_only_gathered(
+    site: Watching, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipwatch.chronicle.GATHER", 3600.0)
+    site.registrar("hq", {"1001": True})
+    chronicle.wake()
+    assert await chronicle.reader.history("extension:hq/1001") == []
+    await chronicle.settle()
+    assert len(await chronicle.reader.history("extension:hq/1001")) == 1
+
+
 async def test_a_crowd_goes_in_slices_one_at_a_time(
     site: Watching, store: Store, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
