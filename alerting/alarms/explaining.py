@@ -22,6 +22,9 @@ class Considered:
     fires: bool
     terms: Terms
     why: str = ""  # it does not open though it is due; empty: it is not due yet
+    until: float | None = (
+        None  # it fires and matches no more: over then, if it stays so
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ def _considered(
         return None
     if track.grade is not None:
         terms = track.terms or review.terms(w, t.last, rule, track, track.grade)
-        return Considered(rule, rule.grades[track.grade], fires=True, terms=terms)
+        ended = None if track.matching else track.ended
+        until = None if ended is None else review.until(w, rule, ended)
+        grade = rule.grades[track.grade]
+        return Considered(rule, grade, fires=True, terms=terms, until=until)
     if rule.clock is Clock.EVENT or not track.matching:
         return None
     return _first_due(w, t.last, rule, track, review)

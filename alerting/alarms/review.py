@@ -178,14 +178,18 @@ class Review:
             if o.state in QUIET and 1 < rule.recover > o.figures.successes:
                 return
             track.ended = w.since if rule.clock is Clock.SINCE else o.at
-        steady_at = self.flaps.steady_at(w, rule, track.ended)
-        until = max(track.ended + rule.keep_firing_for, steady_at)
+        until = self.until(w, rule, track.ended)
         if until <= self.now and self.ancestors.hides(w, o.at):
             return  # it is looked at again when that is seen well
         if until <= self.now:
             track.grade = None
         else:
             self.deadlines.append(until)
+
+    def until(self, w: Watched, rule: Rule, ended: float) -> float:
+        """When a rule that matched until `ended` fires no more, if that stays so."""
+        steady_at = self.flaps.steady_at(w, rule, ended)
+        return max(ended + rule.keep_firing_for, steady_at)
 
     def _event(
         self, w: Watched, o: Observation, rule: Rule, track: Track, at: float

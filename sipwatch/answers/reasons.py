@@ -281,7 +281,7 @@ def around(
             r.at,
             {"state": r.state, "cause": r.cause, "loss": r.loss, "why": plain(r.why)},
         )
-        for r in past
+        for r in _changed(past)
         if begin <= r.at <= end
     ]
     found += [
@@ -291,6 +291,16 @@ def around(
     ]
     found.sort(key=lambda one: one[0])
     return [{"at": utc(at), **said} for at, said in found[-OBSERVED:]]
+
+
+def _changed(past: Iterable[HistoryRow]) -> Iterator[HistoryRow]:
+    """Those that say something else of the state; not of the contacts alone."""
+    last = None
+    for row in past:
+        said = (row.state, row.cause, row.loss, row.why)
+        if said != last:
+            yield row
+        last = said
 
 
 def noted(row: TrailRow) -> dict[str, Any]:

@@ -116,6 +116,12 @@ def _why(
     for incident in sources.alarms.incidents:
         if incident.subject is subject:
             yield _told_of(incident, sources)
+    for one in standing.considered:
+        if one.until is not None:
+            yield (
+                f"{one.rule.name} matches no more: its incident is over at"
+                f" {iso(one.until)}, if that stays so"
+            )
     if standing.doubted is not None:
         said = standing.doubted.state
         yield f"it is said to be {said}, which is not believed: we may be cut off"

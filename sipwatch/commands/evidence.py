@@ -14,7 +14,7 @@ from typing import Any
 from checks.observation import plain
 from sipwatch.commands.remote import NoAnswerError, ask
 
-SOURCES = {"capture": "from the network", "probe": "of our own questions"}
+SOURCES = {"capture": "from the network", "probe": "of our own"}
 
 
 def run(
@@ -52,10 +52,10 @@ def lines(answer: dict[str, Any], output: str | None, *, text: bool) -> Iterator
     """What it is, and with `text` all of it."""
     at = datetime.fromisoformat(answer["at"]).astimezone()
     source = SOURCES.get(answer["source"], plain(answer["source"]))
-    subject = plain(answer["subject"])
+    subject, plural = plain(answer["subject"]), "" if answer["messages"] == 1 else "s"
     yield (
-        f"incident {answer['incident']}, {subject}: {answer['messages']} messages "
-        f"{source}, kept {at:%d %b %H:%M:%S}"
+        f"incident {answer['incident']}, {subject}: {answer['messages']} "
+        f"message{plural} {source}, kept {at:%d %b %H:%M:%S}"
     )
     yield f"SHA-256 {answer['sha256']}, {answer['size']} octets"
     yield from (plain(note) for note in answer["notes"])

@@ -16,6 +16,8 @@ from sipwatch.config.yaml import Document, KeyPath, Node, shorten
 
 _QUOTED = re.compile(r"'([^']*)'")
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+_MAPPINGS = ("dict_type", "mapping_type", "dataclass_type", "dataclass_exact_type")
+_SECRETS = ("password", "secret", "auth_token")  # keys of what is never shown
 _FRACTIONS = ("int_from_float", "int_type", "int_parsing", "int_parsing_size")
 
 
@@ -137,7 +139,18 @@ def tell(
             hint = did_you_mean(str(path[-1]), known)
             document.add(path, f"unknown key{hint}", key=True)
         else:
-            document.add(*_at_its_key(document, path, _text(error)))
+            known = keys_at(wanted, path[len(base) :])
+            text = _unsaid(error, known) or _text(error)
+            document.add(*_at_its_key(document, path, text))
+
+
+def _unsaid(error: Mapping[str, Any], known: Collection[str]) -> str:
+    """Of a text in place of a mapping, which may be the secret that belongs into it."""
+    secret = next((key for key in known if key in _SECRETS), "")
+    is_text = isinstance(error.get("input"), str)
+    if not secret or not is_text or error["type"] not in _MAPPINGS:
+        return ""
+    return f"is not a mapping (write {secret}: ...)"
 
 
 def _at_its_key(document: Document, path: KeyPath, text: str) -> tuple[KeyPath, str]:

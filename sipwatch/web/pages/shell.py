@@ -40,7 +40,8 @@ HEADERS = {
     ),
     "Cache-Control": "no-store",
 }
-HOLE = "\0"  # where a template leaves room for what is written without one
+# Where a template leaves room for what is written without one; nobody can guess it.
+HOLE = f"\0{secrets.token_hex(8)}"
 
 Hole = Iterator[str] | AsyncIterator[str]
 
@@ -73,6 +74,7 @@ def environment() -> Environment:
         static=static,
         marks=words.mark,
         words=words.words,
+        owed=words.owed,
         stamp=words.stamp,
         path_of=words.path_of,
         by_state=words.by_state,

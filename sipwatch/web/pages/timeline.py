@@ -25,7 +25,8 @@ def timeline(one: OneIncident) -> list[Entry]:
     found += [
         Entry(fact["at"], "", fact["text"]) for fact in i["evidence"] if fact["at"]
     ]
-    found += [Entry(s["at"], "paused", _held(s)) for s in one["suppressed"]]
+    held = [s for s in one["suppressed"] if s["what"] != "acknowledged"]  # told below
+    found += [Entry(s["at"], "paused", _held(s)) for s in held]
     found.append(Entry(i["opened_at"], i["severity"], f"incident {i['id']} opens"))
     found += [Entry(a["at"], *_told(a)) for a in one["attempts"]]
     if i["acknowledged_at"]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from alerting.alarms.standins import STAND_IN
 from alerting.notification.headline import Times
 from alerting.notification.wording import span
 
@@ -44,6 +45,13 @@ def mark(state: object) -> str:
 def words(state: object) -> str:
     """A state or cause as people say it: "never registered"."""
     return str(state or "unknown").replace("_", " ")
+
+
+def owed(step: int) -> str:
+    """What a row of the outbox is about, where it is not the incident itself."""
+    if step > 0:
+        return "reminder"
+    return "step of the ladder" if step > STAND_IN else "stand-in"
 
 
 def path_of(key: object) -> str:

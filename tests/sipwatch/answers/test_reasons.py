@@ -210,3 +210,23 @@ async def test_times_are_those_of_the_wall_clock(disk: Disk) -> None:
     disk.site.clock.measure()
     after = (await disk.incident(1))["incident"]["opened_at"]
     assert (before[11:13], after[11:13]) == ("14", "15")
+
+
+async def test_one_that_is_well_again_says_when_its_incident_is_over(
+    disk: Disk,
+) -> None:
+    lose(disk)
+    site = disk.site
+    phone = site.judges["hq"].extensions["1001"].subject
+    site.now += 5
+    site.observe(Observation(phone, State.REGISTERED, site.now, site.now))
+    site.until(site.now + 1)
+    told = await disk.subject("1001")
+    (incident, over) = told["why"]
+    assert incident == f"incident 1 is open: {RULE}"
+    assert over.startswith(f"{RULE} matches no more: its incident is over at 2026-")
+    assert over.endswith("Z, if that stays so")
+    site.now += 5
+    site.observe(Observation(phone, State.UNREGISTERED, site.now, site.now))
+    told = await disk.subject("1001")
+    assert told["why"] == [f"incident 1 is open: {RULE}"]
