@@ -30,7 +30,8 @@ def add_subjects(app: FastAPI, daemon: Daemon) -> None:
 
     @app.get("/e/{key:path}", include_in_schema=False, dependencies=[READ])
     async def extension(key: str, request: Request) -> Response:
-        key = key if key.startswith("extension:") else f"extension:{key}"
+        if "/" in key and not key.startswith("extension:"):
+            key = f"extension:{key}"  # a bare name is found as everywhere
         try:
             one = extensions.one(daemon, key, whole=True)
         except (LookupError, AmbiguousError) as unknown:

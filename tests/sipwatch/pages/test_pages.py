@@ -37,7 +37,15 @@ async def test_the_first_page_shows_all_that_is_watched(pages: Pages) -> None:
 
 
 async def test_nothing_is_inline_and_nothing_comes_from_elsewhere(pages: Pages) -> None:
-    for path in ("/", "/e/extension:hq/1001", "/t/provider", "/search", "/incidents"):
+    for path in (
+        "/",
+        "/e/extension:hq/1001",
+        "/e/hq/1001",
+        "/e/1001",
+        "/t/provider",
+        "/search",
+        "/incidents",
+    ):
         answer = await pages.get(path)
         html = answer.body.decode()
         assert answer.status == 200
