@@ -6,6 +6,9 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # Three of them wait for the clock at first, the others compute (tests/conftest.py).
 WORKERS ?= 5
 
+# What is compiled is kept: tests start many daemons, each in two thirds of the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run demo test lint bench soak dashboards docs install clean venv
 
 run demo: $(VENV)/.demo
