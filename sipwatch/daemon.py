@@ -73,7 +73,7 @@ class Daemon(Answers):
         for line in notices(self.config):
             log.warning("%s", line)
         log.info(
-            "sipwatch %s watches %d targets and %d registrars",
+            "sipwatch %s watches targets: %d, registrars: %d",
             __version__,
             len(plan.targets),
             len(self.followings),

@@ -14,7 +14,7 @@ from alerting.announcement import (
     Transition,
     Updated,
 )
-from alerting.incident import Outcome, Severity
+from alerting.incident import Incident, Outcome, Severity
 from checks.accounts.account import Account
 from checks.observation import State
 from checks.registrations.judge import Judge
@@ -30,6 +30,7 @@ class Journal:
     """Listens on the bus and logs; a listener that fails is logged as well."""
 
     def __init__(self, bus: EventEmitter) -> None:
+        self._said: dict[int, int] = {}  # of each open incident what was logged last
         bus.on("transition", self._transition)
         bus.on("opened", self._opened)
         bus.on("updated", self._updated)
@@ -93,6 +94,7 @@ class Journal:
 
     def _opened(self, opened: Opened) -> None:
         i = opened.incident
+        self._said[i.id] = _told(i)
         again = " again" if opened.again else ""
         log.log(
             logging.INFO if i.severity is Severity.INFO else logging.WARNING,
@@ -107,11 +109,16 @@ class Journal:
 
     def _updated(self, updated: Updated) -> None:
         i = updated.incident
+        if self._said.get(i.id) == _told(i):
+            return  # taken, or its packets are kept: that has a line of its own
+        self._said[i.id] = _told(i)
         log.info("incident %d: [%s] %s %s", i.id, i.severity, i.rule, i.detail)
 
     def _resolved(self, resolved: Resolved) -> None:
         i = resolved.incident
-        log.info("incident %d over: %s %s", i.id, i.subject.key, i.closed)
+        self._said.pop(i.id, None)
+        why = f": {i.closed}" if i.closed else ""
+        log.info("incident %d over: %s%s", i.id, i.subject.key, why)
 
     def _suppressed(self, s: Suppressed) -> None:
         log.info("%s: %s suppressed: %s", s.subject.key, s.rule, s.reason)
@@ -123,3 +130,7 @@ class Journal:
 
     def _error(self, error: Exception) -> None:
         log.error("a listener failed", exc_info=error)
+
+
+def _told(incident: Incident) -> int:
+    return hash((incident.severity, incident.rule, incident.detail))

@@ -86,7 +86,7 @@ LINES: list[tuple[Announcement, str, list[str]]] = [
     (
         Resolved(incident(closed="no longer watched"), 1200.0),
         "INFO",
-        ["incident 7 over: extension:hq/1001 no longer watched"],
+        ["incident 7 over: extension:hq/1001: no longer watched"],
     ),
     (
         Suppressed(PHONE, "ExtensionUnregistered", "hq is unreadable", 1120.0),
@@ -121,6 +121,22 @@ def test_one_line_for_each_change(
     tell(bus, one)
     assert caplog.messages == lines
     assert [record.levelname for record in caplog.records] == [level] * len(lines)
+
+
+def test_what_is_as_it_was_logged_is_not_logged_again(
+    bus: EventEmitter, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(bus, Opened(incident(), 1120.0))
+    tell(bus, Updated(incident(acknowledged_by="Anna"), 1121.0))
+    tell(bus, Updated(incident(detail="it logged out"), 1122.0))
+    tell(bus, Updated(incident(detail="it logged out"), 1123.0))
+    tell(bus, Resolved(incident(), 1124.0))
+    tell(bus, Updated(incident(), 1125.0))
+    assert caplog.messages[1:] == [
+        "incident 7: [warning] ExtensionUnregistered it logged out",
+        "incident 7 over: extension:hq/1001",
+        "incident 7: [warning] ExtensionUnregistered it expired",
+    ]
 
 
 def test_a_mass_event_is_one_short_line(
