@@ -33,7 +33,6 @@ from checks.registrars.pjsip import (
     Ends,
     Roster,
     binding,
-    key,
     number,
     old_binding,
     startup,
@@ -55,6 +54,7 @@ from checks.registrations.judge import (
     Restarting,
     Unreadable,
 )
+from checks.registrations.readings import key
 from checks.settings import Duration, Secret
 from checks.sip.resolver import Resolver
 

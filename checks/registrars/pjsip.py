@@ -12,6 +12,7 @@ from checks.registrars.ami import Message
 from checks.registrars.clocks import happened, in_our_zone, in_utc
 from checks.registrations.extension import shared, whole
 from checks.registrations.judge import Added, Expected, Gone, Reach, Reading
+from checks.registrations.readings import key
 
 # res_pjsip's words; any other is one that says nothing of reachability.
 REACHABLE = {"Reachable": True, "Unreachable": False}
@@ -25,12 +26,6 @@ ONCE_KEPT = 100_000  # accounts that authenticate from one list to the next
 
 
 Ends = dict[int, float | None]  # by key(): epoch s of the PBX, where it is known
-KEY = 2**60 - 1  # what of a hash an int of 32 bytes holds
-
-
-def key(aor: str, uri: str) -> int:
-    """One contact, by its hash: its name alone would take thrice as much."""
-    return hash((aor, uri)) & KEY
 
 
 def joined(aor: str, uri: str) -> str:

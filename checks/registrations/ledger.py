@@ -31,7 +31,7 @@ from checks.registrations.losses import (
 from checks.registrations.member import GRACE, Member
 from checks.registrations.memory import Memory, Remembered, forgotten, of_extension
 from checks.registrations.reaching import Reaching
-from checks.registrations.readings import Added, Gone, ListEnd, Reach
+from checks.registrations.readings import Added, Gone, ListEnd, Reach, key
 from checks.registrations.refreshes import Refreshes, Turn
 from checks.registrations.roster import Roster
 from checks.registrations.standing import described_anew
@@ -164,7 +164,7 @@ class Ledger:
     def rows(self, m: Member, rows: Iterable[Binding], now: float) -> None:
         """A slice of a list."""
         for binding in rows:
-            if m.tombs and (binding.aor, binding.contact) in m.tombs:
+            if m.tombs and key(binding.aor, binding.contact) in m.tombs:
                 m.deferred.append(binding)  # older than its removal, or a new one?
             else:
                 self._row(m, binding, now)
@@ -172,7 +172,7 @@ class Ledger:
     def revive(self, m: Member, began: float, now: float) -> None:
         """Take the rows that came after a removal, where the list is the younger."""
         for binding in m.deferred:
-            if m.tombs.get((binding.aor, binding.contact), 0.0) < began:
+            if m.tombs.get(key(binding.aor, binding.contact), 0.0) < began:
                 self._row(m, binding, now)
         m.deferred.clear()
 
@@ -191,7 +191,7 @@ class Ledger:
     def added(self, m: Member, reading: Added, now: float) -> bool:
         """A binding came by event; whether its extension has to be judged."""
         binding, at = reading.binding, min(reading.at, now)
-        m.tombs.pop((binding.aor, binding.contact), None)
+        m.tombs.pop(key(binding.aor, binding.contact), None)
         contact, changed = self._see(m, binding, at, now, by_event=True)
         if contact is None:
             return False
@@ -206,12 +206,10 @@ class Ledger:
 
     def gone(self, m: Member, reading: Gone, now: float) -> bool:
         """A binding was removed by event; whether its extension has to be judged."""
+        m.bury(reading.aor, reading.contact, now)
         extension, contact = self._find(m, reading.aor, reading.contact)
         if extension is None or contact is None:
-            m.bury(reading.aor, reading.contact, now)
             return False
-        long = contact.uri != reading.contact  # else the string that is kept will do
-        m.bury(extension.aor, reading.contact if long else contact.uri, now)
         # Not before it was last seen: the PBX's clock may have been set meanwhile.
         at = min(max(reading.at, contact.seen), now)
         patience = max(LATEST, self._interval)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from checks.observation import Binding, Cause, Event, Subject
-from checks.registrations.readings import ListEnd
+from checks.registrations.readings import ListEnd, key
 
 SAMPLES = 8  # of the PBX's clock: a delay that lasts for all of them is no jitter
 CLOCK_GRAIN = 1.0  # s in which a PBX tells its clock at the coarsest
@@ -110,7 +110,7 @@ class Member:
     marked: int = 0  # of them in this list
     expected: dict[str, str] | None = None  # its roster, valid when the list is
     touched: set[str] = field(default_factory=set)  # AORs to be judged at its end
-    tombs: dict[tuple[str, str], float] = field(default_factory=dict)
+    tombs: dict[int, float] = field(default_factory=dict)  # by key()
     deferred: list[Binding] = field(default_factory=list)
     # What has been read since it became readable:
     whole: bool = False
@@ -175,7 +175,7 @@ class Member:
         """Remember a removal: a row of the list under way may be older than it."""
         if len(self.tombs) >= TOMBS:
             del self.tombs[next(iter(self.tombs))]
-        self.tombs[aor, uri] = at
+        self.tombs[key(aor, uri)] = at
 
     def expects_end(self, end: float, now: float) -> None:
         """Note the end of a row of the list under way."""

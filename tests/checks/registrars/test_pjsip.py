@@ -11,12 +11,12 @@ from checks.registrars.pjsip import (
     Contacts,
     Roster,
     binding,
-    key,
     startup,
     title,
     title_question,
 )
 from checks.registrations.judge import Added, Gone, Reach, Reading
+from checks.registrations.readings import key
 from tests import wire
 
 UDP = "sip:1001@10.0.0.31:5060"
