@@ -98,6 +98,7 @@ def has_number(series: dict[str, Any]) -> bool:
     return any(not math.isnan(float(value)) for _, value in series["values"])
 
 
+@pytest.mark.wall
 @pytest.mark.real("prometheus", "promtool", "asterisk")
 async def test_all_that_dashboards_and_rules_ask_is_there(
     tmp_path: Path, loopback: Loopback, asterisk: StartAsterisk

@@ -169,7 +169,7 @@ def check(run: Killed) -> None:
 
 
 @pytest.mark.wall(60)
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_ten_kills_lose_nothing_and_tell_nothing_twice(
     running: MakeRunning, trunk: StartTrunk, tmp_path: Path
 ) -> None:
