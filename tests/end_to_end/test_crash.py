@@ -217,7 +217,7 @@ async def test_what_the_mail_server_missed_is_told_once(
     try:
         await eventually(lambda: len(catcher.mails) == 2, 45, f"owed\n{daemon.log}")
         lasting.silent = False
-        await eventually(lambda: len(catcher.mails) == 3, 20, "the end")
+        await eventually(lambda: len(catcher.mails) == 3, 60, "the end")
         assert await daemon.stop() < 2
     finally:
         await catcher.close()
@@ -277,14 +277,14 @@ async def test_a_full_disk_is_told_and_holds_no_alarm_up(
     assert not daemon.rows("SELECT 1 FROM incidents")
     disk.empty()
     await daemon.is_over("StoreFailing")
-    await eventually(lambda: len(catcher.mails) == 3, 10, "the end of it")
+    await eventually(lambda: len(catcher.mails) == 3, 60, "the end of it")
     assert str(catcher.mails[2]["Subject"]).startswith("[resolved]")
     known = [("provider", 1), ("store", 3)]
     await eventually(lambda: _known(daemon) == known, 10, f"{known}\n{daemon.log}")
     assert await daemon.stop() < 2
     await daemon.start()
     provider.silent = False
-    await eventually(lambda: len(catcher.mails) == 4, 20, "the end of the outage")
+    await eventually(lambda: len(catcher.mails) == 4, 60, "the end of the outage")
     assert catcher.mails[3]["In-Reply-To"] in {m["Message-ID"] for m in catcher.mails}
 
 

@@ -118,7 +118,7 @@ async def test_the_exchange_of_a_lost_phone_is_kept_and_named_in_its_mail(
     await asyncio.to_thread(phone("2001", server).register, 4, [lost.contact])
 
     await daemon.opens("ExtensionUnregistered", 60)
-    await eventually(lambda: len(catcher.mails) == 1, 30, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     mail = text_of(catcher.mails[0])
     named = re.search(
         r"packets +8 messages, \d+ kB: sipwatch evidence (\d+)\r?\n", mail
@@ -139,7 +139,7 @@ async def test_the_exchange_of_a_lost_phone_is_kept_and_named_in_its_mail(
 
     daemon.process.kill9()
     await daemon.start()
-    again = await eventually(lambda: evidence(daemon, number), 10, "it is there again")
+    again = await eventually(lambda: evidence(daemon, number), 60, "it is there again")
     assert again == kept
     shown = await command("evidence", number, "--text", "--socket", daemon.socket)
     assert shown.returncode == 0
@@ -163,7 +163,7 @@ async def test_without_a_service_our_own_question_is_the_evidence(
     peer.silent = True
     await daemon.opens("OptionsFailing")
 
-    kept = await eventually(lambda: evidence(daemon, 1), 20, "the evidence")
+    kept = await eventually(lambda: evidence(daemon, 1), 60, "the evidence")
     assert isinstance(kept, dict)
     assert kept["source"] == "probe"
     assert kept["text"].count("OPTIONS sip:127.0.0.1") == kept["messages"] > 0
@@ -208,7 +208,7 @@ async def test_without_a_service_a_lost_phone_is_asked_where_it_was(
         await asyncio.to_thread(answering, 200, address=ip, port=int(port))
     await asyncio.to_thread(phone("2001", server).register, 4, [lost.contact])
     await daemon.opens("ExtensionUnregistered", 60)
-    kept = await eventually(lambda: evidence(daemon, 1), 30, "the evidence")
+    kept = await eventually(lambda: evidence(daemon, 1), 60, "the evidence")
     assert isinstance(kept, dict)
     assert (kept["subject"], kept["source"]) == ("extension:lab/2001", "probe")
     assert f"OPTIONS sip:2001@{lost.contact} SIP/2.0" in kept["text"]
@@ -233,7 +233,7 @@ async def test_a_folder_that_cannot_be_written_is_a_line_in_the_log(
 
     said = "evidence cannot be kept: Not a directory"
     await eventually(lambda: said in daemon.log, 20, "the line")
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     assert daemon.process.alive
 
 
@@ -264,7 +264,7 @@ async def test_480s_on_real_calls_are_counted_and_told(
     await daemon.opens("UnavailableRate")
 
     assert time.monotonic() < began + 60
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     assert "9 of 18 calls of the last 5 min were answered 480" in text_of(
         catcher.mails[0]
     )

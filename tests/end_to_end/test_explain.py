@@ -37,7 +37,7 @@ async def test_an_incident_is_explained_before_and_after_a_crash(
 
     peer.silent = True
     await daemon.opens("OptionsFailing")
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     (message,) = catcher.mails
     text = message.get_payload(0).get_payload(decode=True).decode()  # type: ignore[union-attr]
     assert "incident 1 · sipwatch ack 1 · sipwatch explain 1" in text

@@ -63,7 +63,7 @@ async def test_a_silence_holds_a_mail_until_it_is_removed(
     assert catcher.mails == []
     done = await command("silence", "remove", made["id"], "--socket", daemon.socket)
     assert done.stdout.startswith(f"silence {made['id']} is over: what it held is told")
-    await eventually(lambda: len(catcher.mails) == 1, 10, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     assert "twilio does not answer" in str(catcher.mails[0]["Subject"])
     assert (await asked(daemon, "silence", "list"))["silences"] == []
     (over,) = (await asked(daemon, "silence", "list", "--all"))["silences"]
@@ -86,7 +86,7 @@ async def test_who_acknowledges_is_known_and_nobody_is_told_again(
     daemon = await running(sections(**configured) + mail + boss).start()
     await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     (incident,) = (await daemon.status())["incidents"]
     # The mail is there before it is booked as told, which plans the next one.
     steps = "SELECT notifier, step FROM deliveries ORDER BY step"
@@ -107,7 +107,7 @@ async def test_who_acknowledges_is_known_and_nobody_is_told_again(
     (incident,) = (await daemon.status())["incidents"]
     assert (incident["state"], incident["note"]) == ("acknowledged", "called them")
     peer.silent = False
-    await eventually(lambda: len(catcher.mails) == 2, 20, "the end")
+    await eventually(lambda: len(catcher.mails) == 2, 60, "the end")
     assert {str(mail["To"]) for mail in catcher.mails} == {"oncall@example.com"}
 
 
@@ -127,9 +127,9 @@ async def test_nobody_acknowledges_so_the_next_one_is_told(
     daemon = await running(sections(**configured) + mail + boss).start()
     await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
-    await eventually(lambda: len(catcher.mails) == 2, 20, "both mails")
+    await eventually(lambda: len(catcher.mails) == 2, 60, "both mails")
     peer.silent = False
-    await eventually(lambda: len(catcher.mails) == 4, 20, "both ends")
+    await eventually(lambda: len(catcher.mails) == 4, 60, "both ends")
     told = sorted((str(m["To"]), str(m["Subject"])[:10]) for m in catcher.mails)
     assert told == [
         ("boss@example.com", "[critical]"), ("boss@example.com", "[resolved]"),
@@ -184,7 +184,7 @@ async def test_the_link_in_a_mail_takes_the_incident(
     await daemon.start()
     await eventually(daemon.is_ready, 60, "the first pass")
     peer.silent = True
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     text, page = bodies(catcher.mails[0])
     (url,) = re.findall(r"take it +(https://sipwatch\.example\.com/a/\S+)", text)
     assert f'<a href="{url}">' in page

@@ -109,7 +109,7 @@ async def test_a_webhook_is_an_incident_and_a_mail_and_a_replay_is_nothing(
     await started(daemon)
     first = alert("NO1", 32010)
     assert await public.alert(first) == 204
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     mail = catcher.mails[0]
     print(mail["Subject"], body(mail), sep="\n")
     assert re.fullmatch(
@@ -207,7 +207,7 @@ async def test_failed_calls_are_told_with_the_incident_of_the_phone(
     assert len(await daemon.open()) == 1
 
     desk.register(60)
-    await eventually(lambda: len(catcher.mails) == 2, 30, "the end")
+    await eventually(lambda: len(catcher.mails) == 2, 60, "the end")
     assert [str(mail["Subject"])[:10] for mail in catcher.mails] == [
         "[warning] ",
         "[resolved]",
@@ -281,7 +281,7 @@ async def test_a_call_is_answered_by_what_is_known_of_the_phone(
         status, text = await public.signed(action, ended)
         assert "<Record" in text
     await daemon.opens("TwilioAlert")
-    await eventually(lambda: len(catcher.mails) == 1, 20, "the mail")
+    await eventually(lambda: len(catcher.mails) == 1, 60, "the mail")
     mail = catcher.mails[0]
     print(mail["Subject"], body(mail), sep="\n")
     assert "Twilio reports 31480 (temporarily unavailable)" in str(mail["Subject"])
