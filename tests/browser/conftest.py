@@ -70,7 +70,7 @@ class Looking:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.asked.add(request.url))
         await page.goto(path)
-        await page.locator("#live.on").wait_for(timeout=20_000)
+        await page.locator("#live.on").wait_for(timeout=60_000)
         return page
 
     def _hear(self, kind: str, text: str) -> None:

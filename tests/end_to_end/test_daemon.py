@@ -121,7 +121,7 @@ async def test_nothing_dead_keeps_it_from_being_ready(running: MakeRunning) -> N
             )
             await daemon.start()
             assert (await daemon.get("/-/healthy"))[0] == 200
-            await asyncio.wait_for(came.wait(), 5)
+            await asyncio.wait_for(came.wait(), 30)
             await eventually(daemon.is_ready, 30, "the first pass")
             await daemon.opens("RegistrarUnreadable")
             await daemon.opens("OptionsFailing")
@@ -142,7 +142,7 @@ async def test_it_is_not_ready_before_the_first_pass(running: MakeRunning) -> No
             "timeout": "3s",
         }
         daemon = await running(sections(registrars={"hq": hq})).start()
-        await asyncio.wait_for(came.wait(), 5)
+        await asyncio.wait_for(came.wait(), 30)
         assert (await daemon.get("/-/ready"))[0] == 503
         assert not (await daemon.status())["ready"]
         await eventually(daemon.is_ready, 30, "the first pass")
