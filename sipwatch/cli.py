@@ -1,12 +1,14 @@
 """The command line: thin, and quick to start, since probes run it from monitoring.
 
 Each command imports what it needs when it runs. A user's own mistake is one line on
-stderr and exit status 2 (3 for `probe`, as monitoring plugins do), never a traceback.
+stderr, never a traceback: exit status 2 for a wrong configuration, 3 for wrong use.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -23,6 +25,26 @@ class Commands(click.Group):
         """Run one."""
         with piped():
             return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read what stands before the command's name."""
+        with _wrong_use():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Read what stands behind it, and run it."""
+        with _wrong_use():
+            return super().invoke(context)
+
+
+@contextmanager
+def _wrong_use() -> Iterator[None]:
+    """Status 3, as monitoring plugins have it: 2 says that something is down."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.exit_code = 3  # type: ignore[misc]  # of this one, not of all
+        raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

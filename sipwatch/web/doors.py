@@ -126,7 +126,10 @@ class Doors:
         else:  # no browser; but without a password, everybody is taken for one
             ours = self._logins.any
         if not ours:
-            text = "only a page of ours changes something, or who shows a token"
+            text = (
+                "only a page of ours changes something, or who shows a token, or who"
+                " asks over the Unix socket"
+            )
             raise HTTPException(FORBIDDEN, text)
 
     def _is_own(self, origin: str, host: str) -> bool:

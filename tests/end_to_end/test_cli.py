@@ -72,13 +72,16 @@ def test_a_configuration_that_cannot_be_read_is_a_line_and_status_2(
         (["watch"], "No such command 'watch'"),
         (["run", "--fast"], "No such option"),
         (["demo", "--seconds", "soon"], "'soon' is not a valid float"),
+        (["ack", "abc"], "'abc' is not a valid integer"),
+        (["silence", "put"], "No such command 'put'"),
+        (["--loud"], "No such option"),
     ],
 )
 def test_a_command_that_is_not_there_is_told_with_the_usage(
     words: list[str], said: str
 ) -> None:
     done = sipwatch(*words)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert said in done.stderr.splitlines()[-1]
     assert done.stderr.startswith("Usage: ")
 
