@@ -330,15 +330,20 @@ def timetables(config: Config) -> tuple[dict[str, Schedule], list[Window]]:
     return schedules, [Window(name, s, zone) for name, s in config.maintenance.items()]
 
 
+UTC_ZONE = ZoneInfo("UTC")
+
+
 def local_zone() -> ZoneInfo:
     """The zone of this machine (TZ, /etc/timezone, /etc/localtime), else UTC."""
     for name in (os.environ.get("TZ", ""), _read_zone(), _linked_zone()):
         if name:
             try:
-                return ZoneInfo(name.removeprefix(":"))
+                found = ZoneInfo(name.removeprefix(":"))
             except (OSError, ValueError, LookupError):
                 continue
-    return ZoneInfo("UTC")
+            # What Debian calls it would stand in every mail.
+            return UTC_ZONE if found.key == "Etc/UTC" else found
+    return UTC_ZONE
 
 
 def _read_zone() -> str:
