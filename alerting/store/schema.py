@@ -173,6 +173,23 @@ STEPS = (
         PRIMARY KEY (hour, subject)
     ) WITHOUT ROWID;
     """,
+    """
+    DROP TRIGGER history_bound;
+    -- Of a subject 50 rows: of more, the oldest goes in which nothing changed but its
+    -- contacts, else the oldest. The newest stays: it says how the subject stands.
+    CREATE TRIGGER history_bound AFTER INSERT ON history WHEN 50 < (
+        SELECT count(*) FROM history WHERE key = NEW.key
+    ) BEGIN
+        DELETE FROM history WHERE n = coalesce((
+            SELECT n FROM history AS it WHERE key = NEW.key AND n < NEW.n
+            AND state = (
+                SELECT state FROM history WHERE key = NEW.key AND n < it.n
+                ORDER BY n DESC LIMIT 1
+            )
+            ORDER BY n LIMIT 1
+        ), (SELECT min(n) FROM history WHERE key = NEW.key));
+    END;
+    """,
 )
 
 

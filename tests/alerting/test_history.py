@@ -91,6 +91,40 @@ async def test_of_each_the_last_fifty_rows_are_kept(
     assert await reader.history(other.key) == [other]
 
 
+async def test_changes_of_state_are_kept_before_those_of_contacts_alone(
+    store: Store, reader: Reader
+) -> None:
+    moves = [
+        HistoryRow(KEY, 300.0 + n, HERE.state, contacts=(_at_port(n),))
+        for n in range(120)
+    ]
+    note(store, HERE, GONE, *moves)
+    assert await reader.history(KEY) == [HERE, GONE, moves[0], *moves[-47:]]
+    lost = GONE._replace(at=500.0)
+    note(store, lost)
+    kept = [HERE, GONE, moves[0], *moves[-46:], lost]
+    assert await reader.history(KEY) == kept
+
+
+async def test_of_changes_of_state_alone_the_newest_contacts_are_kept_with_them(
+    store: Store, reader: Reader
+) -> None:
+    changes = [
+        HistoryRow(KEY, float(n), (State.UNREGISTERED, State.REGISTERED)[n % 2])
+        for n in range(60)
+    ]
+    moves = [
+        HistoryRow(KEY, 60.0 + n, State.REGISTERED, contacts=(_at_port(n),))
+        for n in range(3)
+    ]
+    note(store, *changes, *moves)
+    assert await reader.history(KEY) == [*changes[-49:], moves[-1]]
+
+
+def _at_port(n: int) -> Place:
+    return DESK._replace(address=f"10.20.0.31:{40000 + n}")
+
+
 async def test_what_is_known_later_completes_the_last_row(
     store: Store, reader: Reader
 ) -> None:
