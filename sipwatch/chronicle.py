@@ -67,9 +67,12 @@ class Chronicle:
     # --- what changes ---------------------------------------------------------------
 
     def wake(self) -> None:
-        """There may be something to take down: at once, while there is room for it."""
+        """There may be something to take down: at once, while there is room for it.
+
+        Who only moved waits for the other half of it.
+        """
         self._idle.clear()
-        self._take()
+        self._take(moved=False)
         if self._soon is None and not self._writing:
             self._soon = self._loop.call_later(GATHER, self._pass_on)
 
@@ -84,7 +87,7 @@ class Chronicle:
 
     def _pass_on(self) -> None:
         self._soon = None
-        self._take()
+        self._take(moved=True)
         size = min(SLICE, len(self._waiting))
         if notes := [self._waiting.popleft() for _ in range(size)]:
             self._writing = True
@@ -92,11 +95,11 @@ class Chronicle:
         else:
             self._idle.set()
 
-    def _take(self) -> None:
+    def _take(self, *, moved: bool) -> None:
         ahead = self._ahead()
         for judge in self._sources.judges.values():
             if (room := SLICE - len(self._waiting)) > 0 and judge.standings:
-                taken = judge.standings.take(room)
+                taken = judge.standings.take(room, moved=moved)
                 self._waiting.extend(_note(standing, ahead) for standing in taken)
 
     def _written(self, error: Exception | None) -> None:

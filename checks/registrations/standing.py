@@ -50,10 +50,11 @@ class Standings:
     """Whose standing has changed and was not taken yet."""
 
     def __init__(self) -> None:
-        self._since: dict[Extension, float] = {}
+        self._since: dict[Extension, float] = {}  # in another state
+        self._moved: dict[Extension, float] = {}  # in the same, with other contacts
 
     def __bool__(self) -> bool:
-        return bool(self._since)
+        return bool(self._since or self._moved)
 
     def judged(self, e: Extension, changed: State | None) -> None:
         """Note what the judge found, and what its contacts did before."""
@@ -61,16 +62,28 @@ class Standings:
             return
         news, e.news = e.news, None
         at = e.since if changed is not None else news or COMPLETED
-        if at != COMPLETED or e not in self._since:
-            self._since[e] = at
+        if changed is not None:
+            self._moved.pop(e, None)
+        anew = changed is not None or e in self._since
+        those = self._since if anew else self._moved
+        if at != COMPLETED or e not in those:
+            those[e] = at
 
-    def take(self, most: int) -> list[Standing]:
-        """How no more than so many of them stand now."""
-        taken = list(islice(self._since, most))
-        found = [_standing(e, self._since.pop(e)) for e in taken]
-        if not self._since:
-            self._since.clear()  # a dictionary stays as large as it was
-        return found
+    def take(self, most: int, *, moved: bool = True) -> list[Standing]:
+        """How no more than so many of them stand now, with those that only moved.
+
+        A REGISTER from a new port is two events, the new contact and the end of the
+        old one: who takes those that moved a little later takes one row of both.
+        """
+        found = _taken(self._since, most)
+        return found + _taken(self._moved, most - len(found)) if moved else found
+
+
+def _taken(those: dict[Extension, float], most: int) -> list[Standing]:
+    found = [_standing(e, those.pop(e)) for e in list(islice(those, most))]
+    if not those:
+        those.clear()  # a dictionary stays as large as it was
+    return found
 
 
 def _standing(e: Extension, at: float) -> Standing:

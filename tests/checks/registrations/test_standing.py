@@ -128,6 +128,32 @@ def test_completed_before_it_was_taken_it_is_one_row() -> None:
     assert (row.at, row.contacts[0].user_agent) == (20.0, YEALINK)
 
 
+def test_a_move_told_by_two_events_is_one_row_for_who_takes_it_later() -> None:
+    hq = Timeline("1001").at(10.0)
+    hq.list(bound("1001", 60.0))
+    taken(hq)
+    hq.at(20.0).added(bound("1001", 90.0, port=5090))
+    assert hq.judge.standings.take(1000, moved=False) == []
+    hq.gone("1001", Loss.DEREGISTERED)
+    assert hq.judge.standings
+    assert hq.judge.standings.take(1000, moved=False) == []
+    assert said(hq) == [("1001", 20.0, HERE, ["5090"])]
+    assert not hq.judge.standings
+
+
+def test_a_change_of_state_waits_for_nothing_and_says_the_move_before_it() -> None:
+    hq = Timeline("1001", "1002").at(10.0)
+    hq.list(bound("1001", 60.0), bound("1002", 60.0))
+    taken(hq)
+    hq.at(20.0).added(bound("1001", 90.0, port=5090))
+    hq.added(bound("1002", 90.0, port=5090))
+    hq.at(25.0).gone("1001", Loss.DEREGISTERED)
+    hq.gone("1001", Loss.DEREGISTERED, port=5090)
+    (lost,) = hq.judge.standings.take(1000, moved=False)
+    assert (lost.subject.name, lost.at, lost.state) == ("1001", 25.0, GONE)
+    assert said(hq) == [("1002", 20.0, HERE, ["5060", "5090"])]
+
+
 def test_half_a_list_says_nothing() -> None:
     hq = Timeline("1001").at(10.0)
     hq.half(bound("1001", 60.0))
