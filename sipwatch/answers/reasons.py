@@ -114,6 +114,7 @@ def shown(incident: Incident, row: IncidentRow, sources: Sources) -> dict[str, A
         "opened_at": utc(row.opened_at),
         "ended_at": _maybe(row.ended_at),
         "resolved_at": _maybe(row.resolved_at),
+        "over_at": _maybe(over_at(incident, sources)),
         "closed": row.closed,
         "detail": plain(row.detail),
         "last_seen": plain(row.last_seen),
@@ -125,6 +126,24 @@ def shown(incident: Incident, row: IncidentRow, sources: Sources) -> dict[str, A
         "part_of": row.part_of,
         "crowd": _crowd(row),
     }
+
+
+def over_at(incident: Incident, sources: Sources) -> float | None:
+    """When one that is open is over by the wall clock, if its subject stays well.
+
+    None: it is not well, or what it had is no state (a mass event ends otherwise).
+    """
+    clock = sources.clock
+    if not incident.firing or incident.crowd is not None:
+        return None
+    standing = sources.alarms.standing(incident.subject, clock.now())
+    ends = [
+        one.until
+        for one in (standing.considered if standing else ())
+        if one.fires and one.rule.family == incident.family
+    ]
+    known = [end for end in ends if end is not None]
+    return clock.to_wall(max(known)) if known and len(known) == len(ends) else None
 
 
 def _crowd(row: IncidentRow) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from checks.observation import Subject
 from checks.registrations.judge import Judge
 from sipwatch import __version__, outbound
 from sipwatch.answers import telling
+from sipwatch.answers.reasons import over_at, utc
 from sipwatch.config.settings import local_zone
 from sipwatch.findings import finding_json
 from sipwatch.sources import Sources, sliced
@@ -134,6 +135,7 @@ def _incident(i: Incident, lens: Lens, text: str) -> dict[str, Any]:
         "acknowledged_by": i.acknowledged_by,
         "note": i.note,
         "muted_by": sources.alarms.silences.reason(i, lens.now),
+        "over_at": None if (over := over_at(i, sources)) is None else utc(over),
         "text": text,
         "finding": None if found is None else finding_json(found, iso),
         "packets": sources.gathering.mentioned(i, sources.clock.to_wall(i.opened_at)),

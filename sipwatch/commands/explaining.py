@@ -133,6 +133,9 @@ class _Page:
             said += f", over since {self._local(incident['ended_at'])}"
             if incident["closed"]:
                 said += f" ({plain(incident['closed'])})"
+        elif incident.get("over_at"):
+            over = self._local(incident["over_at"])
+            said += f", well again, over at {over} if that stays so"
         if incident["acknowledged_by"]:
             said += f", taken by {plain(incident['acknowledged_by'])}"
             said += f": {plain(incident['note'])}" if incident["note"] else ""

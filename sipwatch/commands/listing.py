@@ -77,6 +77,8 @@ def _lasted(one: dict[str, Any]) -> Text:
 
 def _said(one: dict[str, Any]) -> Iterator[Text]:
     yield Text(plain(one["text"]))
+    if over := one.get("over_at"):
+        yield Text(f"well again, over at {local(over)} if that stays so", style="dim")
     if one["acknowledged_by"]:
         at = f" since {local(one['acknowledged_at'])}" if one["acknowledged_at"] else ""
         note = f": {plain(one['note'])}" if one["note"] else ""

@@ -167,6 +167,8 @@ def _incidents(answer: dict[str, Any]) -> Iterator[RenderableType]:
 
 def _said(incident: dict[str, Any]) -> Text:
     said = plain(incident["text"])
+    if over := incident.get("over_at"):
+        said += f" (well again, over at {local(over)} if that stays so)"
     if by := plain(incident["acknowledged_by"]):
         said += f" ({by} is on it)"
     if muted := plain(incident.get("muted_by", "")):

@@ -62,6 +62,7 @@ class IncidentRow(TypedDict):
     opened_at: str
     ended_at: str | None
     resolved_at: str | None
+    over_at: str | None  # of an open one that is well again: then, if that stays so
     closed: str
     detail: str
     last_seen: str

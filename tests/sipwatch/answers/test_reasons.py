@@ -18,6 +18,7 @@ from alerting.store.reader import Reader
 from checks.observation import Cause, Loss, Observation, State
 from sipwatch.answers.reasons import of_incident
 from sipwatch.answers.standings import of_subject
+from sipwatch.answers.status import status
 from tests.sipwatch.watching import START, Watching
 
 RULE = "ExtensionUnregistered"
@@ -226,7 +227,15 @@ async def test_one_that_is_well_again_says_when_its_incident_is_over(
     assert incident == f"incident 1 is open: {RULE}"
     assert over.startswith(f"{RULE} matches no more: its incident is over at 2026-")
     assert over.endswith("Z, if that stays so")
+    at = (await disk.incident(1))["incident"]["over_at"]
+    assert over.removesuffix(", if that stays so").endswith(f" {at}")
+    (shown,) = (await status(site))["incidents"]
+    assert shown["over_at"] == at
     site.now += 5
     site.observe(Observation(phone, State.UNREGISTERED, site.now, site.now))
     told = await disk.subject("1001")
     assert told["why"] == [f"incident 1 is open: {RULE}"]
+    assert (await disk.incident(1))["incident"]["over_at"] is None
+    seen(disk, State.REGISTERED)
+    over = (await disk.incident(1))["incident"]
+    assert (over["state"], over["over_at"]) == ("resolved", None)

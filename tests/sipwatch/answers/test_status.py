@@ -247,6 +247,7 @@ async def test_an_incident_reads_like_the_subject_of_its_mail(
             "acknowledged_by": "night shift",
             "note": "",
             "muted_by": "",
+            "over_at": None,
             "text": "trunk twilio does not answer OPTIONS since 16:13"
             " (timeout, 4 sends to 203.0.113.9:5060 over UDP, no answer)",
             "finding": None,

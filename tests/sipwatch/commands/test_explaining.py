@@ -261,6 +261,10 @@ def test_why_there_is_no_alarm_is_told_first() -> None:
         ({"part_of": 4000}, ", part of incident 4000"),
         ({"muted_by": "maintenance night"}, "; not told now: maintenance night"),
         (
+            {"over_at": utc("10:05:00")},
+            ", well again, over at 21 Nov 2019 11:05:00 if that stays so",
+        ),
+        (
             {
                 "resolved_at": utc("10:00:00"),
                 "ended_at": utc("09:59:00"),

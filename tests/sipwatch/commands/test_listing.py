@@ -84,6 +84,11 @@ def test_each_tells_its_number_and_who_is_on_it() -> None:
     )
 
 
+def test_one_that_is_well_again_says_when_it_is_over() -> None:
+    said = " ".join(printed([incident(over_at=at(3))]).split())
+    assert f"well again, over at {local(at(3))} if that stays so" in said
+
+
 def test_what_came_from_the_network_is_no_markup_and_moves_no_cursor() -> None:
     hostile = incident(
         text="[red]\x1b[2Jevil[/red]", note="[/]", acknowledged_by="\x07"

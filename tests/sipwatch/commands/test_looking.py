@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sipwatch.commands import looking
 from sipwatch.commands.remote import NoAnswerError
-from sipwatch.commands.terminal import WIDEST, show
+from sipwatch.commands.terminal import WIDEST, local, show
 from tests.sipwatch.commands.test_remote import daemon, http
 
 TODAY = datetime.now().astimezone().replace(hour=10, minute=2, second=14)
@@ -80,6 +80,16 @@ def test_all_is_well() -> None:
         "",
         "targets  4 up",
     ]
+
+
+def test_an_incident_whose_subject_is_well_again_says_when_it_is_over() -> None:
+    over = incident("1001 unregistered since 10:02 - hq") | {"over_at": iso(TODAY)}
+    shown = answer(registrars=[registrar()], incidents=[over], incidents_open=1)
+    (line,) = [one for one in printed(shown, 200) if "1001" in one]
+    assert line.rstrip().endswith(
+        "1001 unregistered since 10:02 - hq"
+        f" (well again, over at {local(iso(TODAY))} if that stays so)"
+    )
 
 
 def test_trouble_fits_80_columns() -> None:

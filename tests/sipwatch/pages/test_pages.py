@@ -101,6 +101,22 @@ async def test_who_may_only_read_sees_no_button_and_changes_nothing(
     assert not any(one.acknowledged_by for one in pages.daemon.alarms.incidents)
 
 
+async def test_an_incident_of_who_is_well_again_says_when_it_is_over(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages.site.trunk.silent = True
+    number = await pages.incident("target:provider")
+    for path in ("/", f"/i/{number}"):
+        assert "well again" not in await pages.text(path)
+    monkeypatch.setattr(
+        "sipwatch.answers.reasons.over_at", lambda incident, sources: 1_790_000_000.0
+    )
+    for path in ("/", f"/i/{number}"):
+        html = await pages.text(path)
+        assert "well again, over at <time" in html
+        assert "</time> if that stays so" in html
+
+
 async def test_an_incident_is_taken_and_silenced_by_its_buttons(pages: Pages) -> None:
     pages.site.trunk.silent = True
     number = await pages.incident("target:provider")
