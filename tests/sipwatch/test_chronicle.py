@@ -11,8 +11,18 @@ import pytest
 from alerting.announcement import Transition
 from alerting.store.database import Done, Store
 from alerting.store.rows import HistoryRow, Note
-from checks.observation import Cause, Kind, Place, Scope, State, Subject
+from checks.observation import (
+    Binding,
+    Cause,
+    Kind,
+    Loss,
+    Place,
+    Scope,
+    State,
+    Subject,
+)
 from checks.registrations.memory import Memory, Remembered
+from checks.registrations.readings import Added, Gone
 from sipwatch.chronicle import KEPT, SLICE, UNWATCHED, Chronicle
 from tests.servers import eventually
 from tests.sipwatch.watching import START, Watching
@@ -69,6 +79,27 @@ async def test_who_reads_sees_what_was_only_gathered(
     assert await chronicle.reader.history("extension:hq/1001") == []
     await chronicle.settle()
     assert len(await chronicle.reader.history("extension:hq/1001")) == 1
+
+
+async def test_a_refresh_from_a_new_port_is_one_row(
+    site: Watching, chronicle: Chronicle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = site.registrar("hq", {"1001": True})
+    await written(chronicle)
+    monkeypatch.setattr("sipwatch.chronicle.GATHER", 3600.0)
+    (member,) = judge.members
+    site.now += 30
+    new = "sip:1001@192.0.2.7:40001"
+    for reading in (
+        Added(Binding("1001", new), site.now),
+        Gone("1001", DESK.uri, site.now, Loss.DEREGISTERED),
+    ):
+        site.observe(*judge.apply(member, reading, site.now))
+        chronicle.wake()
+    await chronicle.settle()
+    _, moved = await chronicle.reader.history("extension:hq/1001")
+    place = Place(new, "192.0.2.7:40001", "")
+    assert (moved.at, moved.contacts) == (START + 30, (place,))
 
 
 async def test_a_crowd_goes_in_slices_one_at_a_time(
