@@ -71,6 +71,13 @@ def add_incidents(app: FastAPI, daemon: Daemon, people: People | None) -> None:
         with refused():
             return Json(await daemon.incident(id))
 
+    _add_why(api, daemon)
+    if people is not None:
+        _add_taking(api, people)
+    app.include_router(api, tags=["incidents"])
+
+
+def _add_why(api: APIRouter, daemon: Daemon) -> None:
     @api.get("/incidents/{id}/explain", responses=documented(dict[str, Any], 404, 422))
     async def explain(id: Number) -> Response:
         """Rule, observations, what was considered and suppressed, routes, attempts."""
@@ -87,10 +94,6 @@ def add_incidents(app: FastAPI, daemon: Daemon, people: People | None) -> None:
         Packets hold more than is shown to all, so this needs the role operate."""
         with refused():
             return Json(await daemon.evidence(id, file=file))
-
-    if people is not None:
-        _add_taking(api, people)
-    app.include_router(api, tags=["incidents"])
 
 
 def _add_taking(api: APIRouter, people: People) -> None:
