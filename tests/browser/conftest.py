@@ -11,14 +11,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from checks.observation import State
 from sipwatch.daemon import Daemon
 from sipwatch.demo.site import Site
 from sipwatch.web.doors import Doors
 from tests.browser.chromium import start_script
-from tests.end_to_end.watch import Watch
-from tests.servers import eventually
-from tests.sipwatch.web_api.conftest import served
+from tests.sipwatch.seen import incident_of, seen, served
 
 expect.set_options(timeout=30_000)  # ms, on a machine that does a lot beside
 PHONES = 40
@@ -79,15 +76,7 @@ class Looking:
 
     async def incident(self, key: str) -> int:
         """The number of the incident of a subject, once it is open."""
-
-        def found() -> list[int]:
-            known = self.daemon.alarms.incidents
-            return [one.id for one in known if one.subject.key == key]
-
-        numbers = await eventually(found, 40, f"an incident of {key}")
-        assert isinstance(numbers, list)
-        number: int = numbers[0]
-        return number
+        return await incident_of(self.daemon, key)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -102,40 +91,25 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
         await browser.close()
 
 
+def rows(site: Site) -> list[str]:
+    """The names of the phones: a third in Lyon; and of one that nobody has."""
+    named = (
+        f"{user},{NAMES[n % len(NAMES)]},{'lyon' if n % 3 == 0 else 'paris'}"
+        for n, user in enumerate(site.phones)
+    )
+    return [*named, "1990,Spare phone,lyon"]
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def looking(browser: Browser, tmp_path: Path) -> AsyncIterator[Looking]:
     """Everything is well, and read once."""
-    site = Site(PHONES, expires=5)
-    await site.start()
-    names = tmp_path / "names.csv"
-    rows = [
-        f"{user},{NAMES[n % len(NAMES)]},{'lyon' if n % 3 == 0 else 'paris'}"
-        for n, user in enumerate(site.phones)
-    ]
-    names.write_text(
-        "\n".join(["extension,name,site", *rows, "1990,Spare phone,lyon", ""])
-    )
-    watch = Watch(
-        tmp_path,
-        WATCHED.format(
-            registrar=site.registrar.address, trunk=site.trunk.address, names=names
-        ),
-    )
-    await watch.start()
-    try:
-        daemon = watch.daemon
-        judge = daemon.judges["hq"]
-        await eventually(
-            lambda: daemon.ready and judge.counts().get(State.REGISTERED) == PHONES,
-            30,
-            "all phones",
-        )
+    async with seen(tmp_path, WATCHED, rows, phones=PHONES, expires=5) as (
+        daemon,
+        site,
+    ):
         doors = Doors(daemon.config.web)
         async with served(daemon, doors=doors, feed=daemon.feed) as port:
             yield Looking(daemon, site, browser, f"http://127.0.0.1:{port}")
             for window in browser.contexts:
                 await window.close()
             daemon.feed.close()  # who follows it is let go, as at the daemon's end
-    finally:
-        await watch.stop()
-        site.close()

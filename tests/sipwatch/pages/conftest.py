@@ -10,13 +10,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from checks.observation import State
 from sipwatch.daemon import Daemon
 from sipwatch.demo.site import Site
-from tests.end_to_end.watch import Watch
-from tests.servers import eventually
+from tests.sipwatch.seen import incident_of, seen, served
 from tests.sipwatch.test_web import Answer, ask
-from tests.sipwatch.web_api.conftest import served
 
 PHONES = 6  # 1001 to 1006
 WATCHED = """
@@ -79,55 +76,32 @@ class Pages:
 
     async def incident(self, key: str) -> int:
         """The number of the incident of a subject, once it is open."""
-
-        def found() -> list[int]:
-            known = self.daemon.alarms.incidents
-            return [one.id for one in known if one.subject.key == key]
-
-        numbers = await eventually(found, 30, f"an incident of {key}")
-        assert isinstance(numbers, list)
-        number: int = numbers[0]
-        return number
+        return await incident_of(self.daemon, key)
 
 
 def rows(site: Site) -> list[str]:
-    """The names of the phones: every other one in Lyon."""
-    return [
+    """The names of the phones: every other one in Lyon; and of one that nobody has."""
+    named = (
         f"{user},Phone {user},{'paris' if int(user) % 2 else 'lyon'}"
         for user in site.phones
-    ]
+    )
+    return [*named, "1009,Nobody <b>,lyon"]
 
 
 @pytest.fixture
 async def pages(tmp_path: Path) -> AsyncIterator[Pages]:
     """Everything is well, and read once."""
-    site = Site(PHONES, expires=5)
-    await site.start()
-    names = tmp_path / "names.csv"
-    written = ["extension,name,site", *rows(site), "1009,Nobody <b>,lyon", ""]
-    names.write_text("\n".join(written))
     today = datetime.now(UTC).date()
-    watch = Watch(
-        tmp_path,
-        WATCHED.format(
-            registrar=site.registrar.address,
-            trunk=site.trunk.address,
-            names=names,
-            begin=today - timedelta(days=2),  # in whatever zone
-            end=today + timedelta(days=200),
+    winter = {
+        "begin": today - timedelta(days=2),  # in whatever zone
+        "end": today + timedelta(days=200),
+    }
+    async with (
+        seen(tmp_path, WATCHED, rows, phones=PHONES, expires=5, **winter) as (
+            daemon,
+            site,
         ),
-    )
-    await watch.start()
-    try:
-        daemon = watch.daemon
-        judge = daemon.judges["hq"]
-        await eventually(
-            lambda: daemon.ready and judge.counts().get(State.REGISTERED) == PHONES,
-            20,
-            "all phones",
-        )
-        async with served(daemon, operate=True) as operate, served(daemon) as read:
-            yield Pages(daemon, site, operate, read)
-    finally:
-        await watch.stop()
-        site.close()
+        served(daemon, operate=True) as operate,
+        served(daemon) as read,
+    ):
+        yield Pages(daemon, site, operate, read)

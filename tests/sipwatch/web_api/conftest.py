@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from checks.observation import State
 from sipwatch.daemon import Daemon
 from sipwatch.demo.site import Site
-from sipwatch.web.app import application
-from sipwatch.web.listen import Listener, tcp_socket
-from tests.end_to_end.watch import Watch
-from tests.servers import eventually
+from tests.sipwatch.seen import seen, served
 from tests.sipwatch.test_web import Answer, ask
 
 PHONES = 5  # 1001 to 1005
@@ -76,39 +71,17 @@ class Api:
         return await ask(port or self.operate, path, method, content, **more)
 
 
-@asynccontextmanager
-async def served(daemon: Daemon, **rights: Any) -> AsyncIterator[int]:
-    """Its API on a port of loopback."""
-    sock = tcp_socket("127.0.0.1:0")
-    listener = Listener(application(daemon, people=daemon.people, **rights), sock)
-    listener.start()
-    yield sock.getsockname()[1]
-    await listener.close()
+def rows(site: Site) -> list[str]:
+    """The names of the phones, and of one that nobody has."""
+    return [*(f"{user},Phone {user},lyon" for user in site.phones), "1009,Nobody,"]
 
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     """Everything is well, and read once."""
-    site = Site(PHONES, expires=10)
-    await site.start()
-    names = tmp_path / "names.csv"
-    rows = [f"{user},Phone {user},lyon" for user in site.phones]
-    names.write_text("\n".join(["extension,name,site", *rows, "1009,Nobody,", ""]))
-    written = WATCHED.format(
-        registrar=site.registrar.address, trunk=site.trunk.address, names=names
-    )
-    watch = Watch(tmp_path, written)
-    await watch.start()
-    try:
-        daemon = watch.daemon
-        judge = daemon.judges["hq"]
-        await eventually(
-            lambda: daemon.ready and judge.counts().get(State.REGISTERED) == PHONES,
-            20,
-            "all phones",
-        )
-        async with served(daemon, operate=True) as operate, served(daemon) as read:
-            yield Api(daemon, site, operate, read)
-    finally:
-        await watch.stop()
-        site.close()
+    async with (
+        seen(tmp_path, WATCHED, rows, phones=PHONES, expires=10) as (daemon, site),
+        served(daemon, operate=True) as operate,
+        served(daemon) as read,
+    ):
+        yield Api(daemon, site, operate, read)

@@ -12,8 +12,9 @@ from sipwatch.config.access import TokenSettings
 from sipwatch.config.settings import WebSettings
 from sipwatch.web.app import application
 from sipwatch.web.doors import Doors
+from tests.sipwatch.seen import served
 from tests.sipwatch.test_web import ask
-from tests.sipwatch.web_api.conftest import Api, served
+from tests.sipwatch.web_api.conftest import Api
 
 VALUES = {
     "subject": "target:trunk",
